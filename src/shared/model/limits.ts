@@ -1,0 +1,33 @@
+import { assert } from '../base/assert.ts';
+
+/** Every limit that is not a flag, in one place; their relations are checked when the program loads. */
+
+const KIB = 1024;
+const MIB = 1024 * KIB;
+
+/**
+ * The largest pipeline depth that the log allows (D in the design). A takeover skips this many
+ * sequences, because a fenced primary may still land PUTs there. Changing it changes the log's format.
+ */
+export const PIPELINE_DEPTH_MAX = 64;
+
+/** A store's first revision: etcd's empty store is at revision 1. */
+export const FIRST_REVISION = 1;
+
+/** etcd's own limits: lease TTL in seconds (its lessor's minimum at default timings, and MaxLeaseTTL). */
+export const LEASE_TTL_SECONDS_MIN = 2;
+export const LEASE_TTL_SECONDS_MAX = 9_000_000_000;
+
+/** etcd lets a gRPC message exceed `--max-request-bytes` by this much before the transport refuses it. */
+export const GRPC_OVERHEAD_BYTES = 512 * KIB;
+
+/** One request's records may not make a chunk larger than this; a record is refused by readers beyond it. */
+export const RECORD_BYTES_MAX = 512 * MIB;
+
+/** Replay reads at most this much per step, so that one slow watcher holds bounded memory. */
+export const REPLAY_STEP_BYTES = MIB;
+
+/** An upload answered later than this after it began is unknown until the object was read back. */
+export const UPLOAD_TRUST_MS = 60_000;
+
+assert(REPLAY_STEP_BYTES < RECORD_BYTES_MAX, 'a replay step must be smaller than the largest record');

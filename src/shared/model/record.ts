@@ -1,0 +1,59 @@
+/**
+ * One change in the log, as `evaluate` makes it, a `.netsy` file carries it and `apply` turns it into
+ * SQLite rows. Revisions are JavaScript numbers: they stay below 2^53. Lease ids are 64-bit and random,
+ * so they are bigints.
+ */
+
+/** What a record does. KeyValue is Netsy's own record (put or delete); the others are log operations. */
+export const Operation = {
+  KeyValue: 0,
+  LeaseGrant: 1,
+  LeaseRevoke: 2,
+  Compaction: 3,
+  Auth: 4,
+  Epoch: 5,
+} as const;
+export type Operation = (typeof Operation)[keyof typeof Operation];
+
+export interface LogRecord {
+  operation: Operation;
+  /** The writing transaction's revision. 0 for a log operation, which uses none. */
+  revision: number;
+  /** Place within the revision: 0, 1, 2 … */
+  sub: number;
+  /** The key; empty for a log operation. */
+  key: Uint8Array;
+  /** True for a put that creates its key. */
+  created: boolean;
+  /** True for a delete (a tombstone). */
+  deleted: boolean;
+  createRevision: number;
+  /** mod_revision of the key's record before this one; 0 if there was none or it was a tombstone. */
+  prevRevision: number;
+  /** etcd's version of the key; 0 for a tombstone. */
+  version: number;
+  /** The lease attached by a put, granted by a grant or revoked by a revoke; 0n for none. */
+  lease: bigint;
+  value: Uint8Array;
+  /** Milliseconds since the Unix epoch, by the primary's clock. Never read by `apply`. */
+  createdAtMs: number;
+  /** LeaseGrant: granted TTL in seconds. */
+  leaseTtlSeconds?: number;
+  /** Compaction: the revision up to which history goes. */
+  compactRevision?: number;
+  /** Epoch: what a new primary says of itself. */
+  epoch?: EpochClaim;
+  /** Auth: an encoded change; reserved. */
+  auth?: Uint8Array;
+}
+
+/** The claim in an epoch chunk (design, section 6). */
+export interface EpochClaim {
+  epoch: number;
+  /** The first sequence after the ones that the fenced primary may still fill; those between are ignored. */
+  skipTo: number;
+  /** The holder's node id. */
+  holder: string;
+  /** The store's cluster id, chosen once by the first epoch and repeated by every later one. */
+  clusterId: bigint;
+}
