@@ -1,0 +1,150 @@
+import { isAbsolute, relative, resolve } from 'node:path';
+import { fileURLToPath, pathToFileURL } from 'node:url';
+import { FLAGS, type FlagKey, type FlagValues } from './flags.ts';
+import { type S3Settings, type Settings, SettingsError, type TlsSettings } from './settings.ts';
+
+/** What was given, by flag or environment, and under which name: `--batch-window` or `NETSY_BATCH_WINDOW`. */
+export type Given = ReadonlyMap<FlagKey, string>;
+
+/** Joins single values into settings; throws `SettingsError` where two of them don't fit together. */
+export function settingsOf(values: FlagValues, given: Given): Settings {
+  const dataDir = resolve(values.dataDir);
+  const settings: Settings = {
+    name: values.name,
+    listenClientUrls: values.listenClientUrls,
+    advertiseClientUrls: values.advertiseClientUrls ?? [],
+    maxRequestBytes: values.maxRequestBytes,
+    maxTxnOps: values.maxTxnOps,
+    maxConcurrentStreams: values.maxConcurrentStreams,
+    grpcKeepaliveIntervalMs: values.grpcKeepaliveInterval,
+    grpcKeepaliveTimeoutMs: values.grpcKeepaliveTimeout,
+    tls: tlsOf(values),
+    dataDir,
+    cacheDir: resolve(values.cacheDir ?? resolve(dataDir, 'cache')),
+    store: values.store ?? pathToFileURL(resolve(dataDir, 'store')).href,
+    s3: s3Of(values, given),
+    batchWindowMs: values.batchWindow,
+    batchBytesMax: values.batchMaxBytes,
+    batchRequestsMax: values.batchMaxRequests,
+    pipelineDepth: values.pipelineDepth,
+    hedgeAfter: values.hedgeAfter,
+    requestTimeoutMs: values.requestTimeout,
+    queueBytesMax: values.queueMaxBytes,
+    queueRequestsMax: values.queueMaxRequests,
+    poolThreads: values.poolThreads,
+    readerWorkers: values.readerWorkers,
+    watchProgressNotifyIntervalMs: values.watchProgressNotifyInterval,
+    watchBufferBytesMax: values.watchBufferBytes,
+    watchStreamBufferBytesMax: values.watchStreamBufferBytes,
+    logLevel: values.logLevel === 'panic' ? 'fatal' : values.logLevel,
+    logFormat: values.logFormat,
+  };
+  checkWrites(settings, given);
+  checkDirectories(settings, given);
+  return deepFreeze(settings);
+}
+
+/** How a message names a flag: as it was given, else by its own name. */
+function label(key: FlagKey, given: Given): string {
+  return given.get(key) ?? `--${FLAGS[key].name}`;
+}
+
+function tlsOf(values: FlagValues): TlsSettings | undefined {
+  const { certFile, keyFile, trustedCaFile } = values;
+  if (certFile !== undefined && keyFile === undefined) {
+    throw new SettingsError('--cert-file: needs --key-file, the private key of that certificate');
+  }
+  if (keyFile !== undefined && certFile === undefined) {
+    throw new SettingsError('--key-file: needs --cert-file, the certificate of that key');
+  }
+  if (values.clientCertAuth && trustedCaFile === undefined) {
+    throw new SettingsError('--client-cert-auth: needs --trusted-ca-file, who signs client certificates');
+  }
+  const secure = values.listenClientUrls.find((url) => url.startsWith('https:'));
+  if (secure === undefined) {
+    if (trustedCaFile === undefined) return undefined;
+    throw new SettingsError(
+      '--trusted-ca-file: no listen URL uses TLS; use https:// in --listen-client-urls',
+    );
+  }
+  if (certFile === undefined || keyFile === undefined) {
+    throw new SettingsError(`--listen-client-urls: ${secure} needs --cert-file and --key-file`);
+  }
+  return {
+    certFile: resolve(certFile),
+    keyFile: resolve(keyFile),
+    trustedCaFile: trustedCaFile && resolve(trustedCaFile),
+  };
+}
+
+function s3Of(values: FlagValues, given: Given): S3Settings {
+  const isS3 = values.store?.startsWith('s3:') ?? false;
+  const stray = (['s3Endpoint', 's3Region', 's3Addressing'] as const).find((key) => given.has(key));
+  if (stray !== undefined && !isS3) {
+    throw new SettingsError(
+      `${label(stray, given)}: is for an S3 store; give --store s3://BUCKET/PREFIX or drop it`,
+    );
+  }
+  return { endpoint: values.s3Endpoint, region: values.s3Region, addressing: values.s3Addressing };
+}
+
+function checkWrites(settings: Settings, given: Given): void {
+  atLeast('batchMaxBytes', settings.batchBytesMax, 'maxRequestBytes', settings.maxRequestBytes, given);
+  atLeast('queueMaxBytes', settings.queueBytesMax, 'batchMaxBytes', settings.batchBytesMax, given);
+  atLeast(
+    'queueMaxRequests',
+    settings.queueRequestsMax,
+    'batchMaxRequests',
+    settings.batchRequestsMax,
+    given,
+  );
+  if (settings.batchWindowMs >= settings.requestTimeoutMs) {
+    throw new SettingsError(
+      `${label('batchWindow', given)}: must be shorter than ${label('requestTimeout', given)}`,
+    );
+  }
+  const hedge = settings.hedgeAfter;
+  if (hedge.kind === 'fixed' && hedge.delayMs >= settings.requestTimeoutMs) {
+    throw new SettingsError(
+      `${label('hedgeAfter', given)}: must be shorter than ${label('requestTimeout', given)}; use off for never`,
+    );
+  }
+}
+
+function atLeast(larger: FlagKey, value: number, smaller: FlagKey, floor: number, given: Given): void {
+  if (value >= floor) return;
+  throw new SettingsError(
+    `${label(larger, given)}: ${value} is less than ${label(smaller, given)}, ${floor}; raise the first or lower the second`,
+  );
+}
+
+/** Deleting the cache must never delete the store, so neither may hold the other. */
+function checkDirectories(settings: Settings, given: Given): void {
+  if (!settings.store.startsWith('file:')) return;
+  const storeDir = storeDirectory(settings.store, given);
+  if (!holds(storeDir, settings.cacheDir) && !holds(settings.cacheDir, storeDir)) return;
+  throw new SettingsError(
+    `${label('cacheDir', given)}: ${settings.cacheDir} and the store ${storeDir} must not hold one another; choose separate directories`,
+  );
+}
+
+function storeDirectory(store: string, given: Given): string {
+  try {
+    return resolve(fileURLToPath(store));
+  } catch {
+    throw new SettingsError(
+      `${label('store', given)}: "${store}" is not a path; write / plainly, and % as %25`,
+    );
+  }
+}
+
+function holds(parent: string, child: string): boolean {
+  const way = relative(parent, child);
+  return !isAbsolute(way) && way !== '..' && !way.startsWith('../');
+}
+
+function deepFreeze<T>(value: T): T {
+  if (typeof value !== 'object' || value === null || Object.isFrozen(value)) return value;
+  for (const inner of Object.values(value)) deepFreeze(inner);
+  return Object.freeze(value);
+}

@@ -1,0 +1,177 @@
+import { Command, CommanderError, Option } from 'commander';
+import { ETCD_VERSION, NETSY_VERSION } from '../../shared/model/version.ts';
+import { type Given, settingsOf } from './check.ts';
+import { environmentName, FLAGS, type Flag, type FlagKey, type FlagValues } from './flags.ts';
+import { type Settings, SettingsError } from './settings.ts';
+import { ValueError } from './values.ts';
+
+/** What the command line asks for. */
+export type CommandLine =
+  | { readonly command: 'serve'; readonly settings: Settings; readonly warnings: readonly string[] }
+  | { readonly command: 'inspect'; readonly files: readonly string[] }
+  /** Help or version: print the text to stdout and end with code 0. */
+  | { readonly command: 'print'; readonly text: string };
+
+export type Environment = Readonly<Record<string, string | undefined>>;
+
+const FLAG_KEYS = Object.keys(FLAGS) as FlagKey[];
+
+const EXAMPLES = `
+Every flag also has an environment variable: NETSY_ and its name in capitals, such as NETSY_BATCH_WINDOW.
+A flag wins over its variable; of a flag given twice the last one counts.
+Durations are written 100ms, 2s or 1m30s; sizes 4MiB, 512KiB or plain bytes.
+
+Examples:
+  netsy                                        serve on 127.0.0.1:2379, keep everything in ./data
+  netsy --store s3://bucket/prefix --s3-region eu-central-1
+  netsy --store s3://bucket --s3-endpoint http://127.0.0.1:9000 --s3-addressing path
+  netsy --listen-client-urls https://0.0.0.0:2379 --advertise-client-urls https://db.example:2379 \\
+        --cert-file server.crt --key-file server.key --trusted-ca-file clients-ca.crt
+  netsy inspect data/store/chunks/*.netsy      print what .netsy files hold, and check them
+`;
+
+/**
+ * Reads the words after the program's name, and the environment. Throws `SettingsError` with one line that
+ * says what to change.
+ */
+export function parseCommandLine(argv: readonly string[], environment: Environment): CommandLine {
+  let printed = '';
+  let inspected: readonly string[] | undefined;
+  const program = serveCommand((text) => {
+    printed += text;
+  });
+  program
+    .command('inspect')
+    .description('print header, records and footer of .netsy files as JSON lines, and check their CRCs')
+    .argument('<files...>', 'paths of .netsy files')
+    .action((files: string[]) => {
+      inspected = files;
+    });
+  try {
+    program.parse([...argv], { from: 'user' });
+  } catch (error) {
+    if (error instanceof CommanderError && error.exitCode === 0)
+      return { command: 'print', text: `${printed.trimEnd()}\n` };
+    throw new SettingsError(oneLine(error, argv));
+  }
+  if (inspected !== undefined) return { command: 'inspect', files: inspected };
+  const [stray] = program.args;
+  if (stray !== undefined) {
+    throw new SettingsError(`"${stray}" is not a command; use inspect, or only flags to serve`);
+  }
+  const read = readSettings(program.opts<Record<string, unknown>>(), environment);
+  return { command: 'serve', settings: read.settings, warnings: warningsOf(read, environment) };
+}
+
+/** The settings alone, for callers that only serve. Throws `SettingsError`. */
+export function parseSettings(argv: readonly string[], environment: Environment): Settings {
+  const parsed = parseCommandLine(argv, environment);
+  if (parsed.command !== 'serve') throw new SettingsError(`"${parsed.command}" is not a way to serve`);
+  return parsed.settings;
+}
+
+function serveCommand(print: (text: string) => void): Command {
+  const program = new Command('netsy')
+    .description('An etcd v3 server that keeps every acknowledged write in object storage.')
+    .usage('[flags]\n       netsy inspect FILE...')
+    .exitOverride()
+    .configureOutput({ writeOut: print, writeErr: () => {}, getOutHelpWidth: () => 110 })
+    .version(`netsy ${NETSY_VERSION}\netcd API ${ETCD_VERSION}`, '--version', 'print the version')
+    .helpOption('-h, --help', 'print this help')
+    .helpCommand(false)
+    .enablePositionalOptions()
+    .allowExcessArguments(true)
+    .addHelpText('after', EXAMPLES)
+    .action(() => {});
+  for (const key of FLAG_KEYS) program.addOption(optionOf(FLAGS[key]));
+  return program;
+}
+
+function optionOf(flag: Flag<unknown>): Option {
+  const shown = flag.default === undefined ? '' : ` (default: ${flag.default})`;
+  return new Option(`--${flag.name} ${flag.form}`, flag.help + shown).helpGroup(`${flag.group}:`);
+}
+
+/** commander's message on one line, without its "error: ", and with a way out. */
+function oneLine(error: unknown, argv: readonly string[]): string {
+  const message = error instanceof Error ? error.message : String(error);
+  const line = message.replace(/^error: /, '').replaceAll('\n', ' ');
+  if (error instanceof CommanderError && error.code === 'commander.missingArgument') {
+    return 'inspect: name at least one .netsy file';
+  }
+  if (!line.startsWith('unknown option') || line.includes('Did you mean')) return line;
+  const word = argv.find((argument) => line.includes(`'${argument.split('=')[0]}'`)) ?? '';
+  const twin = FLAG_KEYS.find((key) => word.split('=')[0] === `-${FLAGS[key].name}`);
+  return twin === undefined ? `${line}; see netsy --help` : `${line} (Did you mean --${FLAGS[twin].name}?)`;
+}
+
+interface Read {
+  readonly settings: Settings;
+  readonly given: Given;
+}
+
+function readSettings(options: Readonly<Record<string, unknown>>, environment: Environment): Read {
+  const given = new Map<FlagKey, string>();
+  const values: Partial<Record<FlagKey, unknown>> = {};
+  for (const key of FLAG_KEYS) {
+    const source = sourceOf(key, options, environment);
+    if (source === undefined) continue;
+    if (source.given) given.set(key, source.label);
+    values[key] = readValue(FLAGS[key], source.label, source.text);
+  }
+  return { settings: settingsOf(values as FlagValues, given), given };
+}
+
+interface Source {
+  readonly label: string;
+  readonly text: string;
+  readonly given: boolean;
+}
+
+/** The flag, else its variable, else its default. As in etcd, an empty variable counts as not set. */
+function sourceOf(
+  key: FlagKey,
+  options: Readonly<Record<string, unknown>>,
+  environment: Environment,
+): Source | undefined {
+  const flag: Flag<unknown> = FLAGS[key];
+  const option = options[key];
+  if (typeof option === 'string') return { label: `--${flag.name}`, text: option, given: true };
+  // `--client-cert-auth` alone means true, as for Go's boolean flags.
+  if (option === true) return { label: `--${flag.name}`, text: 'true', given: true };
+  const variable = environmentName(flag.name);
+  const text = environment[variable];
+  if (text !== undefined && text !== '') return { label: variable, text, given: true };
+  return flag.default === undefined
+    ? undefined
+    : { label: `--${flag.name}`, text: flag.default, given: false };
+}
+
+function readValue(flag: Flag<unknown>, label: string, text: string): unknown {
+  if (text === '') throw new SettingsError(`${label}: is empty; give a value or leave it out`);
+  try {
+    return flag.parse(text);
+  } catch (error) {
+    if (error instanceof ValueError) throw new SettingsError(`${label}: ${error.message}`);
+    throw error;
+  }
+}
+
+/** Variables that Kubernetes sets in every pod beside a Service named netsy. */
+const SERVICE_VARIABLE = /^NETSY_(?:SERVICE_|PORT)/;
+
+/** What is allowed and yet probably not meant. */
+function warningsOf({ settings, given }: Read, environment: Environment): string[] {
+  const warnings: string[] = [];
+  const plain = settings.listenClientUrls.find((url) => url.startsWith('http:'));
+  const certificate = given.get('certFile');
+  if (certificate !== undefined && plain !== undefined) {
+    warnings.push(`${certificate}: ${plain} does not use TLS; the certificate is not used there`);
+  }
+  const known = new Set(FLAG_KEYS.map((key) => environmentName(FLAGS[key].name)));
+  for (const variable of Object.keys(environment)) {
+    if (!variable.startsWith('NETSY_') || known.has(variable) || SERVICE_VARIABLE.test(variable)) continue;
+    warnings.push(`${variable}: is not a setting of this server, and is not used; see netsy --help`);
+  }
+  return warnings;
+}

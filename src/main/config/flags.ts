@@ -1,0 +1,308 @@
+import { PIPELINE_DEPTH_MAX, RECORD_BYTES_MAX } from '../../shared/model/limits.ts';
+import {
+  anyText,
+  boolean,
+  choice,
+  DURATION_MS_MAX,
+  duration,
+  endpointUrl,
+  hedgeAfter,
+  integer,
+  size,
+  storeUrl,
+  urls,
+} from './values.ts';
+
+/**
+ * The one table of flags. Names and forms that etcd has are etcd's (its `embed/config.go`); the others are ours.
+ * Each flag's environment variable is NETSY_ and its name in capitals, as etcd does with ETCD_.
+ */
+export interface Flag<T> {
+  readonly name: string;
+  readonly group: Group;
+  /** How the value is shown in the help, e.g. `<duration>`. */
+  readonly form: string;
+  /** Read like a given value; undefined when the flag has none. */
+  readonly default?: string;
+  readonly help: string;
+  readonly parse: (text: string) => T;
+}
+
+export type Group = 'Serving' | 'TLS' | 'Store and cache' | 'S3' | 'Writes' | 'Reads and watches' | 'Log';
+
+/** The environment variable of a flag. */
+export function environmentName(flagName: string): string {
+  return `NETSY_${flagName.toUpperCase().replaceAll('-', '_')}`;
+}
+
+/** A flag that always has a value. */
+interface DefaultedFlag<T> extends Flag<T> {
+  readonly default: string;
+}
+
+function optional<T>(
+  group: Group,
+  name: string,
+  form: string,
+  parse: (text: string) => T,
+  help: string,
+): Flag<T> {
+  return { group, name, form, parse, help };
+}
+
+function flag<T>(
+  group: Group,
+  name: string,
+  form: string,
+  parse: (text: string) => T,
+  help: string,
+  defaultText: string,
+): DefaultedFlag<T> {
+  return { group, name, form, parse, help, default: defaultText };
+}
+
+const MAX_UINT32 = 2 ** 32 - 1;
+const THREADS_MAX = 64;
+const time = duration(0, DURATION_MS_MAX);
+
+export const FLAGS = {
+  listenClientUrls: flag(
+    'Serving',
+    'listen-client-urls',
+    '<urls>',
+    urls('listen'),
+    'where to listen for gRPC and HTTP; comma-separated; port 0 takes a free one',
+    'http://127.0.0.1:2379',
+  ),
+  advertiseClientUrls: optional(
+    'Serving',
+    'advertise-client-urls',
+    '<urls>',
+    urls('advertise'),
+    'what clients are told to connect to (default: where it listens)',
+  ),
+  name: flag('Serving', 'name', '<text>', anyText, 'name of this member, for people', 'default'),
+  maxRequestBytes: flag(
+    'Serving',
+    'max-request-bytes',
+    '<size>',
+    size(1, RECORD_BYTES_MAX),
+    'largest request that is accepted',
+    '1.5MiB',
+  ),
+  maxTxnOps: flag(
+    'Serving',
+    'max-txn-ops',
+    '<count>',
+    integer(1, 1_000_000),
+    'most operations in one transaction',
+    '128',
+  ),
+  maxConcurrentStreams: flag(
+    'Serving',
+    'max-concurrent-streams',
+    '<count>',
+    integer(1, MAX_UINT32),
+    'most calls that one connection may have open at a time',
+    String(MAX_UINT32),
+  ),
+  grpcKeepaliveInterval: flag(
+    'Serving',
+    'grpc-keepalive-interval',
+    '<duration>',
+    time,
+    'how often a connection is pinged to see if its client lives; 0 is never',
+    '2h',
+  ),
+  grpcKeepaliveTimeout: flag(
+    'Serving',
+    'grpc-keepalive-timeout',
+    '<duration>',
+    duration(1, DURATION_MS_MAX),
+    'how long a ping may stay unanswered before the connection is closed',
+    '20s',
+  ),
+  certFile: optional('TLS', 'cert-file', '<path>', anyText, 'certificate of this server (PEM)'),
+  keyFile: optional('TLS', 'key-file', '<path>', anyText, 'private key of the certificate (PEM)'),
+  trustedCaFile: optional(
+    'TLS',
+    'trusted-ca-file',
+    '<path>',
+    anyText,
+    'authorities (PEM) that sign client certificates; giving it requires one, as in etcd',
+  ),
+  clientCertAuth: flag(
+    'TLS',
+    'client-cert-auth',
+    '[true|false]',
+    boolean,
+    'require a client certificate signed by --trusted-ca-file',
+    'false',
+  ),
+  dataDir: flag(
+    'Store and cache',
+    'data-dir',
+    '<path>',
+    anyText,
+    'parent of the default store and cache',
+    './data',
+  ),
+  store: optional(
+    'Store and cache',
+    'store',
+    '<url>',
+    storeUrl,
+    'where acknowledged writes are kept: file:///DIR or s3://BUCKET/PREFIX (default: file store in DATA-DIR/store)',
+  ),
+  cacheDir: optional(
+    'Store and cache',
+    'cache-dir',
+    '<path>',
+    anyText,
+    'the SQLite cache; may be deleted while the server is down (default: DATA-DIR/cache)',
+  ),
+  s3Endpoint: optional(
+    'S3',
+    's3-endpoint',
+    '<url>',
+    endpointUrl,
+    'S3 server (default: the one of the AWS region)',
+  ),
+  s3Region: optional(
+    'S3',
+    's3-region',
+    '<text>',
+    anyText,
+    'region (default: AWS_REGION, then the shared config)',
+  ),
+  s3Addressing: flag(
+    'S3',
+    's3-addressing',
+    '<style>',
+    choice('auto', 'path', 'virtual'),
+    'where the bucket goes in a request: path, virtual (host name), or auto',
+    'auto',
+  ),
+  batchWindow: flag(
+    'Writes',
+    'batch-window',
+    '<duration>',
+    duration(0, 10_000),
+    'how long a batch waits for more writes',
+    '2ms',
+  ),
+  batchMaxBytes: flag(
+    'Writes',
+    'batch-max-bytes',
+    '<size>',
+    size(1, RECORD_BYTES_MAX),
+    'request bytes that fill a batch',
+    '4MiB',
+  ),
+  batchMaxRequests: flag(
+    'Writes',
+    'batch-max-requests',
+    '<count>',
+    integer(1, 100_000),
+    'requests that fill a batch',
+    '1000',
+  ),
+  pipelineDepth: flag(
+    'Writes',
+    'pipeline-depth',
+    '<count>',
+    integer(1, PIPELINE_DEPTH_MAX),
+    `uploads in flight at a time, 1 to ${PIPELINE_DEPTH_MAX}`,
+    '16',
+  ),
+  hedgeAfter: flag(
+    'Writes',
+    'hedge-after',
+    '<delay>',
+    hedgeAfter,
+    'when a slow upload is sent a second time: a duration, p95 (of recent uploads), or off',
+    'p95',
+  ),
+  requestTimeout: flag(
+    'Writes',
+    'request-timeout',
+    '<duration>',
+    duration(10, DURATION_MS_MAX),
+    'how long a write may wait for the store before its client is told',
+    '10s',
+  ),
+  queueMaxBytes: flag(
+    'Writes',
+    'queue-max-bytes',
+    '<size>',
+    size(1),
+    'bytes of writes that may wait',
+    '64MiB',
+  ),
+  queueMaxRequests: flag(
+    'Writes',
+    'queue-max-requests',
+    '<count>',
+    integer(1, 10_000_000),
+    'writes that may wait; more are refused',
+    '20000',
+  ),
+  poolThreads: flag(
+    'Writes',
+    'pool-threads',
+    '<count>',
+    integer(1, THREADS_MAX),
+    'threads for compression and checksums',
+    '1',
+  ),
+  readerWorkers: flag(
+    'Reads and watches',
+    'reader-workers',
+    '<count>',
+    integer(1, THREADS_MAX),
+    'threads that answer reads',
+    '1',
+  ),
+  watchProgressNotifyInterval: flag(
+    'Reads and watches',
+    'watch-progress-notify-interval',
+    '<duration>',
+    duration(100, DURATION_MS_MAX),
+    'how often an idle watcher that asked for it hears of progress',
+    '10m',
+  ),
+  watchBufferBytes: flag(
+    'Reads and watches',
+    'watch-buffer-bytes',
+    '<size>',
+    size(0),
+    'recent events kept in memory for watchers that join',
+    '16MiB',
+  ),
+  watchStreamBufferBytes: flag(
+    'Reads and watches',
+    'watch-stream-buffer-bytes',
+    '<size>',
+    size(1),
+    'events that may wait for one slow watch stream before it is replayed from disk',
+    '4MiB',
+  ),
+  logLevel: flag(
+    'Log',
+    'log-level',
+    '<level>',
+    choice('debug', 'info', 'warn', 'error', 'panic', 'fatal'),
+    'debug, info, warn, error, panic or fatal',
+    'info',
+  ),
+  logFormat: flag('Log', 'log-format', '<form>', choice('json', 'console'), 'json or console', 'json'),
+};
+
+export type FlagKey = keyof typeof FLAGS;
+
+/** What each flag's `parse` gave; undefined where a flag without default was not given. */
+export type FlagValues = {
+  readonly [K in FlagKey]:
+    | ReturnType<(typeof FLAGS)[K]['parse']>
+    | ((typeof FLAGS)[K] extends { readonly default: string } ? never : undefined);
+};

@@ -1,0 +1,59 @@
+import type { HedgeAfter } from './values.ts';
+
+/** A setting that can't be used. The message is one line that says what to change. */
+export class SettingsError extends Error {
+  override name = 'SettingsError';
+}
+
+export interface TlsSettings {
+  readonly certFile: string;
+  readonly keyFile: string;
+  /** As in etcd, naming authorities means that every client must show a certificate of theirs. */
+  readonly trustedCaFile: string | undefined;
+}
+
+export interface S3Settings {
+  readonly endpoint: string | undefined;
+  readonly region: string | undefined;
+  readonly addressing: 'auto' | 'path' | 'virtual';
+}
+
+/**
+ * Everything that a start of the server may vary, checked and deeply frozen. Durations are milliseconds,
+ * sizes are bytes, paths are absolute.
+ */
+export interface Settings {
+  readonly name: string;
+  /** `http(s)://HOST:PORT` each, the port written out and possibly 0; at least one. */
+  readonly listenClientUrls: readonly string[];
+  /** Empty when not given: what the listener turns out to be bound to. */
+  readonly advertiseClientUrls: readonly string[];
+  readonly maxRequestBytes: number;
+  readonly maxTxnOps: number;
+  readonly maxConcurrentStreams: number;
+  /** 0 is never. */
+  readonly grpcKeepaliveIntervalMs: number;
+  readonly grpcKeepaliveTimeoutMs: number;
+  /** Set exactly when one of the listen URLs is https. */
+  readonly tls: TlsSettings | undefined;
+  readonly dataDir: string;
+  readonly cacheDir: string;
+  /** `file:///DIR` or `s3://BUCKET[/PREFIX]`. */
+  readonly store: string;
+  readonly s3: S3Settings;
+  readonly batchWindowMs: number;
+  readonly batchBytesMax: number;
+  readonly batchRequestsMax: number;
+  readonly pipelineDepth: number;
+  readonly hedgeAfter: HedgeAfter;
+  readonly requestTimeoutMs: number;
+  readonly queueBytesMax: number;
+  readonly queueRequestsMax: number;
+  readonly poolThreads: number;
+  readonly readerWorkers: number;
+  readonly watchProgressNotifyIntervalMs: number;
+  readonly watchBufferBytesMax: number;
+  readonly watchStreamBufferBytesMax: number;
+  readonly logLevel: 'debug' | 'info' | 'warn' | 'error' | 'fatal';
+  readonly logFormat: 'json' | 'console';
+}

@@ -1,0 +1,165 @@
+import { isIP } from 'node:net';
+
+/**
+ * Readers of one flag's text. Each returns the value, or throws `ValueError` whose message completes
+ * "--flag: …" and says what to write instead.
+ */
+export class ValueError extends Error {
+  override name = 'ValueError';
+}
+
+/** Timers can't wait longer than 2^31 - 1 ms; longer durations are refused rather than fired at once. */
+export const DURATION_MS_MAX = 2 ** 31 - 1;
+
+const DURATION_UNIT_MS: Record<string, number> = {
+  ns: 1e-6,
+  us: 1e-3,
+  µs: 1e-3,
+  ms: 1,
+  s: 1000,
+  m: 60_000,
+  h: 3_600_000,
+};
+const DURATION_FORM = /^(?:\d+(?:\.\d+)?(?:ns|us|µs|ms|s|m|h))+$/;
+const DURATION_PART = /(\d+(?:\.\d+)?)(ns|us|µs|ms|s|m|h)/g;
+
+const SIZE_UNIT_BYTES: Record<string, number> = { '': 1, B: 1, KiB: 2 ** 10, MiB: 2 ** 20, GiB: 2 ** 30 };
+const SIZE_FORM = /^(\d+(?:\.\d+)?)(B|KiB|MiB|GiB)?$/;
+
+const URL_FORM = /^(https?):\/\/(\[[0-9a-fA-F:.]+\]|[^\s:/?#@[\]]+):(\d{1,5})\/?$/;
+const PORT_MAX = 65_535;
+
+/** A duration in Go's form (`1m30s`, `100ms`, `0`), in milliseconds, between `minMs` and `maxMs`. */
+export function duration(minMs: number, maxMs: number): (text: string) => number {
+  return (text) => {
+    const milliseconds = text === '0' ? 0 : sumOfParts(text);
+    if (milliseconds < minMs) throw new ValueError(`"${text}" is too short; use ${minMs}ms or more`);
+    if (milliseconds > maxMs) throw new ValueError(`"${text}" is too long; use ${maxMs}ms or less`);
+    return milliseconds;
+  };
+}
+
+function sumOfParts(text: string): number {
+  if (!DURATION_FORM.test(text)) {
+    throw new ValueError(`"${text}" is not a duration; use e.g. 2ms, 1s or 1m30s`);
+  }
+  let milliseconds = 0;
+  for (const [, count, unit] of text.matchAll(DURATION_PART)) {
+    milliseconds += Number(count) * (DURATION_UNIT_MS[unit ?? ''] ?? 0);
+  }
+  return milliseconds;
+}
+
+/** A size in bytes: plain digits, or with B, KiB, MiB or GiB; a whole number from `minBytes` to `maxBytes`. */
+export function size(minBytes: number, maxBytes = Number.MAX_SAFE_INTEGER): (text: string) => number {
+  return (text) => {
+    const [, count, unit] = SIZE_FORM.exec(text) ?? [];
+    if (count === undefined) {
+      throw new ValueError(`"${text}" is not a size; use e.g. 1048576, 512KiB or 4MiB`);
+    }
+    const bytes = Number(count) * (SIZE_UNIT_BYTES[unit ?? ''] ?? 1);
+    if (!Number.isInteger(bytes)) throw new ValueError(`"${text}" is not a whole number of bytes`);
+    return within(bytes, minBytes, maxBytes, text);
+  };
+}
+
+/** A whole number from `min` to `max`. */
+export function integer(min: number, max: number): (text: string) => number {
+  return (text) => {
+    if (!/^\d+$/.test(text)) throw new ValueError(`"${text}" is not a whole number; use ${min} to ${max}`);
+    return within(Number(text), min, max, text);
+  };
+}
+
+function within(value: number, min: number, max: number, text: string): number {
+  if (value < min || value > max) throw new ValueError(`"${text}" is out of range; use ${min} to ${max}`);
+  return value;
+}
+
+/** One of the given words. */
+export function choice<T extends string>(...words: readonly T[]): (text: string) => T {
+  return (text) => {
+    const found = words.find((word) => word === text);
+    if (found === undefined) throw new ValueError(`"${text}" is not known; use ${words.join(', ')}`);
+    return found;
+  };
+}
+
+/** `true` or `false`. */
+export function boolean(text: string): boolean {
+  return choice('true', 'false')(text) === 'true';
+}
+
+/** Any text. */
+export function anyText(text: string): string {
+  return text;
+}
+
+/** How long to wait before a slow upload gets a second try. */
+export type HedgeAfter =
+  | { readonly kind: 'off' }
+  | { readonly kind: 'p95' }
+  | { readonly kind: 'fixed'; readonly delayMs: number };
+
+/** `off`, `p95`, or a duration. */
+export function hedgeAfter(text: string): HedgeAfter {
+  if (text === 'off' || text === 'p95') return { kind: text };
+  if (!DURATION_FORM.test(text)) {
+    throw new ValueError(`"${text}" is not known; use p95, off, or a duration such as 80ms`);
+  }
+  return { kind: 'fixed', delayMs: duration(1, DURATION_MS_MAX)(text) };
+}
+
+/**
+ * etcd's comma-separated URLs, each `http(s)://host:port` with its port written out; duplicates are dropped.
+ * Where a socket is bound the host must be an IP address or `localhost`, as in etcd.
+ */
+export function urls(use: 'listen' | 'advertise'): (text: string) => readonly string[] {
+  return (text) => {
+    const parts = text.split(',').map((part) => part.trim());
+    for (const part of parts) checkUrl(part, use);
+    return [...new Set(parts.map((part) => part.replace(/\/$/, '')))];
+  };
+}
+
+function checkUrl(text: string, use: 'listen' | 'advertise'): void {
+  const [, , host, port] = URL_FORM.exec(text) ?? [];
+  if (host === undefined || port === undefined) {
+    throw new ValueError(`"${text}" is not a URL of the form http://HOST:PORT or https://HOST:PORT`);
+  }
+  const portMin = use === 'listen' ? 0 : 1;
+  if (Number(port) < portMin || Number(port) > PORT_MAX) {
+    throw new ValueError(`"${text}" has no valid port; use ${portMin} to ${PORT_MAX}`);
+  }
+  const bare = host.startsWith('[') ? host.slice(1, -1) : host;
+  const mustBeAddress = use === 'listen' || host.startsWith('[') || /^[\d.]+$/.test(host);
+  if (mustBeAddress && isIP(bare) === 0 && host !== 'localhost') {
+    throw new ValueError(`"${text}" must name an IP address or localhost, not "${host}"`);
+  }
+}
+
+/** The store's place: `file:///DIR` or `s3://BUCKET/PREFIX`. */
+export function storeUrl(text: string): string {
+  if (/^file:\/\/\/[^/?#]/.test(text)) return text;
+  if (text.startsWith('file:')) {
+    throw new ValueError(
+      `"${text}" needs three slashes and an absolute directory, as in file:///var/lib/netsy`,
+    );
+  }
+  if (!/^s3:\/\//.test(text))
+    throw new ValueError(`"${text}" is not a store; use file:///DIR or s3://BUCKET/PREFIX`);
+  if (!/^s3:\/\/[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](?:\/[^?#]*)?$/.test(text)) {
+    throw new ValueError(`"${text}" has no valid bucket name; use s3://BUCKET/PREFIX`);
+  }
+  return text;
+}
+
+/** An endpoint: `http(s)://HOST[:PORT]`, without path. */
+export function endpointUrl(text: string): string {
+  if (!URL.canParse(text) || !/^https?:\/\/[^/?#@]+\/?$/.test(text)) {
+    throw new ValueError(
+      `"${text}" is not an endpoint; use e.g. https://s3.example.com or http://127.0.0.1:9000`,
+    );
+  }
+  return text.replace(/\/$/, '');
+}
