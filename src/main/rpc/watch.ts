@@ -1,0 +1,97 @@
+import type { MethodDefinition, ServerDuplexStream, UntypedServiceImplementation } from '@grpc/grpc-js';
+import { GrpcCode } from '../../shared/etcd/errors.ts';
+import { decodeWatchRequest } from '../../shared/etcd/requests.ts';
+import { MalformedMessageError } from '../../shared/etcd/wire.ts';
+import type { WatchHub } from '../watch/hub.ts';
+import type { StreamStatus, WatchSink } from '../watch/sink.ts';
+import type { WatchStream } from '../watch/stream.ts';
+
+type WatchCall = ServerDuplexStream<Buffer, Buffer>;
+
+function sameBytes(bytes: Buffer): Buffer {
+  return bytes;
+}
+
+const watchMethod: MethodDefinition<Buffer, Buffer> = {
+  path: '/etcdserverpb.Watch/Watch',
+  requestStream: true,
+  responseStream: true,
+  requestSerialize: sameBytes,
+  requestDeserialize: sameBytes,
+  responseSerialize: sameBytes,
+  responseDeserialize: sameBytes,
+};
+
+/** etcd's Watch service on raw bytes, for grpc-js's `Server.addService`. */
+export const watchServiceDefinition = { Watch: watchMethod };
+
+/** Serves the Watch service from the hub. */
+export function watchService(hub: WatchHub): UntypedServiceImplementation {
+  return { Watch: (call: WatchCall) => serveWatch(hub, call) };
+}
+
+function serveWatch(hub: WatchHub, call: WatchCall): void {
+  const sink = new CallSink(call, () => stream.flushed());
+  const stream = hub.open(sink);
+  call.on('data', (message: Buffer) => take(stream, message));
+  // A client that has sent its last request still gets events, as in etcd, until it cancels the call.
+  call.on('cancelled', () => stream.close());
+  call.on('close', () => stream.close());
+}
+
+function take(stream: WatchStream, message: Buffer): void {
+  try {
+    stream.request(decodeWatchRequest(message));
+  } catch (error) {
+    if (!(error instanceof MalformedMessageError)) throw error;
+    // grpc-go ends the stream with this code when it can't unmarshal a message.
+    stream.end({ code: GrpcCode.Internal, message: `malformed watch request: ${error.message}` });
+  }
+}
+
+/**
+ * Counts the bytes that grpc-js holds for one call. Its own writableLength counts messages, and its write
+ * callback comes when HTTP/2's flow control let the message go.
+ */
+class CallSink implements WatchSink {
+  readonly #call: WatchCall;
+  readonly #flushed: () => void;
+  #pendingBytes = 0;
+  #pendingEvents = 0;
+
+  constructor(call: WatchCall, flushed: () => void) {
+    this.#call = call;
+    this.#flushed = flushed;
+  }
+
+  get pendingBytes(): number {
+    return this.#pendingBytes;
+  }
+
+  get pendingEvents(): number {
+    return this.#pendingEvents;
+  }
+
+  write(message: Uint8Array, eventCount: number): void {
+    this.#pendingBytes += message.length;
+    this.#pendingEvents += eventCount;
+    const bytes = Buffer.from(message.buffer, message.byteOffset, message.byteLength);
+    this.#call.write(bytes, () => {
+      this.#pendingBytes -= message.length;
+      this.#pendingEvents -= eventCount;
+      this.#flushed();
+    });
+  }
+
+  pauseRequests(): void {
+    this.#call.pause();
+  }
+
+  resumeRequests(): void {
+    this.#call.resume();
+  }
+
+  end(status: StreamStatus): void {
+    this.#call.emit('error', { code: status.code, details: status.message });
+  }
+}
