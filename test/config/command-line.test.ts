@@ -35,8 +35,8 @@ const SAMPLES: Record<FlagKey, { text: string; beside?: string[] }> = {
   maxConcurrentStreams: { text: '100' },
   grpcKeepaliveInterval: { text: '1h' },
   grpcKeepaliveTimeout: { text: '5s' },
-  certFile: { text: 'a.crt', beside: ['--key-file=a.key'] },
-  keyFile: { text: 'a.key', beside: ['--cert-file=a.crt'] },
+  certFile: { text: 'a.crt', beside: ['--key-file=a.key', '--listen-client-urls=https://[::1]:1'] },
+  keyFile: { text: 'a.key', beside: ['--cert-file=a.crt', '--listen-client-urls=https://[::1]:1'] },
   trustedCaFile: {
     text: 'ca.crt',
     beside: ['--cert-file=a.crt', '--key-file=a.key', '--listen-client-urls=https://127.0.0.1:1'],
@@ -99,6 +99,7 @@ describe('command line', () => {
     it(`reads --${name} the same from the flag, from its own word and from ${environmentName(name)}`, () => {
       const { text, beside = [] } = SAMPLES[key];
       const joined = parseSettings([`--${name}=${text}`, ...beside], {});
+      assert.notDeepEqual(joined, parseSettings([], {}), 'the sample changes something');
       assert.deepEqual(parseSettings([`--${name}`, text, ...beside], {}), joined);
       assert.deepEqual(parseSettings(beside, { [environmentName(name)]: text }), joined);
     });

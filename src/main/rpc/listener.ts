@@ -1,0 +1,250 @@
+import {
+  createServer as createHttpServer,
+  type IncomingMessage,
+  type Server,
+  type ServerResponse,
+} from 'node:http';
+import type { Http2Server, ServerHttp2Session } from 'node:http2';
+import { createServer as createHttpsServer } from 'node:https';
+import type { AddressInfo, Socket } from 'node:net';
+import type { TLSSocket } from 'node:tls';
+import { type ConnectionInjector, type Server as GrpcServer, ServerCredentials } from '@grpc/grpc-js';
+import { assert } from '../../shared/base/assert.ts';
+import { type Clock, systemClock } from '../../shared/base/clock.ts';
+import type { Log } from '../../shared/base/log.ts';
+import { tellProtocol } from './first-bytes.ts';
+
+/**
+ * Sockets. One port speaks gRPC and HTTP/1.1; a connection's first bytes tell which.
+ *
+ * Each listen URL is a `node:http` (or https) server, whose own connection listener is taken off and kept aside. A
+ * new socket's first bytes are looked at: HTTP/1.1 goes to the listener that was kept, so node's time-outs and
+ * bookkeeping hold as ever; HTTP/2 is injected into grpc-js. After that nothing of ours is in the way of a call.
+ *
+ * With TLS, ALPN prefers http/1.1: gRPC clients offer h2 alone, while browsers, curl and probes offer both, and
+ * grpc-js serves nothing but gRPC over h2.
+ */
+
+/** How long a connection may take over its TLS handshake, its first bytes, and an HTTP/1.1 request's headers. */
+const SILENCE_MS_MAX = 30_000;
+/** An HTTP/1.1 request must have arrived whole by then. */
+const HTTP_REQUEST_MS_MAX = 60_000;
+const HTTP_TIMEOUT_CHECK_MS = 5_000;
+/** TCP's own keepalive, for peers that vanish without a word. */
+const TCP_KEEPALIVE_DELAY_MS = 30_000;
+/**
+ * HTTP/2 receive windows. node's 64 KiB make a client with hundreds of writes in flight wait for updates. The
+ * connection's window bounds what one connection can make us hold unread.
+ */
+export const STREAM_WINDOW_BYTES = 1024 * 1024;
+export const CONNECTION_WINDOW_BYTES = 8 * 1024 * 1024;
+
+export type HttpHandler = (request: IncomingMessage, response: ServerResponse) => void;
+
+/** PEM files' contents. With `ca`, every client must show a certificate that it signed. */
+export interface TlsMaterial {
+  readonly cert: Buffer;
+  readonly key: Buffer;
+  readonly ca?: Buffer;
+}
+
+export interface ListenerOptions {
+  /** `http(s)://HOST:PORT` each; port 0 takes a free one. */
+  readonly urls: readonly string[];
+  /** Needed when a URL is https. */
+  readonly tls?: TlsMaterial;
+  readonly grpc: GrpcServer;
+  readonly http: HttpHandler;
+  readonly log: Log;
+  readonly clock?: Clock;
+}
+
+export class Listener {
+  readonly #options: ListenerOptions;
+  readonly #clock: Clock;
+  readonly #injector: ConnectionInjector;
+  readonly #servers = new Map<string, Server>();
+  /** Every open socket; a TLS connection has two, the raw one and the one inside. */
+  readonly #sockets = new Set<Socket>();
+  #closing = false;
+
+  constructor(options: ListenerOptions) {
+    this.#options = options;
+    this.#clock = options.clock ?? systemClock;
+    this.#injector = createInjector(options.grpc);
+    for (const url of options.urls) this.#servers.set(url, this.#createServer(url));
+  }
+
+  /**
+   * Binds every URL and starts accepting. If one can't be bound, none stays bound, and the error's message is one
+   * line that says what to change.
+   */
+  async listen(): Promise<void> {
+    const bound = await Promise.allSettled([...this.#servers].map(([url, server]) => bind(url, server)));
+    const failed = bound.find((result) => result.status === 'rejected');
+    if (failed === undefined) return;
+    await this.close(0);
+    throw failed.reason;
+  }
+
+  /** Where it listens, as URLs with the ports that were bound; in the order of the options. */
+  get addresses(): readonly string[] {
+    return [...this.#servers].map(([url, server]) => {
+      const address = server.address() as AddressInfo | null;
+      return address === null ? url : url.replace(/:\d+$/, `:${address.port}`);
+    });
+  }
+
+  /** Refuses new connections; the open ones go on. Never fails, and may be called twice. */
+  stopAccepting(): void {
+    this.#closing = true;
+    for (const server of this.#servers.values()) server.close(() => {});
+  }
+
+  /**
+   * Stops accepting, tells gRPC clients to go elsewhere (GOAWAY), lets open calls finish for up to `graceMs`, and
+   * then cuts what is left. Resolves when every socket is closed.
+   */
+  async close(graceMs: number): Promise<void> {
+    this.stopAccepting();
+    this.#injector.drain(graceMs);
+    const timer = this.#clock.after(graceMs, () => {
+      for (const socket of this.#sockets) socket.destroy();
+    });
+    await Promise.all([...this.#sockets].map(closed));
+    timer.cancel();
+    this.#injector.destroy();
+  }
+
+  #createServer(url: string): Server {
+    const secure = url.startsWith('https:');
+    const server = secure ? this.#createSecureServer() : createHttpServer(HTTP_OPTIONS, this.#onRequest);
+    const event = secure ? 'secureConnection' : 'connection';
+    const serveHttp = server.listeners(event) as ((socket: Socket) => void)[];
+    assert(serveHttp.length === 1, `node's ${event} listener is the only one`);
+    server.removeAllListeners(event);
+    server.on('connection', (socket: Socket) => this.#track(socket));
+    server.on(event, (socket: Socket) => {
+      if (secure) this.#track(socket);
+      this.#route(socket, (http) => serveHttp[0]?.call(server, http));
+    });
+    return server;
+  }
+
+  #createSecureServer(): Server {
+    const { tls } = this.#options;
+    assert(tls !== undefined, 'an https URL needs a certificate');
+    const server = createHttpsServer(
+      {
+        ...HTTP_OPTIONS,
+        ...tls,
+        minVersion: 'TLSv1.2',
+        requestCert: tls.ca !== undefined,
+        rejectUnauthorized: tls.ca !== undefined,
+        ALPNProtocols: ['http/1.1', 'h2'],
+        handshakeTimeout: SILENCE_MS_MAX,
+      },
+      this.#onRequest,
+    );
+    server.on('tlsClientError', (error: Error, socket: TLSSocket) => this.#onHandshakeError(error, socket));
+    return server;
+  }
+
+  readonly #onRequest = (request: IncomingMessage, response: ServerResponse): void => {
+    if (this.#closing) response.shouldKeepAlive = false;
+    this.#options.http(request, response);
+  };
+
+  /** As etcd, a refused client is a warning; one that only hung up, as port scanners and probes do, is not. */
+  #onHandshakeError(error: Error & { code?: string }, socket: TLSSocket): void {
+    const level = error.code === 'ECONNRESET' ? 'debug' : 'warn';
+    this.#options.log[level]('rejected connection on client endpoint', {
+      remote: socket.remoteAddress,
+      error: error.message,
+    });
+    socket.destroy();
+  }
+
+  #track(socket: Socket): void {
+    this.#sockets.add(socket);
+    socket.once('close', () => this.#sockets.delete(socket));
+    // Stays for the socket's life: an error that comes between two owners must not end the process.
+    socket.on('error', (error: Error) => {
+      this.#options.log.debug('connection failed', { remote: socket.remoteAddress, error: error.message });
+    });
+  }
+
+  #route(socket: Socket, serveHttp: (socket: Socket) => void): void {
+    tellProtocol(socket, this.#clock, SILENCE_MS_MAX, (protocol) => {
+      if (this.#closing) socket.destroy();
+      else if (protocol === 'http1') serveHttp(socket);
+      else this.#serveGrpc(socket);
+    });
+  }
+
+  #serveGrpc(socket: Socket): void {
+    // http servers leave half-closed sockets open; in HTTP/2 a client that has ended is gone.
+    socket.allowHalfOpen = false;
+    // node refuses HTTP/2 on a TLS socket without ALPN, but the client's first bytes have said what it speaks.
+    const secure = socket as Partial<TLSSocket>;
+    if (secure.alpnProtocol === false) secure.alpnProtocol = 'h2';
+    this.#injector.injectConnection(socket);
+  }
+}
+
+const HTTP_OPTIONS = {
+  noDelay: true,
+  keepAlive: true,
+  keepAliveInitialDelay: TCP_KEEPALIVE_DELAY_MS,
+  headersTimeout: SILENCE_MS_MAX,
+  requestTimeout: HTTP_REQUEST_MS_MAX,
+  connectionsCheckingInterval: HTTP_TIMEOUT_CHECK_MS,
+};
+
+/**
+ * grpc-js 1.14 has no server option for the receive windows (`grpc-node.flow_control_window` is read by its client
+ * alone), so they are set on the HTTP/2 server that it makes for an injector, which it keeps in a private map. A test
+ * watches that this still works with the grpc-js that is installed.
+ */
+function createInjector(grpc: GrpcServer): ConnectionInjector {
+  const { http2Servers } = grpc as unknown as { http2Servers: Map<Http2Server, unknown> };
+  const before = new Set(http2Servers.keys());
+  const injector = grpc.createConnectionInjector(ServerCredentials.createInsecure());
+  const server = [...http2Servers.keys()].find((candidate) => !before.has(candidate));
+  assert(server !== undefined, 'grpc-js keeps the HTTP/2 server of an injector in http2Servers');
+  server.updateSettings({ initialWindowSize: STREAM_WINDOW_BYTES });
+  server.on('session', (session: ServerHttp2Session) => {
+    if (!session.destroyed) session.setLocalWindowSize(CONNECTION_WINDOW_BYTES);
+  });
+  return injector;
+}
+
+function closed(socket: Socket): Promise<void> {
+  return new Promise((resolve) => {
+    if (socket.closed) resolve();
+    else socket.once('close', () => resolve());
+  });
+}
+
+function bind(url: string, server: Server): Promise<void> {
+  const { hostname, port, protocol } = new URL(url);
+  const host = hostname.replace(/^\[|\]$/g, '');
+  // URL drops the port that is its scheme's own.
+  const portNumber = port === '' ? (protocol === 'https:' ? 443 : 80) : Number(port);
+  return new Promise((resolve, reject) => {
+    server.once('error', (error: NodeJS.ErrnoException) => reject(new Error(bindMessage(url, error))));
+    server.listen(portNumber, host, () => {
+      server.removeAllListeners('error');
+      resolve();
+    });
+  });
+}
+
+function bindMessage(url: string, error: NodeJS.ErrnoException): string {
+  const why: Record<string, string> = {
+    EADDRINUSE: 'is in use already; end what listens there or choose another port',
+    EACCES: 'needs privileges that this process has not; choose a port from 1024 up',
+    EADDRNOTAVAIL: 'is not an address of this machine; use one that is, or 0.0.0.0 for all',
+  };
+  return `--listen-client-urls: ${url} ${why[error.code ?? ''] ?? `can't be bound: ${error.message}`}`;
+}

@@ -1,0 +1,35 @@
+import { EtcdError, GrpcCode } from '../../shared/etcd/errors.ts';
+import { MalformedMessageError } from '../../shared/etcd/wire.ts';
+
+/** What grpc-js takes as a call's failure; both `callback(failure)` and `call.emit('error', failure)` do. */
+export interface CallFailure {
+  readonly code: GrpcCode;
+  readonly details: string;
+}
+
+/** How a message reached its handler; grpc-go words an undecodable one differently. */
+export type MessageSource = 'unary' | 'stream';
+
+/**
+ * The one mapping from what the rooms throw to what a client gets. An `EtcdError` goes out as it is. A message
+ * that can't be decoded gets INTERNAL with grpc-go's words (its server.go for unary calls, rpc_util.go for
+ * streams), as from etcd, and the connection stays. Anything else is INTERNAL with one line and no stack.
+ */
+export function callFailure(error: unknown, source: MessageSource = 'unary'): CallFailure {
+  if (error instanceof EtcdError) return { code: error.code, details: error.message };
+  if (error instanceof MalformedMessageError) {
+    return { code: GrpcCode.Internal, details: `${MALFORMED[source]}: ${error.message}` };
+  }
+  const message = error instanceof Error ? error.message : String(error);
+  return { code: GrpcCode.Internal, details: `netsy: internal error: ${message.split('\n', 1)[0]}` };
+}
+
+const MALFORMED: Record<MessageSource, string> = {
+  unary: 'grpc: error unmarshalling request',
+  stream: 'grpc: failed to unmarshal the received message',
+};
+
+/** For methods that etcd has and this server has not yet; worded as grpc-go does for unknown methods. */
+export function notImplemented(service: string, method: string): CallFailure {
+  return { code: GrpcCode.Unimplemented, details: `unknown method ${method} for service ${service}` };
+}
