@@ -126,9 +126,18 @@ test('a group that ends wrongly, an end without a start and unused wire types ar
   }
 });
 
-test('groups nested without end are refused and do not overflow the stack', () => {
-  const groups = new Uint8Array(1_000_000).fill(11);
-  assert.throws(() => new Reader(groups).skip(11), MalformedMessageError);
+test("groups nested deeper than Go's decoder follows are refused and do not overflow the stack", () => {
+  const nested = (depth: number): Reader => {
+    const bytes = new Uint8Array(2 * depth).fill(11, 0, depth).fill(12, depth);
+    return new Reader(bytes);
+  };
+  const allowed = nested(9999);
+  allowed.skip(allowed.tag());
+  assert.equal(allowed.more(), false);
+  for (const depth of [10_002, 1_000_000]) {
+    const reader = nested(depth);
+    assert.throws(() => reader.skip(reader.tag()), MalformedMessageError);
+  }
 });
 
 test('a finished writer shares nothing with what it gave', () => {

@@ -15,6 +15,8 @@ export const EMPTY_BYTES: Uint8Array = new Uint8Array(0);
 
 const TWO_POW_32 = 4_294_967_296;
 const FIELD_NUMBER_MAX = 536_870_911;
+/** Go's decoder looks less closely at what it skips. */
+const FIELD_NUMBER_MAX_IN_GROUP = 2_147_483_647;
 const GROUP_DEPTH_MAX = 10_000;
 
 const WIRE_VARINT = 0;
@@ -60,9 +62,13 @@ export class Reader {
       this.#position++;
       return first;
     }
+    return this.#tag(FIELD_NUMBER_MAX);
+  }
+
+  #tag(fieldMax: number): number {
     const tag = this.varint();
     const field = Math.floor(tag / 8);
-    if (field < 1 || field > FIELD_NUMBER_MAX) throw new MalformedMessageError(`field number ${field}`);
+    if (field < 1 || field > fieldMax) throw new MalformedMessageError(`field number ${field}`);
     return tag;
   }
 
@@ -151,7 +157,7 @@ export class Reader {
     const open = [startTag];
     while (open.length > 0) {
       if (open.length > GROUP_DEPTH_MAX) throw new MalformedMessageError('groups nested too deeply');
-      const tag = this.tag();
+      const tag = this.#tag(FIELD_NUMBER_MAX_IN_GROUP);
       const wireType = tag & 7;
       if (wireType === WIRE_START_GROUP) open.push(tag);
       else if (wireType !== WIRE_END_GROUP) this.#skipValue(wireType);
@@ -239,6 +245,7 @@ export function delimitedSize(length: number): number {
 }
 
 const WRITER_BYTES_MIN = 64;
+const NO_BUFFER = new Uint8Array(0);
 
 /**
  * Appends to one buffer, which doubles when it is full. Nested messages are written size first: whoever
@@ -269,7 +276,7 @@ export class Writer {
   finish(): Uint8Array<ArrayBuffer> {
     const exact = this.#length === this.#buffer.length;
     const bytes = exact ? this.#buffer : this.#buffer.slice(0, this.#length);
-    if (exact) this.#buffer = new Uint8Array(WRITER_BYTES_MIN);
+    if (exact) this.#buffer = NO_BUFFER;
     this.#length = 0;
     return bytes;
   }
@@ -281,17 +288,20 @@ export class Writer {
 
   /** An integer in [0, 2^53) as a varint. */
   varint(value: number): void {
-    this.#reserve(10);
+    this.#reserve(varintSize(value));
+    const buffer = this.#buffer;
+    let at = this.#length;
     let rest = value;
     while (rest >= 0x8000_0000) {
-      this.#buffer[this.#length++] = (rest & 0x7f) | 0x80;
+      buffer[at++] = (rest & 0x7f) | 0x80;
       rest = Math.floor(rest / 128);
     }
     while (rest >= 0x80) {
-      this.#buffer[this.#length++] = (rest & 0x7f) | 0x80;
+      buffer[at++] = (rest & 0x7f) | 0x80;
       rest >>>= 7;
     }
-    this.#buffer[this.#length++] = rest;
+    buffer[at++] = rest;
+    this.#length = at;
   }
 
   /** A safe integer as an int64. */
@@ -307,7 +317,7 @@ export class Writer {
       this.varint(Number(unsigned));
       return;
     }
-    this.#reserve(10);
+    this.#reserve(4);
     let low = Number(unsigned & 0xfff_ffffn);
     for (let count = 0; count < 4; count++) {
       this.#buffer[this.#length++] = (low & 0x7f) | 0x80;
@@ -331,7 +341,10 @@ export class Writer {
 
   #reserve(count: number): void {
     const needed = this.#length + count;
-    if (needed <= this.#buffer.length) return;
+    if (needed > this.#buffer.length) this.#grow(needed);
+  }
+
+  #grow(needed: number): void {
     const grown = new Uint8Array(Math.max(needed, this.#buffer.length * 2, WRITER_BYTES_MIN));
     grown.set(this.#buffer.subarray(0, this.#length));
     this.#buffer = grown;
