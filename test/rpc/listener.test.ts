@@ -21,6 +21,7 @@ import { ManualClock } from '../support/clock.ts';
 import { missingTools } from '../support/tools.ts';
 
 const MAX_REQUEST_BYTES = 64 * 1024;
+const KEEPALIVE_INTERVAL_MS = 100;
 const RANGE = '/etcdserverpb.KV/Range';
 const HOLD = '/etcdserverpb.Watch/Watch';
 
@@ -28,13 +29,15 @@ const HOLD = '/etcdserverpb.Watch/Watch';
 class Front {
   readonly calls: grpc.ServerDuplexStream<Buffer, Buffer>[] = [];
   readonly peers: string[] = [];
+  /** The common name of each caller's certificate. */
+  readonly names: (string | undefined)[] = [];
   readonly logged: { level: string; message: string; fields: LogFields | undefined }[] = [];
   readonly grpc = new grpc.Server(
     grpcServerOptions({
       maxRequestBytes: MAX_REQUEST_BYTES,
       maxConcurrentStreams: 321,
-      grpcKeepaliveIntervalMs: 0,
-      grpcKeepaliveTimeoutMs: 1000,
+      grpcKeepaliveIntervalMs: KEEPALIVE_INTERVAL_MS,
+      grpcKeepaliveTimeoutMs: 10_000,
     }),
   );
   readonly listener: Listener;
@@ -79,6 +82,7 @@ class Front {
 
   #echo(call: UnaryCall, reply: Reply): void {
     this.peers.push(call.getPeer());
+    this.names.push(call.getAuthContext()?.sslPeerCertificate?.subject.CN?.toString());
     if (call.request.toString() === 'malformed') reply(callFailure(new MalformedMessageError('field 0')));
     else reply(null, call.request);
   }
@@ -332,6 +336,15 @@ describe('listener', { timeout: 60_000 }, () => {
     });
   });
 
+  it('pings its clients, to notice those that are gone', async () => {
+    await withFront(async (front) => {
+      const session = http2Connect(front.url);
+      await once(session, 'ping');
+      await once(session, 'ping');
+      session.destroy();
+    });
+  });
+
   it('refuses a message that is malformed or too large on its call alone, and keeps the connection', async () => {
     await withFront(async (front) => {
       await withClient(front.authority, plain, async (client) => {
@@ -505,6 +518,7 @@ describe('listener with TLS', { skip: missingTools('openssl'), timeout: 60_000 }
       );
       const trusted = grpc.credentials.createSsl(authority.cert, client.key, client.cert);
       await withClient(front.authority, trusted, (known) => echoes(known));
+      assert.deepEqual(front.names, ['client']);
     }, mutual());
   });
 

@@ -1,0 +1,155 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Log } from '../../shared/base/log.ts';
+import { ETCD_CLUSTER_VERSION, ETCD_STORAGE_VERSION, ETCD_VERSION } from '../../shared/model/version.ts';
+
+/**
+ * The HTTP/1.1 pages that etcd also has (its etcdhttp package), with etcd's paths, texts and status codes:
+ * `/health`, `/livez`, `/readyz` and one page per check below them, `/version`, `/metrics`.
+ */
+
+/** Undefined when all is well, else why not, in one line. */
+export type Check = () => Promise<string | undefined>;
+
+export type CheckName = 'data_corruption' | 'serializable_read' | 'linearizable_read' | 'non_learner';
+
+export interface HttpParts {
+  /** etcd's checks. `/readyz` runs all, `/livez` only `serializable_read`. A check that throws has failed. */
+  readonly checks: Readonly<Record<CheckName, Check>>;
+  /**
+   * Why `/health` is false, or undefined. `serializable` asks about this process alone, not about its store;
+   * `excluded` has the names of alarms to overlook (`NOSPACE`, `CORRUPT`).
+   */
+  readonly health: (question: HealthQuestion) => Promise<string | undefined>;
+  /** Prometheus' text, and its content type. */
+  readonly metrics: { text(): Promise<string>; readonly contentType: string };
+  readonly log: Log;
+}
+
+export interface HealthQuestion {
+  readonly serializable: boolean;
+  readonly excluded: ReadonlySet<string>;
+}
+
+interface Page {
+  readonly status: number;
+  readonly type: string;
+  readonly body: string;
+}
+
+type PageMaker = (query: URLSearchParams) => Promise<Page>;
+
+const TEXT = 'text/plain; charset=utf-8';
+const JSON_TYPE = 'application/json';
+const VERSION_BODY = JSON.stringify({
+  etcdserver: ETCD_VERSION,
+  etcdcluster: ETCD_CLUSTER_VERSION,
+  storage: ETCD_STORAGE_VERSION,
+});
+
+/** The handler of every HTTP/1.1 request; it never throws. */
+export function createHttpHandler(
+  parts: HttpParts,
+): (request: IncomingMessage, response: ServerResponse) => void {
+  const pages = pagesOf(parts);
+  return (request, response) => {
+    const [path = '', query = ''] = (request.url ?? '').split('?', 2);
+    const page = pages.get(path);
+    if (page === undefined) return send(request, response, plain(404, '404 page not found'));
+    if (request.method !== 'GET' && request.method !== 'HEAD') {
+      response.setHeader('Allow', 'GET');
+      return send(request, response, plain(405, 'Method Not Allowed'));
+    }
+    page(new URLSearchParams(query)).then(
+      (made) => send(request, response, made),
+      (error: unknown) => {
+        parts.log.error('page failed', { path, error });
+        send(request, response, plain(500, 'Internal Server Error'));
+      },
+    );
+  };
+}
+
+function pagesOf(parts: HttpParts): Map<string, PageMaker> {
+  const { checks } = parts;
+  return new Map<string, PageMaker>([
+    ['/health', (query) => healthPage(parts, query)],
+    ['/version', async () => ({ status: 200, type: JSON_TYPE, body: VERSION_BODY })],
+    ['/metrics', async () => metricsPage(parts)],
+    ...checkPages(parts.log, '/livez', { serializable_read: checks.serializable_read }),
+    ...checkPages(parts.log, '/readyz', checks),
+  ]);
+}
+
+async function metricsPage({ metrics }: HttpParts): Promise<Page> {
+  return { status: 200, type: metrics.contentType, body: await metrics.text() };
+}
+
+async function healthPage({ health, log }: HttpParts, query: URLSearchParams): Promise<Page> {
+  const serializable = query.get('serializable') === 'true';
+  const reason = await outcome(() => health({ serializable, excluded: excludedIn(query) }));
+  const body = JSON.stringify({ health: String(reason === undefined), reason: reason ?? '' });
+  if (reason === undefined) return { status: 200, type: TEXT, body };
+  log.warn('/health error', { output: body });
+  return plain(503, body);
+}
+
+/** The page of a group of checks, and one page below it for each. */
+function checkPages(log: Log, root: string, checks: Readonly<Record<string, Check>>): [string, PageMaker][] {
+  const all = Object.entries(checks);
+  const single = all.map(([name, check]): [string, PageMaker] => [
+    `${root}/${name}`,
+    (query) => checksPage(log, `${root}/${name}`, [[name, check]], query),
+  ]);
+  const whole: PageMaker = (query) => {
+    const excluded = excludedIn(query);
+    const chosen = all.filter(([name]) => !excluded.has(name));
+    return checksPage(log, root, chosen, query);
+  };
+  return [[root, whole], ...single];
+}
+
+async function checksPage(
+  log: Log,
+  path: string,
+  checks: readonly [string, Check][],
+  query: URLSearchParams,
+): Promise<Page> {
+  const results = await Promise.all(checks.map(([, check]) => outcome(check)));
+  const lines = checks.map(([name], index) => checkLine(name, results[index])).join('');
+  if (results.some((reason) => reason !== undefined)) {
+    log.error('health check error', { path, reason: lines });
+    return plain(503, lines);
+  }
+  return { status: 200, type: TEXT, body: query.has('verbose') ? `${lines}ok\n` : 'ok\n' };
+}
+
+function checkLine(name: string, reason: string | undefined): string {
+  return reason === undefined ? `[+]${name} ok\n` : `[-]${name} failed: ${reason}\n`;
+}
+
+async function outcome(check: Check): Promise<string | undefined> {
+  try {
+    return await check();
+  } catch (error) {
+    return error instanceof Error ? error.message : String(error);
+  }
+}
+
+function excludedIn(query: URLSearchParams): ReadonlySet<string> {
+  return new Set(query.getAll('exclude').filter((name) => name !== ''));
+}
+
+/** As Go's `http.Error`: the text and a line end. */
+function plain(status: number, text: string): Page {
+  return { status, type: TEXT, body: `${text}\n` };
+}
+
+function send(request: IncomingMessage, response: ServerResponse, page: Page): void {
+  const body = Buffer.from(page.body);
+  response.writeHead(page.status, {
+    'Content-Type': page.type,
+    'Content-Length': body.length,
+    'X-Content-Type-Options': 'nosniff',
+  });
+  response.end(request.method === 'HEAD' ? undefined : body);
+}

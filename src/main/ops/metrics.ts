@@ -1,0 +1,192 @@
+import {
+  collectDefaultMetrics,
+  Counter as PromCounter,
+  Gauge as PromGauge,
+  Histogram as PromHistogram,
+  Registry,
+} from 'prom-client';
+import type { Counter, Gauge, Histogram } from '../../shared/base/metering.ts';
+
+/** Stages of a write, in their order. */
+export const COMMIT_STAGES = ['gather', 'evaluate', 'seal', 'upload', 'wait_turn', 'apply'] as const;
+export type CommitStage = (typeof COMMIT_STAGES)[number];
+
+export const SEQUENCE_STATES = ['durable', 'applied', 'evaluated'] as const;
+export type SequenceState = (typeof SEQUENCE_STATES)[number];
+
+export const WATCHER_STATES = ['synced', 'unsynced'] as const;
+export type WatcherState = (typeof WATCHER_STATES)[number];
+
+/** gRPC's code names in their order, as grpc-ecosystem's Prometheus interceptors write them. */
+const GRPC_CODE_NAMES = [
+  ...['OK', 'Canceled', 'Unknown', 'InvalidArgument', 'DeadlineExceeded', 'NotFound', 'AlreadyExists'],
+  ...[
+    'PermissionDenied',
+    'ResourceExhausted',
+    'FailedPrecondition',
+    'Aborted',
+    'OutOfRange',
+    'Unimplemented',
+  ],
+  ...['Internal', 'Unavailable', 'DataLoss', 'Unauthenticated'],
+];
+
+/** From a fraction of a millisecond (a stage in memory) to a minute (a store that is away). */
+const SECONDS_BUCKETS = [
+  0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60,
+];
+const REQUESTS_BUCKETS = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000];
+
+type GrpcLabel = 'grpc_type' | 'grpc_service' | 'grpc_method' | 'grpc_code';
+
+/** Calls of one method since the last scrape, by code. */
+interface MethodCalls {
+  readonly labels: Readonly<Record<Exclude<GrpcLabel, 'grpc_code'>, string>>;
+  readonly counts: number[];
+}
+
+/** Counts the finished calls of one gRPC method. */
+export interface CallMeter {
+  /** `code` is gRPC's number. */
+  handled(code: number): void;
+}
+
+/**
+ * Every metric of the process, each a member that counts without looking labels up. Names that etcd also has mean
+ * what they mean in etcd; the others begin with `netsy_`.
+ */
+export class Metrics {
+  readonly #registry = new Registry();
+  readonly #calls: MethodCalls[] = [];
+  readonly #storeRequests: PromCounter<'operation' | 'result'>;
+  readonly #storeSeconds: PromHistogram<'operation'>;
+  readonly commitStageSeconds: Readonly<Record<CommitStage, Histogram>>;
+  readonly batchRequests: Histogram;
+  readonly uploadsHedged: Counter;
+  readonly sequence: Readonly<Record<SequenceState, Gauge>>;
+  readonly watchers: Readonly<Record<WatcherState, Gauge>>;
+  readonly leases: Gauge;
+  readonly hasLeader: Gauge;
+
+  constructor() {
+    const registers = [this.#registry];
+    collectDefaultMetrics({ register: this.#registry });
+    const stages = new PromHistogram({
+      name: 'netsy_commit_stage_seconds',
+      help: 'Time that a batch of writes spends in each stage of its commit.',
+      labelNames: ['stage'],
+      buckets: SECONDS_BUCKETS,
+      registers,
+    });
+    this.commitStageSeconds = byName(COMMIT_STAGES, (stage) => stages.labels({ stage }));
+    this.batchRequests = new PromHistogram({
+      name: 'netsy_batch_requests',
+      help: 'Requests that share a chunk.',
+      buckets: REQUESTS_BUCKETS,
+      registers,
+    });
+    this.#storeRequests = new PromCounter({
+      name: 'netsy_store_requests_total',
+      help: 'Requests to the object store, each try counted.',
+      labelNames: ['operation', 'result'],
+      registers,
+    });
+    this.#storeSeconds = new PromHistogram({
+      name: 'netsy_store_request_seconds',
+      help: 'Time of requests to the object store.',
+      labelNames: ['operation'],
+      buckets: SECONDS_BUCKETS,
+      registers,
+    });
+    this.uploadsHedged = counting(
+      new PromCounter({
+        name: 'netsy_uploads_hedged_total',
+        help: 'Slow uploads that were sent a second time.',
+        registers,
+      }),
+    );
+    const sequences = new PromGauge({
+      name: 'netsy_sequence',
+      help: 'How far the log is evaluated, durable in the store, and applied to the cache.',
+      labelNames: ['state'],
+      registers,
+    });
+    this.sequence = byName(SEQUENCE_STATES, (state) => sequences.labels({ state }));
+    const watchers = new PromGauge({
+      name: 'netsy_watchers',
+      help: 'Watchers that follow the live events (synced) and those that are fed from the cache (unsynced).',
+      labelNames: ['state'],
+      registers,
+    });
+    this.watchers = byName(WATCHER_STATES, (state) => watchers.labels({ state }));
+    this.leases = new PromGauge({ name: 'netsy_leases', help: 'Leases that are granted.', registers });
+    this.hasLeader = new PromGauge({
+      name: 'etcd_server_has_leader',
+      help: 'Whether or not a leader exists. 1 is existence, 0 is not.',
+      registers,
+    });
+    const handOver = (counter: PromCounter<GrpcLabel>): void => this.#handOverCalls(counter);
+    new PromCounter<GrpcLabel>({
+      name: 'grpc_server_handled_total',
+      help: 'Total number of RPCs completed on the server, regardless of success or failure.',
+      labelNames: ['grpc_type', 'grpc_service', 'grpc_method', 'grpc_code'],
+      registers,
+      collect() {
+        handOver(this);
+      },
+    });
+  }
+
+  /** A counter of store requests of one operation that ended in one way. Ask once and keep it. */
+  storeRequests(operation: string, result: string): Counter {
+    return counting(this.#storeRequests.labels({ operation, result }));
+  }
+
+  /** The times of one store operation. Ask once and keep it. */
+  storeRequestSeconds(operation: string): Histogram {
+    return this.#storeSeconds.labels({ operation });
+  }
+
+  /** Counts the calls of one method, such as `etcdserverpb.KV`, `Range`, `unary`. Ask once and keep it. */
+  calls(service: string, method: string, type: GrpcType): CallMeter {
+    const labels = { grpc_type: type, grpc_service: service, grpc_method: method };
+    const meter: MethodCalls = { labels, counts: [0] };
+    this.#calls.push(meter);
+    const { counts } = meter;
+    return {
+      handled: (code) => {
+        counts[code] = (counts[code] ?? 0) + 1;
+      },
+    };
+  }
+
+  /** prom-client hashes labels at every step even where they were given before, so calls are handed over at a scrape. */
+  #handOverCalls(counter: PromCounter<GrpcLabel>): void {
+    for (const { labels, counts } of this.#calls) {
+      counts.forEach((count, code) => {
+        counter.inc({ ...labels, grpc_code: GRPC_CODE_NAMES[code] ?? String(code) }, count);
+        counts[code] = 0;
+      });
+    }
+  }
+
+  /** Everything in Prometheus' text format. */
+  text(): Promise<string> {
+    return this.#registry.metrics();
+  }
+
+  /** The content type of `text`. */
+  get contentType(): string {
+    return this.#registry.contentType;
+  }
+}
+
+export type GrpcType = 'unary' | 'server_stream' | 'client_stream' | 'bidi_stream';
+
+function counting(counter: { inc(count: number): void }): Counter {
+  return { add: (count) => counter.inc(count) };
+}
+
+function byName<N extends string, T>(names: readonly N[], make: (name: N) => T): Readonly<Record<N, T>> {
+  return Object.fromEntries(names.map((name) => [name, make(name)])) as Record<N, T>;
+}
