@@ -1,0 +1,177 @@
+import { asBuffer } from '../../shared/base/bytes.ts';
+import type { Clock } from '../../shared/base/clock.ts';
+import type { Log } from '../../shared/base/log.ts';
+import type { Random } from '../../shared/base/random.ts';
+import { UPLOAD_TRUST_MS } from '../../shared/model/limits.ts';
+import { withDeadline } from './deadline.ts';
+import { StoreError } from './errors.ts';
+import { type HedgedPut, hedgedPut } from './hedge.ts';
+import { HedgeBudget, LatencyWindow } from './latency.ts';
+import { backoffMs } from './retry.ts';
+import type { ObjectStore } from './store.ts';
+
+/**
+ * Puts one chunk into the log, whatever the store does meanwhile. What keeps it honest:
+ *
+ * 1. 'durable' is said only when the object under the key is exactly the body: the store answered 'created'
+ *    in time, or the object was read back and compared.
+ * 2. 'exists' alone decides nothing. A try whose answer was lost, or a hedge, may have created the object, so
+ *    it is read back: the same bytes are ours (each body carries its writer's nonce), others are not.
+ * 3. An answer that comes later than `UPLOAD_TRUST_MS` after the append began decides nothing either: in that
+ *    time another primary's chunk may have come and gone under this name, so the object is read back.
+ * 4. After a failure the outcome is unknown, and only the same key with the same body is ever tried again.
+ */
+
+/** A hedge sooner than this would mostly race the network's own noise. */
+const HEDGE_AFTER_MS_MIN = 10;
+/** Until the store's latencies are known. */
+const HEDGE_AFTER_MS_AT_FIRST = 1_000;
+
+/** One request to the store on behalf of an append, for metrics. */
+export interface AppendAttempt {
+  readonly request: 'put' | 'hedge' | 'readback';
+  /** 'dropped': another request of the same append was answered first, or the append was aborted. */
+  readonly outcome: 'created' | 'exists' | 'read' | 'absent' | 'failed' | 'dropped';
+  readonly latencyMs: number;
+}
+
+export interface AppenderOptions {
+  /** When a second PUT is sent for a slow one: after so many milliseconds, after the recent p95, or never. */
+  readonly hedgeAfterMs: number | 'p95' | 'off';
+  /** For one request, in milliseconds. Its outcome is unknown when it takes longer. */
+  readonly attemptTimeoutMs: number;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Log;
+  readonly onAttempt?: (attempt: AppendAttempt) => void;
+}
+
+/** What is wrong with the store. */
+export interface StoreTrouble {
+  /** Wall clock, in milliseconds. */
+  readonly since: number;
+  readonly error: StoreError;
+}
+
+export class Appender {
+  readonly #store: ObjectStore;
+  readonly #options: AppenderOptions;
+  readonly #latencies = new LatencyWindow();
+  readonly #budget = new HedgeBudget();
+  #trouble: StoreTrouble | undefined;
+
+  constructor(store: ObjectStore, options: AppenderOptions) {
+    this.#store = store;
+    this.#options = options;
+  }
+
+  /** Undefined while the store answers; else since when it fails, and its latest error. For /health. */
+  get trouble(): StoreTrouble | undefined {
+    return this.#trouble;
+  }
+
+  /**
+   * Resolves 'durable' when the object under `key` is exactly `body`, 'lost' when it is another writer's.
+   * Failures are retried with backoff for as long as `signal` is not aborted; so are refusals ('denied',
+   * 'no-bucket'), because credentials and policies are rotated and mended while the server runs. Rejects with
+   * the signal's reason, or with a 'fatal' or 'unsupported' `StoreError`. `body` must not change meanwhile.
+   */
+  async append(key: string, body: Uint8Array, signal?: AbortSignal): Promise<'durable' | 'lost'> {
+    const { clock, random } = this.#options;
+    const trustUntil = clock.monotonicMs() + UPLOAD_TRUST_MS;
+    let step: 'put' | 'read back' = 'put';
+    for (let failures = 1; ; failures++) {
+      let failure: unknown;
+      try {
+        if (step === 'put') {
+          const answer = await this.#put(key, body, signal);
+          if (answer === 'created' && clock.monotonicMs() <= trustUntil) return 'durable';
+          step = 'read back';
+        }
+        const stored = await this.#readBack(key, signal);
+        if (stored !== undefined) return asBuffer(stored).equals(body) ? 'durable' : 'lost';
+        step = 'put';
+      } catch (error) {
+        failure = error;
+        this.#noteFailure(key, error, signal);
+      }
+      await clock.sleep(backoffMs(failures, random, failure), signal);
+      signal?.throwIfAborted();
+    }
+  }
+
+  async #put(key: string, body: Uint8Array, signal: AbortSignal | undefined): Promise<'created' | 'exists'> {
+    const begun = this.#options.clock.monotonicMs();
+    this.#budget.earn();
+    const answer = await hedgedPut(this.#hedgedPut(key, body), signal);
+    this.#noteAnswer(key);
+    if (answer === 'created') this.#latencies.record(this.#options.clock.monotonicMs() - begun);
+    return answer;
+  }
+
+  #hedgedPut(key: string, body: Uint8Array): HedgedPut {
+    return {
+      clock: this.#options.clock,
+      hedgeAfterMs: this.#hedgeAfterMs(),
+      mayHedge: () => this.#budget.spend(),
+      put: (request, stop) =>
+        this.#attempt(request, stop, (signal) => this.#store.putIfAbsent(key, body, signal)),
+    };
+  }
+
+  #hedgeAfterMs(): number | undefined {
+    const after = this.#options.hedgeAfterMs;
+    if (after === 'off') return undefined;
+    if (after !== 'p95') return after;
+    return Math.max(this.#latencies.p95 ?? HEDGE_AFTER_MS_AT_FIRST, HEDGE_AFTER_MS_MIN);
+  }
+
+  async #readBack(key: string, signal: AbortSignal | undefined): Promise<Uint8Array | undefined> {
+    let stored: Uint8Array | undefined;
+    await this.#attempt('readback', signal, async (stop) => {
+      stored = await this.#store.get(key, stop);
+      return stored === undefined ? 'absent' : 'read';
+    });
+    this.#noteAnswer(key);
+    return stored;
+  }
+
+  /** One request with its deadline, reported to `onAttempt` however it ends. */
+  async #attempt<T extends AppendAttempt['outcome']>(
+    request: AppendAttempt['request'],
+    signal: AbortSignal | undefined,
+    action: (signal: AbortSignal) => Promise<T>,
+  ): Promise<T> {
+    const { clock, attemptTimeoutMs, onAttempt } = this.#options;
+    const begun = clock.monotonicMs();
+    let outcome: AppendAttempt['outcome'] = 'failed';
+    try {
+      const answer = await withDeadline(clock, attemptTimeoutMs, signal, action);
+      outcome = answer;
+      return answer;
+    } catch (error) {
+      if (signal?.aborted) outcome = 'dropped';
+      throw error;
+    } finally {
+      onAttempt?.({ request, outcome, latencyMs: clock.monotonicMs() - begun });
+    }
+  }
+
+  #noteFailure(key: string, error: unknown, signal: AbortSignal | undefined): void {
+    signal?.throwIfAborted();
+    if (!(error instanceof StoreError)) throw error;
+    const retried = error.kind !== 'fatal' && error.kind !== 'unsupported';
+    const fields = { key, store: this.#store.url, error: error.message, kind: error.kind, retried };
+    if (this.#trouble === undefined) this.#options.log.warn('store failed an upload', fields);
+    else this.#options.log.debug('store failed an upload again', fields);
+    this.#trouble = { since: this.#trouble?.since ?? this.#options.clock.wallMs(), error };
+    if (!retried) throw error;
+  }
+
+  #noteAnswer(key: string): void {
+    if (this.#trouble === undefined) return;
+    const failedForMs = this.#options.clock.wallMs() - this.#trouble.since;
+    this.#trouble = undefined;
+    this.#options.log.info('store answers again', { key, store: this.#store.url, failedForMs });
+  }
+}

@@ -1,0 +1,118 @@
+import type { Clock } from '../../shared/base/clock.ts';
+import { StoreError, type StoreErrorKind } from './errors.ts';
+import type { ObjectInfo, ObjectStore } from './store.ts';
+
+export type StoreOperation = 'get' | 'getRange' | 'putIfAbsent' | 'put' | 'list' | 'delete' | 'putMultipart';
+
+/** 'aborted': the caller gave up. */
+export type StoreOutcome = 'ok' | 'exists' | 'absent' | 'aborted' | StoreErrorKind;
+
+export interface StoreCall {
+  readonly operation: StoreOperation;
+  readonly outcome: StoreOutcome;
+  readonly latencyMs: number;
+  /** Of the body that was sent or received; a list's objects are not counted. */
+  readonly bytes: number;
+}
+
+/** Told of every call when it has ended. A list is one call, from its first step to its end. */
+export interface StoreMeter {
+  observe(call: StoreCall): void;
+}
+
+/** The same store, with its calls counted and timed. */
+export function meteredStore(store: ObjectStore, meter: StoreMeter, clock: Clock): ObjectStore {
+  const gauge = new Gauge(meter, clock);
+  return {
+    url: store.url,
+    get: (key, signal) => gauge.read('get', store.get(key, signal)),
+    getRange: (key, offset, length, signal) =>
+      gauge.read('getRange', store.getRange(key, offset, length, signal)),
+    putIfAbsent: (key, body, signal) =>
+      gauge.measure('putIfAbsent', store.putIfAbsent(key, body, signal), (answer) => ({
+        outcome: answer === 'exists' ? 'exists' : 'ok',
+        bytes: body.length,
+      })),
+    put: (key, body, signal) =>
+      gauge.measure('put', store.put(key, body, signal), () => ({ outcome: 'ok', bytes: body.length })),
+    list: (prefix, startAfter) => gauge.list(store.list(prefix, startAfter)),
+    delete: (key, signal) =>
+      gauge.measure('delete', store.delete(key, signal), () => ({ outcome: 'ok', bytes: 0 })),
+    putMultipart: (key, parts, signal) => {
+      const counter = new PartCounter(parts);
+      return gauge.measure('putMultipart', store.putMultipart(key, counter, signal), () => ({
+        outcome: 'ok',
+        bytes: counter.bytes,
+      }));
+    },
+    close: () => store.close(),
+  };
+}
+
+type Result = Pick<StoreCall, 'outcome' | 'bytes'>;
+
+class Gauge {
+  readonly #meter: StoreMeter;
+  readonly #clock: Clock;
+
+  constructor(meter: StoreMeter, clock: Clock) {
+    this.#meter = meter;
+    this.#clock = clock;
+  }
+
+  read(operation: StoreOperation, call: Promise<Uint8Array | undefined>): Promise<Uint8Array | undefined> {
+    return this.measure(operation, call, (body) => ({
+      outcome: body === undefined ? 'absent' : 'ok',
+      bytes: body?.length ?? 0,
+    }));
+  }
+
+  async measure<T>(operation: StoreOperation, call: Promise<T>, resultOf: (answer: T) => Result): Promise<T> {
+    const begun = this.#clock.monotonicMs();
+    let result: Result = { outcome: 'aborted', bytes: 0 };
+    try {
+      const answer = await call;
+      result = resultOf(answer);
+      return answer;
+    } catch (error) {
+      if (error instanceof StoreError) result = { outcome: error.kind, bytes: 0 };
+      throw error;
+    } finally {
+      this.#meter.observe({ operation, ...result, latencyMs: this.#clock.monotonicMs() - begun });
+    }
+  }
+
+  async *list(objects: AsyncIterable<ObjectInfo>): AsyncIterable<ObjectInfo> {
+    const begun = this.#clock.monotonicMs();
+    let outcome: StoreOutcome = 'ok';
+    try {
+      yield* objects;
+    } catch (error) {
+      outcome = error instanceof StoreError ? error.kind : 'aborted';
+      throw error;
+    } finally {
+      this.#meter.observe({
+        operation: 'list',
+        outcome,
+        bytes: 0,
+        latencyMs: this.#clock.monotonicMs() - begun,
+      });
+    }
+  }
+}
+
+class PartCounter implements AsyncIterable<Uint8Array> {
+  readonly #parts: AsyncIterable<Uint8Array>;
+  bytes = 0;
+
+  constructor(parts: AsyncIterable<Uint8Array>) {
+    this.#parts = parts;
+  }
+
+  async *[Symbol.asyncIterator](): AsyncIterator<Uint8Array> {
+    for await (const part of this.#parts) {
+      this.bytes += part.length;
+      yield part;
+    }
+  }
+}

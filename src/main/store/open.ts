@@ -1,0 +1,33 @@
+import { fileURLToPath } from 'node:url';
+import { openFileStore } from './file.ts';
+import { openS3Store } from './s3.ts';
+import type { S3Options } from './s3-config.ts';
+import type { ObjectStore } from './store.ts';
+
+/** What either kind of store needs; `file:` uses the clock and the random numbers only. */
+export type OpenStoreOptions = S3Options;
+
+/**
+ * Opens the store that `url` names: `file:///directory` or `s3://bucket/prefix`. Rejects with an Error, or a
+ * `StoreError` when the directory can't be used, whose one line says what to change.
+ */
+export async function openStore(url: string, options: OpenStoreOptions): Promise<ObjectStore> {
+  const parsed = URL.canParse(url) ? new URL(url) : undefined;
+  if (parsed?.protocol === 'file:') return openFileStore(directoryOf(parsed), options);
+  if (parsed?.protocol === 's3:') return openS3Store(parsed, options);
+  throw new Error(`'${redact(url)}' is not a store: write file:///directory or s3://bucket/prefix`);
+}
+
+function directoryOf(url: URL): string {
+  const hasHost = url.hostname !== '' && url.hostname !== 'localhost';
+  if (hasHost || url.pathname === '/' || url.search !== '' || url.hash !== '') {
+    throw new Error(`'${url.href}' is not a directory: write file:/// and its absolute path`);
+  }
+  const directory = fileURLToPath(url);
+  return directory.length > 1 ? directory.replace(/\/+$/, '') : directory;
+}
+
+/** A mistyped URL may hold a password. */
+function redact(url: string): string {
+  return url.replace(/\/\/[^/@]*@/, '//');
+}

@@ -1,0 +1,55 @@
+import { createHash, webcrypto } from 'node:crypto';
+import aws4 from 'aws4';
+import type { Credentials } from './s3-credentials.ts';
+
+/** Above this a body is hashed on libuv's threads: hashing it on this one would delay everybody's answers. */
+const HASH_INLINE_BYTES_MAX = 128 * 1024;
+
+/**
+ * The hex SHA-256 of a body, as SigV4 wants it. It is always the real one, never 'UNSIGNED-PAYLOAD', so that
+ * the store refuses a body that was damaged on its way.
+ */
+export async function payloadHash(body: Uint8Array): Promise<string> {
+  if (body.length <= HASH_INLINE_BYTES_MAX) return createHash('sha256').update(body).digest('hex');
+  const digest = await webcrypto.subtle.digest('SHA-256', body as Uint8Array<ArrayBuffer>);
+  return Buffer.from(digest).toString('hex');
+}
+
+export interface UnsignedRequest {
+  readonly method: string;
+  /** Host and port as the request's Host header has them. */
+  readonly host: string;
+  /** Percent-encoded, with its query. */
+  readonly path: string;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly region: string;
+  readonly payloadHash: string;
+  /** The time to sign with, in milliseconds since the Unix epoch. */
+  readonly wallMs: number;
+}
+
+export interface SignedRequest {
+  /** As signed; it may be encoded otherwise than in the unsigned request. */
+  readonly path: string;
+  readonly headers: Record<string, string>;
+}
+
+/** Signs with AWS Signature Version 4 in headers. */
+export function signRequest(request: UnsignedRequest, credentials: Credentials): SignedRequest {
+  const headers = {
+    ...request.headers,
+    host: request.host,
+    'x-amz-content-sha256': request.payloadHash,
+    'x-amz-date': new Date(request.wallMs).toISOString().replace(/[:-]|\.\d{3}/g, ''),
+  };
+  const { method, path, region } = request;
+  return aws4.sign({ service: 's3', region, method, path, headers }, credentials);
+}
+
+/** Percent-encodes all but the characters that RFC 3986 leaves unreserved. */
+export function encodeUri(text: string): string {
+  return encodeURIComponent(text).replace(
+    /[!'()*]/g,
+    (character) => `%${character.charCodeAt(0).toString(16).toUpperCase()}`,
+  );
+}
