@@ -1,0 +1,210 @@
+import { assert } from '../base/assert.ts';
+import { Writer } from '../etcd/wire.ts';
+import { RECORD_BYTES_MAX } from '../model/limits.ts';
+import { type EpochClaim, type LogRecord, Operation } from '../model/record.ts';
+import { Crc64 } from './crc64.ts';
+import {
+  EpochClaimTag,
+  FooterTag,
+  HeaderTag,
+  RecordTag,
+  writeBigint,
+  writeBoolean,
+  writeBytes,
+  writeFixed64,
+  writeInteger,
+  writeString,
+  writeTimestamp,
+} from './fields.ts';
+import type { FileFooter, FileHeader } from './file.ts';
+
+/**
+ * Writes `.netsy` files. A message's CRC covers the message without its CRC field, and that field comes
+ * first in a record, so each message is made in a scratch buffer, and then copied behind its length and
+ * CRC. The CRC over all records is put together from theirs, without a second pass over the bytes.
+ */
+
+/** The largest tag and 64-bit varint. */
+const CRC_FIELD_BYTES_MAX = 11;
+/** A guess at what a record takes besides key and value, and a file besides its records. */
+const FRAME_BYTES = 192;
+const NOTHING = new Uint8Array(0);
+
+/** The header of a file whose records are all at hand. */
+export type NewFileHeader = Omit<FileHeader, 'recordsCount'>;
+
+/** A whole file. All views are into one ArrayBuffer that nobody else refers to; it may be transferred. */
+export interface EncodedFile {
+  /** The file without compression: `header`, then `body`. */
+  bytes: Uint8Array<ArrayBuffer>;
+  /** The header message with its length. */
+  header: Uint8Array<ArrayBuffer>;
+  /** Records and footer, each with its length; not compressed, whatever the header says. */
+  body: Uint8Array<ArrayBuffer>;
+  /** The footer's: what the next chunk's header names. */
+  crc: bigint;
+}
+
+/**
+ * Encodes a file of `records`. The object to store is `header`, then `body` as `header.compression` says:
+ * as it is, or one zstd frame that the caller makes.
+ */
+export function encodeFile(header: NewFileHeader, records: readonly LogRecord[]): EncodedFile {
+  let bytesExpected = FRAME_BYTES;
+  for (const record of records) bytesExpected += record.key.length + record.value.length + FRAME_BYTES;
+  const encoder = new FileEncoder({ ...header, recordsCount: records.length }, bytesExpected);
+  const headerLength = encoder.pendingBytes;
+  for (const record of records) encoder.add(record);
+  const { crc } = encoder.end();
+  const bytes = encoder.take();
+  return { bytes, header: bytes.subarray(0, headerLength), body: bytes.subarray(headerLength), crc };
+}
+
+/**
+ * Encodes a file piece by piece, for those too large to be held at once: `take` after the constructor
+ * gives the header, then `take` as often as wanted between calls of `add`, and once more after `end`.
+ */
+export class FileEncoder {
+  readonly #header: FileHeader;
+  readonly #headerCrc: bigint;
+  readonly #crc = new Crc64();
+  readonly #recordsCrc = new Crc64();
+  readonly #scratch = new Writer();
+  readonly #crcField = new Uint8Array(CRC_FIELD_BYTES_MAX);
+  #out: Writer;
+  #count = 0;
+  #firstRevision = Number.POSITIVE_INFINITY;
+  #lastRevision = 0;
+  #ended = false;
+
+  /** `bytesExpected` saves the growing of the buffer, if it is known. */
+  constructor(header: FileHeader, bytesExpected = 0) {
+    this.#header = header;
+    this.#out = new Writer(bytesExpected);
+    writeHeader(this.#scratch, header);
+    this.#seal(HeaderTag.crc, NOTHING, this.#scratch.view());
+    this.#headerCrc = this.#crc.digest();
+  }
+
+  /** Bytes that the next `take` will give. */
+  get pendingBytes(): number {
+    return this.#out.length;
+  }
+
+  /** Appends one record. */
+  add(record: LogRecord): void {
+    assert(!this.#ended && this.#count < this.#header.recordsCount, 'more records than the header says');
+    writeRecord(this.#scratch, record);
+    const length = this.#scratch.length;
+    assert(length + CRC_FIELD_BYTES_MAX <= RECORD_BYTES_MAX, `a record of ${length} bytes`);
+    this.#seal(RecordTag.crc, NOTHING, this.#scratch.view());
+    this.#recordsCrc.append(this.#crc, length);
+    this.#count++;
+    if (record.revision === 0) return;
+    this.#firstRevision = Math.min(this.#firstRevision, record.revision);
+    this.#lastRevision = Math.max(this.#lastRevision, record.revision);
+  }
+
+  /** Appends the footer. */
+  end(): FileFooter {
+    assert(!this.#ended && this.#count === this.#header.recordsCount, 'fewer records than the header says');
+    this.#ended = true;
+    const recordsCrc = this.#recordsCrc.digest();
+    const firstRevision = this.#lastRevision === 0 ? 0 : this.#firstRevision;
+    const lastRevision = this.#lastRevision;
+    writeBigint(this.#scratch, FooterTag.recordsCrc, recordsCrc);
+    writeInteger(this.#scratch, FooterTag.firstRevision, firstRevision);
+    writeInteger(this.#scratch, FooterTag.lastRevision, lastRevision);
+    const afterCrc = new Writer();
+    writeBigint(afterCrc, FooterTag.headerCrc, this.#headerCrc);
+    this.#seal(FooterTag.crc, this.#scratch.view(), afterCrc.view());
+    const crc = this.#crc.digest();
+    return { recordsCrc, firstRevision, lastRevision, crc, headerCrc: this.#headerCrc };
+  }
+
+  /**
+   * What was encoded since the last `take`. Its ArrayBuffer is its own (it may be transferred), begins with
+   * it and is longer.
+   */
+  take(): Uint8Array<ArrayBuffer> {
+    const bytes = this.#out.view();
+    this.#out = new Writer();
+    return bytes;
+  }
+
+  /** Appends a message with its length, and leaves its CRC in `#crc`. Its CRC field goes between the two. */
+  #seal(crcTag: number, before: Uint8Array, after: Uint8Array): void {
+    this.#crc.reset();
+    if (before.length > 0) this.#crc.update(before);
+    if (after.length > 0) this.#crc.update(after);
+    const field = this.#crcField.subarray(0, fillCrcField(this.#crcField, crcTag, this.#crc));
+    this.#out.varint(before.length + field.length + after.length);
+    this.#out.raw(before);
+    this.#out.raw(field);
+    this.#out.raw(after);
+    this.#scratch.reset();
+  }
+}
+
+/** Puts `crc` as a varint field into `bytes`, from halves because bigints are slow. Gives its length. */
+function fillCrcField(bytes: Uint8Array, tag: number, crc: Crc64): number {
+  let low = crc.low >>> 0;
+  let high = crc.high >>> 0;
+  if (low === 0 && high === 0) return 0;
+  let length = 0;
+  bytes[length++] = tag;
+  while (high !== 0 || low >= 0x80) {
+    bytes[length++] = (low & 0x7f) | 0x80;
+    low = ((low >>> 7) | (high << 25)) >>> 0;
+    high >>>= 7;
+  }
+  bytes[length++] = low;
+  return length;
+}
+
+function writeHeader(to: Writer, header: FileHeader): void {
+  writeInteger(to, HeaderTag.schemaVersion, header.schemaVersion);
+  writeInteger(to, HeaderTag.kind, header.kind);
+  writeInteger(to, HeaderTag.compression, header.compression);
+  writeInteger(to, HeaderTag.recordsCount, header.recordsCount);
+  writeString(to, HeaderTag.leaderId, header.leaderId);
+  writeTimestamp(to, HeaderTag.createdAt, header.createdAtMs);
+  writeInteger(to, HeaderTag.sequence, header.sequence);
+  writeInteger(to, HeaderTag.epoch, header.epoch);
+  writeBigint(to, HeaderTag.previousChunkCrc, header.previousChunkCrc);
+  writeFixed64(to, HeaderTag.nonce, header.nonce);
+}
+
+function writeRecord(to: Writer, record: LogRecord): void {
+  writeInteger(to, RecordTag.revision, record.revision);
+  writeBytes(to, RecordTag.key, record.key);
+  writeBoolean(to, RecordTag.created, record.created);
+  writeBoolean(to, RecordTag.deleted, record.deleted);
+  writeInteger(to, RecordTag.createRevision, record.createRevision);
+  writeInteger(to, RecordTag.prevRevision, record.prevRevision);
+  writeInteger(to, RecordTag.version, record.version);
+  writeBigint(to, RecordTag.lease, record.lease);
+  writeBytes(to, RecordTag.value, record.value);
+  writeTimestamp(to, RecordTag.createdAt, record.createdAtMs);
+  writeInteger(to, RecordTag.sub, record.sub);
+  writeInteger(to, RecordTag.operation, record.operation);
+  if (record.operation !== Operation.KeyValue) writeOperation(to, record);
+}
+
+/** What a log operation has besides. */
+function writeOperation(to: Writer, record: LogRecord): void {
+  writeInteger(to, RecordTag.leaseTtl, record.leaseTtlSeconds ?? 0);
+  writeInteger(to, RecordTag.compactRevision, record.compactRevision ?? 0);
+  if (record.epoch !== undefined) writeEpochClaim(to, record.epoch);
+  if (record.auth !== undefined) writeBytes(to, RecordTag.auth, record.auth);
+}
+
+function writeEpochClaim(to: Writer, claim: EpochClaim): void {
+  const message = new Writer();
+  writeInteger(message, EpochClaimTag.epoch, claim.epoch);
+  writeInteger(message, EpochClaimTag.skipTo, claim.skipTo);
+  writeString(message, EpochClaimTag.holder, claim.holder);
+  writeFixed64(message, EpochClaimTag.clusterId, claim.clusterId);
+  to.varint(RecordTag.epochClaim);
+  to.delimited(message.view());
+}

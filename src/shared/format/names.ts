@@ -1,0 +1,42 @@
+import { assert } from '../base/assert.ts';
+
+/** The keys of the log's objects. Zero-padded, so that a store's list order is the sequence's order. */
+
+export const CHUNKS_PREFIX = 'chunks/';
+export const SNAPSHOTS_PREFIX = 'snapshots/';
+
+/** An int64 has at most this many decimal digits. */
+const DIGITS = 19;
+const NAME = /^(\d{19})\.netsy$/;
+
+function key(prefix: string, sequence: number): string {
+  assert(Number.isSafeInteger(sequence) && sequence >= 1, `sequence ${sequence} of ${prefix}`);
+  return `${prefix}${String(sequence).padStart(DIGITS, '0')}.netsy`;
+}
+
+function parse(prefix: string, text: string): number | undefined {
+  if (!text.startsWith(prefix)) return undefined;
+  const digits = NAME.exec(text.slice(prefix.length))?.[1];
+  const sequence = Number(digits);
+  return Number.isSafeInteger(sequence) && sequence >= 1 ? sequence : undefined;
+}
+
+/** The key of the chunk at `sequence`, which is 1 or more. */
+export function chunkKey(sequence: number): string {
+  return key(CHUNKS_PREFIX, sequence);
+}
+
+/** The key of the snapshot that holds the log up to `sequence`, which is 1 or more. */
+export function snapshotKey(sequence: number): string {
+  return key(SNAPSHOTS_PREFIX, sequence);
+}
+
+/** The sequence in a key that `chunkKey` makes; undefined for every other string. */
+export function parseChunkKey(text: string): number | undefined {
+  return parse(CHUNKS_PREFIX, text);
+}
+
+/** The sequence in a key that `snapshotKey` makes; undefined for every other string. */
+export function parseSnapshotKey(text: string): number | undefined {
+  return parse(SNAPSHOTS_PREFIX, text);
+}
