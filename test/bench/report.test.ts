@@ -1,0 +1,65 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { median, verdictOf } from '../../bench/report.ts';
+import type { ScenarioResult } from '../../bench/scenario.ts';
+
+const latency = { count: 1, p50Ms: 25, p90Ms: 1, p99Ms: 1, p999Ms: 1, maxMs: 1 };
+
+function result(changes: Partial<ScenarioResult>): ScenarioResult {
+  return {
+    server: 'netsy',
+    round: 1,
+    scenario: 'create, 2000/s due',
+    operation: 'create',
+    pace: { rate: 2000 },
+    throughputPerSecond: 2000,
+    latency,
+    lateness: latency,
+    histogram: '',
+    errors: {},
+    errorCount: 0,
+    p50OverPut: 1.2,
+    cpu: {},
+    residentMiB: {},
+    ...changes,
+  };
+}
+
+const closed = (throughputPerSecond: number): ScenarioResult =>
+  result({ scenario: 'create, 500 in flight', pace: { inFlight: 500 }, throughputPerSecond });
+
+test('both bars held is a pass', () => {
+  assert.equal(verdictOf('netsy', [result({}), closed(3000)]).passed, true);
+});
+
+test('a median write of 1.5 median PUTs fails', () => {
+  assert.equal(verdictOf('netsy', [result({ p50OverPut: 1.5 }), closed(9000)]).passed, false);
+});
+
+test('a rate that was not held fails, however fast the answers were', () => {
+  assert.equal(verdictOf('netsy', [result({ throughputPerSecond: 1900 }), closed(9000)]).passed, false);
+});
+
+test('2,999 writes/s with 500 in flight fail', () => {
+  assert.equal(verdictOf('netsy', [result({}), closed(2999)]).passed, false);
+});
+
+test('without a measured PUT there is no ratio, and no pass', () => {
+  const { p50OverPut: _, ...without } = result({});
+  assert.equal(verdictOf('netsy', [without, closed(9000)]).passed, false);
+});
+
+test('updates are held to the bars as creates are, gets are not', () => {
+  const slowUpdate = result({ operation: 'update', scenario: 'update, 2000/s due', p50OverPut: 3 });
+  assert.equal(verdictOf('netsy', [result({}), slowUpdate, closed(9000)]).passed, false);
+  const slowGet = result({ operation: 'get', scenario: 'get, 2000/s due', throughputPerSecond: 1 });
+  assert.equal(verdictOf('netsy', [result({}), slowGet, closed(9000)]).passed, true);
+});
+
+test('of several rounds the median counts, and a scenario that did not run is said to be open', () => {
+  const rounds = [result({ p50OverPut: 1.2 }), result({ p50OverPut: 9 }), result({ p50OverPut: 1.3 })];
+  const verdict = verdictOf('netsy', rounds);
+  assert.equal(verdict.passed, true);
+  assert.match(verdict.lines.join('\n'), /1\.30.*\nopen/);
+  assert.deepEqual([median([]), median([4]), median([4, 1, 2, 3])], [undefined, 4, 2.5]);
+});
