@@ -6,6 +6,6 @@ import { spawnSync } from 'node:child_process';
  */
 export function missingTools(...names: readonly string[]): string | false {
   if (process.env['CI'] === 'true') return false;
-  const missing = names.filter((name) => spawnSync('which', [name]).status !== 0);
+  const missing = names.filter((name) => spawnSync('sh', ['-c', 'command -v "$0"', name]).status !== 0);
   return missing.length === 0 ? false : `needs ${missing.join(' and ')}, which is not installed here`;
 }

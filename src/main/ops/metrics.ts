@@ -69,68 +69,68 @@ export class Metrics {
   readonly hasLeader: Gauge;
 
   constructor() {
-    const registers = [this.#registry];
-    collectDefaultMetrics({ register: this.#registry });
-    const stages = new PromHistogram({
-      name: 'netsy_commit_stage_seconds',
-      help: 'Time that a batch of writes spends in each stage of its commit.',
-      labelNames: ['stage'],
-      buckets: SECONDS_BUCKETS,
-      registers,
-    });
-    this.commitStageSeconds = byName(COMMIT_STAGES, (stage) => stages.labels({ stage }));
-    this.batchRequests = new PromHistogram({
-      name: 'netsy_batch_requests',
-      help: 'Requests that share a chunk.',
-      buckets: REQUESTS_BUCKETS,
-      registers,
-    });
-    this.#storeRequests = new PromCounter({
-      name: 'netsy_store_requests_total',
-      help: 'Requests to the object store, each try counted.',
-      labelNames: ['operation', 'result'],
-      registers,
-    });
-    this.#storeSeconds = new PromHistogram({
-      name: 'netsy_store_request_seconds',
-      help: 'Time of requests to the object store.',
-      labelNames: ['operation'],
-      buckets: SECONDS_BUCKETS,
-      registers,
-    });
-    this.uploadsHedged = counting(
-      new PromCounter({
-        name: 'netsy_uploads_hedged_total',
-        help: 'Slow uploads that were sent a second time.',
-        registers,
-      }),
+    const registry = this.#registry;
+    collectDefaultMetrics({ register: registry });
+    const stages = histogram(
+      registry,
+      'netsy_commit_stage_seconds',
+      'Time that a batch of writes spends in each stage of its commit.',
+      SECONDS_BUCKETS,
+      ['stage'],
     );
-    const sequences = new PromGauge({
-      name: 'netsy_sequence',
-      help: 'How far the log is evaluated, durable in the store, and applied to the cache.',
-      labelNames: ['state'],
-      registers,
-    });
+    this.commitStageSeconds = byName(COMMIT_STAGES, (stage) => stages.labels({ stage }));
+    this.batchRequests = histogram(
+      registry,
+      'netsy_batch_requests',
+      'Requests that share a chunk.',
+      REQUESTS_BUCKETS,
+    );
+    this.#storeRequests = counter(
+      registry,
+      'netsy_store_requests_total',
+      'Requests to the object store, each try counted.',
+      ['operation', 'result'],
+    );
+    this.#storeSeconds = histogram(
+      registry,
+      'netsy_store_request_seconds',
+      'Time of requests to the object store.',
+      SECONDS_BUCKETS,
+      ['operation'],
+    );
+    this.uploadsHedged = counting(
+      counter(registry, 'netsy_uploads_hedged_total', 'Slow uploads that were sent a second time.'),
+    );
+    const sequences = gauge(
+      registry,
+      'netsy_sequence',
+      'How far the log is evaluated, durable in the store, and applied to the cache.',
+      ['state'],
+    );
     this.sequence = byName(SEQUENCE_STATES, (state) => sequences.labels({ state }));
-    const watchers = new PromGauge({
-      name: 'netsy_watchers',
-      help: 'Watchers that follow the live events (synced) and those that are fed from the cache (unsynced).',
-      labelNames: ['state'],
-      registers,
-    });
+    const watchers = gauge(
+      registry,
+      'netsy_watchers',
+      'Watchers that follow the live events (synced) and those that are fed from the cache (unsynced).',
+      ['state'],
+    );
     this.watchers = byName(WATCHER_STATES, (state) => watchers.labels({ state }));
-    this.leases = new PromGauge({ name: 'netsy_leases', help: 'Leases that are granted.', registers });
-    this.hasLeader = new PromGauge({
-      name: 'etcd_server_has_leader',
-      help: 'Whether or not a leader exists. 1 is existence, 0 is not.',
-      registers,
-    });
-    const handOver = (counter: PromCounter<GrpcLabel>): void => this.#handOverCalls(counter);
+    this.leases = gauge(registry, 'netsy_leases', 'Leases that are granted.');
+    this.hasLeader = gauge(
+      registry,
+      'etcd_server_has_leader',
+      'Whether or not a leader exists. 1 is existence, 0 is not.',
+    );
+    this.#registerCalls();
+  }
+
+  #registerCalls(): void {
+    const handOver = (calls: PromCounter<GrpcLabel>): void => this.#handOverCalls(calls);
     new PromCounter<GrpcLabel>({
       name: 'grpc_server_handled_total',
       help: 'Total number of RPCs completed on the server, regardless of success or failure.',
       labelNames: ['grpc_type', 'grpc_service', 'grpc_method', 'grpc_code'],
-      registers,
+      registers: [this.#registry],
       collect() {
         handOver(this);
       },
@@ -161,10 +161,10 @@ export class Metrics {
   }
 
   /** prom-client hashes labels at every step even where they were given before, so calls are handed over at a scrape. */
-  #handOverCalls(counter: PromCounter<GrpcLabel>): void {
+  #handOverCalls(calls: PromCounter<GrpcLabel>): void {
     for (const { labels, counts } of this.#calls) {
       counts.forEach((count, code) => {
-        counter.inc({ ...labels, grpc_code: GRPC_CODE_NAMES[code] ?? String(code) }, count);
+        calls.inc({ ...labels, grpc_code: GRPC_CODE_NAMES[code] ?? String(code) }, count);
         counts[code] = 0;
       });
     }
@@ -183,8 +183,36 @@ export class Metrics {
 
 export type GrpcType = 'unary' | 'server_stream' | 'client_stream' | 'bidi_stream';
 
-function counting(counter: { inc(count: number): void }): Counter {
-  return { add: (count) => counter.inc(count) };
+function histogram<L extends string>(
+  registry: Registry,
+  name: string,
+  help: string,
+  buckets: number[],
+  labelNames: L[] = [],
+): PromHistogram<L> {
+  return new PromHistogram({ name, help, buckets, labelNames, registers: [registry] });
+}
+
+function counter<L extends string>(
+  registry: Registry,
+  name: string,
+  help: string,
+  labelNames: L[] = [],
+): PromCounter<L> {
+  return new PromCounter({ name, help, labelNames, registers: [registry] });
+}
+
+function gauge<L extends string>(
+  registry: Registry,
+  name: string,
+  help: string,
+  labelNames: L[] = [],
+): PromGauge<L> {
+  return new PromGauge({ name, help, labelNames, registers: [registry] });
+}
+
+function counting(steps: { inc(count: number): void }): Counter {
+  return { add: (count) => steps.inc(count) };
 }
 
 function byName<N extends string, T>(names: readonly N[], make: (name: N) => T): Readonly<Record<N, T>> {

@@ -124,6 +124,10 @@ export class Listener {
     assert(serveHttp.length === 1, `node's ${event} listener is the only one`);
     server.removeAllListeners(event);
     server.on('connection', (socket: Socket) => this.#track(socket));
+    // After the server is bound this means that one connection could not be accepted, as when files run out.
+    server.on('error', (error: Error) => {
+      if (server.listening) this.#options.log.warn('connection not accepted', { url, error: error.message });
+    });
     server.on(event, (socket: Socket) => {
       if (secure) this.#track(socket);
       this.#route(socket, (http) => serveHttp[0]?.call(server, http));
@@ -232,9 +236,10 @@ function bind(url: string, server: Server): Promise<void> {
   // URL drops the port that is its scheme's own.
   const portNumber = port === '' ? (protocol === 'https:' ? 443 : 80) : Number(port);
   return new Promise((resolve, reject) => {
-    server.once('error', (error: NodeJS.ErrnoException) => reject(new Error(bindMessage(url, error))));
+    const onError = (error: NodeJS.ErrnoException): void => reject(new Error(bindMessage(url, error)));
+    server.once('error', onError);
     server.listen(portNumber, host, () => {
-      server.removeAllListeners('error');
+      server.off('error', onError);
       resolve();
     });
   });

@@ -1,0 +1,166 @@
+import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
+import { once } from 'node:events';
+import type { IncomingMessage } from 'node:http';
+import { connect as http2Connect } from 'node:http2';
+import { Agent, get as httpsGet } from 'node:https';
+import { connect } from 'node:net';
+import { after, before, describe, it } from 'node:test';
+import { type ConnectionOptions, connect as tlsConnect } from 'node:tls';
+import { promisify } from 'node:util';
+import * as grpc from '@grpc/grpc-js';
+import { type Certificates, makeCertificates } from '../support/certificates.ts';
+import {
+  asIs,
+  closing,
+  echoes,
+  Front,
+  openStream,
+  RANGE,
+  type Reply,
+  range,
+  textOf,
+  type UnaryCall,
+  withClient,
+  withFront,
+} from '../support/front.ts';
+import { missingTools } from '../support/tools.ts';
+
+describe('listener with TLS', { skip: missingTools('openssl'), timeout: 60_000 }, () => {
+  let made: Certificates | undefined;
+  before(() => {
+    made = makeCertificates();
+  });
+  after(() => made?.remove());
+
+  function certificates(): Certificates {
+    assert.ok(made !== undefined);
+    return made;
+  }
+
+  function server(): { cert: Buffer; key: Buffer } {
+    return { cert: certificates().server.cert, key: certificates().server.key };
+  }
+
+  function mutual(): { cert: Buffer; key: Buffer; ca: Buffer } {
+    return { ...server(), ca: certificates().authority.cert };
+  }
+
+  /** The protocol agreed on, or the refusal. */
+  async function negotiate(front: Front, options: ConnectionOptions): Promise<string | false | null> {
+    const socket = tlsConnect({
+      port: front.port,
+      host: '127.0.0.1',
+      ca: certificates().authority.cert,
+      ...options,
+    });
+    await once(socket, 'secureConnect');
+    const protocol = socket.alpnProtocol;
+    socket.destroy();
+    return protocol;
+  }
+
+  it('serves gRPC and HTTP/1.1 on one port', async () => {
+    await withFront(async (front) => {
+      const trusting = grpc.credentials.createSsl(certificates().authority.cert);
+      await withClient(front.authority, trusting, (client) => echoes(client));
+      const agent = new Agent({ ca: certificates().authority.cert });
+      const [response] = (await once(httpsGet(`${front.url}/x`, { agent }), 'response')) as [IncomingMessage];
+      assert.equal(await textOf(response), 'GET /x 1.1');
+      assert.match(front.peers[0] ?? '', /^127\.0\.0\.1:\d+$/);
+    }, server());
+  });
+
+  it('agrees on h2 with those who offer it alone, on HTTP/1.1 with those who offer both', async () => {
+    await withFront(async (front) => {
+      assert.equal(await negotiate(front, { ALPNProtocols: ['h2'] }), 'h2');
+      assert.equal(await negotiate(front, { ALPNProtocols: ['h2', 'http/1.1'] }), 'http/1.1');
+      assert.equal(await negotiate(front, {}), false);
+      await assert.rejects(negotiate(front, { ALPNProtocols: ['spdy/3'] }));
+      await assert.rejects(negotiate(front, { maxVersion: 'TLSv1.1' }));
+    }, server());
+  });
+
+  it('serves HTTP/2 to a client that speaks it without having agreed on it', async () => {
+    await withFront(async (front) => {
+      const socket = tlsConnect({ port: front.port, host: '127.0.0.1', ca: certificates().authority.cert });
+      await once(socket, 'secureConnect');
+      const session = http2Connect(front.url, { createConnection: () => socket });
+      const stream = openStream(session);
+      await once(stream, 'data');
+      session.destroy();
+    }, server());
+  });
+
+  it('refuses whoever shows no certificate of the trusted authority, says so in the log, and goes on', async () => {
+    await withFront(async (front) => {
+      const { authority, client, stranger } = certificates();
+      for (const shown of [undefined, stranger]) {
+        const credentials = grpc.credentials.createSsl(authority.cert, shown?.key, shown?.cert);
+        await withClient(front.authority, credentials, async (refused) => {
+          await assert.rejects(range(refused, Buffer.from('x')), { code: grpc.status.UNAVAILABLE });
+        });
+      }
+      assert.equal(front.peers.length, 0);
+      assert.ok(
+        front.logged.some((line) => line.level === 'warn' && line.message.startsWith('rejected connection')),
+      );
+      const trusted = grpc.credentials.createSsl(authority.cert, client.key, client.cert);
+      await withClient(front.authority, trusted, (known) => echoes(known));
+      assert.deepEqual(front.names, ['client']);
+    }, mutual());
+  });
+
+  it('survives plain bytes and resets in the handshake', async () => {
+    await withFront(async (front) => {
+      const plainSocket = connect(front.port, '127.0.0.1').resume();
+      plainSocket.on('error', () => {});
+      plainSocket.write('GET / HTTP/1.1\r\n\r\n');
+      await once(plainSocket, 'close');
+      const reset = connect(front.port, '127.0.0.1');
+      await once(reset, 'connect');
+      reset.write(Buffer.of(0x16, 3, 1));
+      reset.resetAndDestroy();
+      const trusting = grpc.credentials.createSsl(certificates().authority.cert);
+      await withClient(front.authority, trusting, (client) => echoes(client));
+    }, server());
+  });
+
+  it('closes connections that are still in their handshake', async () => {
+    const front = new Front(server());
+    await front.listener.listen();
+    const silent = connect(front.port, '127.0.0.1').resume();
+    await once(silent, 'connect');
+    const seen = tlsConnect({ port: front.port, host: '127.0.0.1', ca: certificates().authority.cert });
+    await once(seen, 'secureConnect');
+    seen.on('error', () => {});
+    await Promise.all([front.listener.close(0), closing(silent), closing(seen)]);
+  });
+
+  it('is understood by etcdctl, with and without TLS', { skip: missingTools('etcdctl') }, async () => {
+    const { authority, client } = certificates();
+    await withFront((front) => etcdctlGets(front, []));
+    const flags = ['--cacert', authority.certFile, '--cert', client.certFile, '--key', client.keyFile];
+    await withFront((front) => etcdctlGets(front, flags), mutual());
+  });
+});
+
+/** The echo is a RangeRequest, which reads as a RangeResponse without keys; only an error makes etcdctl fail. */
+async function etcdctlGets(front: Front, flags: readonly string[]): Promise<void> {
+  front.grpc.unregister(RANGE);
+  const empty = (_call: UnaryCall, reply: Reply): void => reply(null, Buffer.alloc(0));
+  front.grpc.register(RANGE, empty, asIs, asIs, 'unary');
+  const words = [
+    '--endpoints',
+    front.url,
+    '--dial-timeout=5s',
+    '--command-timeout=5s',
+    ...flags,
+    'get',
+    'key',
+  ];
+  const { stdout } = await promisify(execFile)('etcdctl', words, {
+    env: { ...process.env, ETCDCTL_API: '3' },
+  });
+  assert.equal(stdout, '');
+}
