@@ -2,11 +2,11 @@ import { Command, InvalidArgumentError, Option } from 'commander';
 import { integer, nonNegative, positive, positives, words } from './flags.ts';
 import { type OperationName, operationNames } from './load/workload.ts';
 
-export const serverNames = ['netsy', 'etcd'] as const;
+const serverNames = ['netsy', 'etcd'] as const;
 export type ServerName = (typeof serverNames)[number];
 
-export const storeNames = ['slow-s3', 'file', 's3'] as const;
-export type StoreName = (typeof storeNames)[number];
+const storeNames = ['slow-s3', 'file', 's3'] as const;
+type StoreName = (typeof storeNames)[number];
 
 /** Everything that a run of the bench depends on; it is printed and goes into the JSON file. */
 export interface BenchOptions {
@@ -50,7 +50,11 @@ export function readOptions(parameters: readonly string[]): BenchOptions {
     .option('--load-processes <number>', 'share the rate and the requests in flight', positive, 1)
     .addOption(storeOption())
     .option('--store-url <url>', 'for --store s3: s3://bucket/prefix; AWS_ variables are passed on')
-    .option('--backend <memory|url>', 'for --store slow-s3: what is behind the delay', 'memory')
+    .option(
+      '--backend <name>',
+      'behind the delay of slow-s3: memory, versitygw, or the URL of an S3 server',
+      'memory',
+    )
     .option('--put-median-ms <ms>', 'median delay of a PUT, 0 for none', nonNegative, 20)
     .option('--read-median-ms <ms>', 'median delay of all other requests', nonNegative, 20)
     .option('--sigma <number>', 'spread of the log-normal delay', nonNegative, 0.35)

@@ -18,7 +18,22 @@ const running = new Set<ChildProcess>();
 process.once('exit', () => {
   for (const child of running) child.kill('SIGKILL');
 });
-for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(130));
+
+let interrupted = false;
+
+// The first signal ends the children, so that the round breaks and tidies up; a second one ends the bench.
+for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+  process.on(signal, () => {
+    if (interrupted) process.exit(130);
+    interrupted = true;
+    for (const child of running) child.kill('SIGTERM');
+  });
+}
+
+/** True once the bench was told to end: no further round may begin. */
+export function wasInterrupted(): boolean {
+  return interrupted;
+}
 
 /** Starts a program; stdin and stdout are pipes. Rejects when it can't be started. */
 export async function startChild(

@@ -4,11 +4,11 @@ import { join } from 'node:path';
 import { LoadProcess } from './load/load-process.ts';
 import { isWhole } from './load/verify.ts';
 import { type BenchOptions, readOptions } from './options.ts';
-import type { Child } from './processes.ts';
+import { type Child, wasInterrupted } from './processes.ts';
 import { errorLines, type RoundCheck, ratios, table, verdictOf, verificationLine } from './report.ts';
 import { nameOf, runScenario, type ScenarioResult, type Surroundings, scenariosOf } from './scenario.ts';
 import { endpointSubject, type Subject, subjectOf } from './servers.ts';
-import { startStore } from './stores.ts';
+import { type BenchStore, startStore } from './stores.ts';
 
 /**
  * `npm run bench`: each round starts each server on a fresh store, drives all scenarios through it
@@ -36,16 +36,16 @@ async function runRound(
   const clear = (): void => rmSync(directory, { recursive: true, force: true, maxRetries: 5 });
   process.once('exit', clear);
   const children: (Child | undefined)[] = [];
+  let store: BenchStore | undefined;
   try {
-    const store = await startStore(options, directory);
-    children.unshift(store.child);
+    store = await startStore(options, directory);
     if (subject.usesStore) outcome.stores.add(store.description);
     const server = await subject.start(directory, store);
     children.unshift(server.child);
     const loads = await startLoads(options, subject.name, round, server, children);
-    const pids = new Map([['load', loads.map((load) => load.child.pid)]]);
+    const pids = new Map<string, readonly number[]>([['load', loads.map((load) => load.child.pid)]]);
     if (server.child) pids.set('server', [server.child.pid]);
-    if (store.child && subject.usesStore) pids.set('store', [store.child.pid]);
+    if (subject.usesStore && store.pids.length > 0) pids.set('store', store.pids);
     const counted = subject.usesStore ? store : undefined;
     const around = { options, server: subject.name, round, loads, store: counted, pids };
     await runScenarios(around, outcome);
@@ -56,6 +56,7 @@ async function runRound(
     outcome.broken.push(reason);
   } finally {
     for (const child of children) await child?.end();
+    await store?.stop();
     clear();
     process.off('exit', clear);
   }
@@ -108,7 +109,7 @@ async function runAll(options: BenchOptions, subjects: readonly Subject[]): Prom
   const outcome: Outcome = { results: [], checks: [], stores: new Set(), broken: [] };
   for (let round = 1; round <= options.rounds; round++) {
     const order = round % 2 === 1 ? subjects : [...subjects].reverse();
-    for (const subject of order) await runRound(options, subject, round, outcome);
+    for (const subject of order) if (!wasInterrupted()) await runRound(options, subject, round, outcome);
   }
   return outcome;
 }
@@ -147,7 +148,7 @@ async function main(): Promise<boolean> {
   const options = readOptions(process.argv.slice(2));
   const subjects = options.endpoint
     ? [endpointSubject(options.endpoint)]
-    : options.server.map((name) => subjectOf(name, etcdBinary));
+    : options.server.map((name) => subjectOf(name));
   const outcome = await runAll(options, subjects);
   const passed = report(options, subjects, outcome);
   if (options.json !== undefined) {
@@ -155,10 +156,6 @@ async function main(): Promise<boolean> {
     writeFileSync(options.json, `${JSON.stringify({ options, passed, results, checks }, undefined, 2)}\n`);
   }
   return passed;
-}
-
-async function etcdBinary(): Promise<string> {
-  throw new Error('etcd is not here');
 }
 
 try {

@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import { requireTool } from '../test/support/go-tools.ts';
 import { freePort, freePorts } from '../test/support/ports.ts';
 import { Connection } from './grpc/connection.ts';
 import { method, range } from './load/messages.ts';
@@ -9,7 +10,7 @@ import { type Child, startChild } from './processes.ts';
 import type { BenchStore } from './stores.ts';
 
 /** A server that answers. */
-export interface RunningServer {
+interface RunningServer {
   readonly host: string;
   readonly port: number;
   /** Undefined when somebody else started it. */
@@ -26,8 +27,7 @@ export interface Subject {
 
 const readyWithinMs = 60_000;
 
-/** `etcdBinary` finds etcd when it is wanted; a path, or a rejection that says what is missing. */
-export function subjectOf(name: ServerName, etcdBinary: () => Promise<string>): Subject {
+export function subjectOf(name: ServerName): Subject {
   switch (name) {
     case 'netsy':
       return { name, usesStore: true, start: startNetsy };
@@ -35,7 +35,7 @@ export function subjectOf(name: ServerName, etcdBinary: () => Promise<string>): 
       return {
         name,
         usesStore: false,
-        start: async (directory) => await startEtcd(await etcdBinary(), directory),
+        start: async (directory) => await startEtcd(await requireTool('etcd'), directory),
       };
   }
 }
@@ -52,7 +52,10 @@ export function endpointSubject(endpoint: URL): Subject {
 /** Only what says where things are: what is measured are the defaults. */
 async function startNetsy(directory: string, store: BenchStore): Promise<RunningServer> {
   const port = await freePort();
-  const inherited = Object.entries(process.env).filter(([name]) => !name.startsWith('NETSY_'));
+  const ours = Object.keys(store.environment).length > 0;
+  const inherited = Object.entries(process.env).filter(
+    ([name]) => !name.startsWith('NETSY_') && !(ours && name.startsWith('AWS_')),
+  );
   const entry = fileURLToPath(new URL('../src/main/main.js', import.meta.url));
   const parameters = [
     entry,

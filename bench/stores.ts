@@ -1,7 +1,8 @@
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { startVersityGateway } from '../test/support/versitygw.ts';
 import type { BenchOptions } from './options.ts';
-import { type Child, firstLine, startChild } from './processes.ts';
+import { firstLine, startChild } from './processes.ts';
 import type { StoreStats } from './store/slow-store.ts';
 
 /** The store that one server of one round writes to. */
@@ -10,34 +11,60 @@ export interface BenchStore {
   /** For netsy's `--store`. */
   readonly url: string;
   readonly environment: Readonly<Record<string, string>>;
-  /** Undefined when the store is not a process of ours. */
-  readonly child?: Child;
+  /** Its processes; none when the store is not ours. */
+  readonly pids: readonly number[];
   /** Counters since the last call with `reset`; undefined when the store doesn't count. */
   stats(reset: boolean): Promise<StoreStats | undefined>;
+  stop(): Promise<void>;
 }
 
-const noStats = (): Promise<undefined> => Promise.resolve(undefined);
+const uncounted = { pids: [], stats: () => Promise.resolve(undefined), stop: () => Promise.resolve() };
 
 /** Starts a fresh store as the options say; `directory` is empty and goes when the round ends. */
 export async function startStore(options: BenchOptions, directory: string): Promise<BenchStore> {
   switch (options.store) {
     case 'file': {
       const path = join(directory, 'store');
-      return { description: 'a directory', url: `file://${path}`, environment: {}, stats: noStats };
+      return { description: 'a directory', url: `file://${path}`, environment: {}, ...uncounted };
     }
     case 's3': {
       const url = options.storeUrl ?? '';
-      return { description: url, url, environment: {}, stats: noStats };
+      return { description: url, url, environment: {}, ...uncounted };
     }
     case 'slow-s3':
       return await startSlowS3(options);
   }
 }
 
+/** What is behind the delay: what slow-store-main's `--backend` gets, and who may talk to it. */
+interface Upstream {
+  readonly backend: string;
+  readonly pids: readonly number[];
+  readonly credentials: Readonly<Record<string, string>>;
+  stop(): Promise<void>;
+}
+
+async function startUpstream(backend: string): Promise<Upstream> {
+  if (backend === 'versitygw') {
+    const gateway = await startVersityGateway({ buckets: ['bench'] });
+    // Its keys go to our server; its endpoint goes to the slow store alone.
+    const { AWS_ENDPOINT_URL_S3: _, ...credentials } = gateway.environment;
+    const { endpoint, process } = gateway;
+    return { backend: endpoint, pids: [process.pid], credentials, stop: () => gateway.stop() };
+  }
+  // The memory backend takes any; a server that runs already takes those of our environment.
+  const credentials = {
+    AWS_ACCESS_KEY_ID: process.env['AWS_ACCESS_KEY_ID'] ?? 'bench',
+    AWS_SECRET_ACCESS_KEY: process.env['AWS_SECRET_ACCESS_KEY'] ?? 'bench-secret',
+  };
+  return { backend, pids: [], credentials, stop: () => Promise.resolve() };
+}
+
 async function startSlowS3(options: BenchOptions): Promise<BenchStore> {
+  const upstream = await startUpstream(options.backend);
   const child = await startChild('store', process.execPath, [
     fileURLToPath(new URL('./store/slow-store-main.js', import.meta.url)),
-    `--backend=${options.backend}`,
+    `--backend=${upstream.backend}`,
     `--seed=${options.seed}`,
     `--put-median-ms=${options.putMedianMs}`,
     `--read-median-ms=${options.readMedianMs}`,
@@ -54,16 +81,18 @@ async function startSlowS3(options: BenchOptions): Promise<BenchStore> {
   };
   const { backend } = await stats(false);
   return {
-    description: `slow S3 (${backend}): PUT median ${options.putMedianMs} ms, sigma ${options.sigma}, ${options.tailShare * 100} % at ${options.tailMinMs}-${options.tailMaxMs} ms, seed ${options.seed}`,
+    description: `slow S3 (${options.backend === 'versitygw' ? 'versitygw, ' : ''}${backend}): PUT median ${options.putMedianMs} ms, sigma ${options.sigma}, ${options.tailShare * 100} % at ${options.tailMinMs}-${options.tailMaxMs} ms, seed ${options.seed}`,
     url: 's3://bench/prefix',
     environment: {
       AWS_ENDPOINT_URL: `http://127.0.0.1:${port}`,
-      // The memory backend takes any; an S3 server behind the proxy takes those of our environment.
-      AWS_ACCESS_KEY_ID: process.env['AWS_ACCESS_KEY_ID'] ?? 'bench',
-      AWS_SECRET_ACCESS_KEY: process.env['AWS_SECRET_ACCESS_KEY'] ?? 'bench-secret',
       AWS_REGION: process.env['AWS_REGION'] ?? 'us-east-1',
+      ...upstream.credentials,
     },
-    child,
+    pids: [child.pid, ...upstream.pids],
     stats,
+    async stop() {
+      await child.end();
+      await upstream.stop();
+    },
   };
 }

@@ -1,7 +1,7 @@
 import { seededFractions } from '../store/delay.ts';
 
 /** Bytes of every value. */
-export const valueBytes = 1024;
+const valueBytes = 1024;
 
 /** What the generator knows of one key. */
 export interface KnownKey {

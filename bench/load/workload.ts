@@ -20,7 +20,7 @@ export interface Workload {
 }
 
 /** Thrown when a workload needs keys and none were created. */
-export class NoKeysError extends Error {}
+class NoKeysError extends Error {}
 
 export function createWorkload(name: OperationName, space: KeySpace): Workload {
   if (name === 'create') return { next: () => write(space, space.add(), () => {}) };

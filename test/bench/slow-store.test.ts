@@ -9,6 +9,9 @@ import { defaultDelay } from '../../bench/store/delay.ts';
 import { memoryBackend } from '../../bench/store/memory-backend.ts';
 import { proxyBackend } from '../../bench/store/proxy-backend.ts';
 import { type SlowStore, type StoreStats, startSlowStore } from '../../bench/store/slow-store.ts';
+import { payloadHash, signRequest } from '../../src/main/store/s3-sign.ts';
+import { missingTools } from '../support/tools.ts';
+import { startVersityGateway } from '../support/versitygw.ts';
 
 const noDelay = { ...defaultDelay, medianMs: 0 };
 const start = (backend: Backend, put = noDelay): Promise<SlowStore> =>
@@ -164,4 +167,32 @@ test('the proxy hands on Host, headers and bytes untouched, both ways, and says 
   await new Promise((resolve) => upstream.close(resolve));
   assert.equal((await ask(store, 'GET', '/b/k')).status, 502);
   await store.stop();
+});
+
+test('signed conditional creates through the proxy verify on versitygw, and the second one is refused', {
+  skip: missingTools('go'),
+}, async () => {
+  const gateway = await startVersityGateway({ buckets: ['bench'] });
+  const store = await start(proxyBackend(new URL(gateway.endpoint)));
+  const { AWS_ACCESS_KEY_ID: accessKeyId = '', AWS_SECRET_ACCESS_KEY: secret } = gateway.environment;
+  const put = async (body: string, secretAccessKey = secret ?? ''): Promise<number> => {
+    const unsigned = {
+      method: 'PUT',
+      host: `127.0.0.1:${store.port}`,
+      path: '/bench/chunks/0000000000000000001.netsy',
+      headers: { 'if-none-match': '*', 'content-length': String(body.length) },
+      region: 'us-east-1',
+      payloadHash: await payloadHash(Buffer.from(body)),
+      wallMs: Date.now(),
+    };
+    const { path, headers } = signRequest(unsigned, { accessKeyId, secretAccessKey });
+    return (await ask(store, 'PUT', path, body, headers)).status;
+  };
+  assert.equal(await put('a', 'another secret'), 403);
+  assert.equal(await put('a'), 200);
+  assert.equal(await put('b'), 412);
+  const { puts, putsRefused, putsFailed } = store.stats();
+  assert.deepEqual([puts, putsRefused, putsFailed], [3, 1, 1]);
+  await store.stop();
+  await gateway.stop();
 });
