@@ -104,8 +104,8 @@ export async function waitUntilReady(
   }
 }
 
-/** The last `lines` lines of a log file; empty when there is none. */
-export function logTail(file: string, lines = 40): string {
+/** The last `lines` lines of a log file, of those that `wanted` accepts; empty when there is no such file. */
+export function logTail(file: string, lines = 40, wanted: (line: string) => boolean = () => true): string {
   if (!existsSync(file)) return '';
-  return readFileSync(file, 'utf8').trimEnd().split('\n').slice(-lines).join('\n');
+  return readFileSync(file, 'utf8').trimEnd().split('\n').filter(wanted).slice(-lines).join('\n');
 }
