@@ -24,6 +24,11 @@ export class ManualClock implements Clock {
     return { cancel: () => this.#pending.delete(pending) };
   }
 
+  /** Makes the call at the next `advance`, however short. */
+  soon(action: () => void): void {
+    this.after(0, action);
+  }
+
   sleep(delayMs: number, signal?: AbortSignal): Promise<void> {
     return new Promise((resolve) => {
       if (signal?.aborted) {

@@ -39,6 +39,18 @@ test('a watcher whose start is still in the ring joins at once, without a replay
   assert.deepEqual(revisions(client), [7]);
 });
 
+test('a batch without events moves the revision on, and a watcher that catches up over it joins', () => {
+  const world = new World();
+  world.put('a');
+  world.hub.publish({ lastRevision: 5, events: [] });
+  const client = world.open();
+  client.stream.request(createRequest({ key: 'a', startRevision: 2 }));
+  assert.deepEqual(revisions(client), [2]);
+  assert.equal(world.hub.counts().synced, 1);
+  client.stream.request({ kind: 'progress' });
+  assert.equal(client.sink.take()[0]?.revision, 5);
+});
+
 test('the ring gives up what is applied when it is over its bytes, and says so in its counts', () => {
   const world = new World({ ringBytesMax: 1000 });
   for (let at = 0; at < 100; at++) world.put('a', 'x'.repeat(100));

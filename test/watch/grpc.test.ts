@@ -2,8 +2,10 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import test from 'node:test';
 import * as grpc from '@grpc/grpc-js';
-import { watchService, watchServiceDefinition } from '../../src/main/rpc/watch.ts';
+import { addService } from '../../src/main/rpc/service.ts';
+import { watchHandlers } from '../../src/main/rpc/watch.ts';
 import { GrpcCode } from '../../src/shared/etcd/errors.ts';
+import { Watch } from '../../src/shared/etcd/gen/etcdserverpb/rpc_pb.ts';
 import { Writer } from '../../src/shared/etcd/wire.ts';
 import type { SeenResponse } from './responses.ts';
 import { decodeWatchResponse } from './responses.ts';
@@ -19,14 +21,14 @@ interface Served {
 /** Runs `body` against a server on a free port, and ends both afterwards. */
 async function withServer(world: World, body: (served: Served) => Promise<void>): Promise<void> {
   const server = new grpc.Server();
-  server.addService(watchServiceDefinition, watchService(world.hub));
+  addService(server, Watch, Promise.resolve(watchHandlers(world.hub)), () => ({ handled() {} }));
   const port = await new Promise<number>((resolve, reject) => {
     const bound = (error: Error | null, port: number): void => (error ? reject(error) : resolve(port));
     server.bindAsync('127.0.0.1:0', grpc.ServerCredentials.createInsecure(), bound);
   });
   const client = new grpc.Client(`127.0.0.1:${port}`, grpc.credentials.createInsecure());
-  const { path, requestSerialize, responseDeserialize } = watchServiceDefinition.Watch;
-  const open = (): Call => client.makeBidiStreamRequest(path, requestSerialize, responseDeserialize);
+  const sameBytes = (bytes: Buffer): Buffer => bytes;
+  const open = (): Call => client.makeBidiStreamRequest('/etcdserverpb.Watch/Watch', sameBytes, sameBytes);
   try {
     await body({ world, open });
   } finally {

@@ -223,6 +223,7 @@ test('progress requested while a watcher replays is answered once, after its eve
     [0, 2, 1],
     [-1, 2, 0],
   ]);
+  assert.deepEqual(ask(client, { key: 'b' }).length, 1, 'nothing is owed any more');
 });
 
 test('progress notifications come after a quiet interval with jitter, and not to a watch that got events or did not ask', () => {
@@ -285,6 +286,7 @@ test('a stopped hub ends every stream, present and later, and publishes nothing 
   assert.deepEqual(client.sink.ended, STOPPED);
   world.put('a');
   assert.deepEqual(client.sink.take(), []);
+  assert.equal(world.hub.currentRevision, 1);
   assert.deepEqual(world.open().sink.ended, STOPPED);
   assert.equal(world.hub.counts().streams, 0);
 });

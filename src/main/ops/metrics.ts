@@ -8,7 +8,7 @@ import {
 import type { Counter, Gauge, Histogram } from '../../shared/base/metering.ts';
 
 /** Stages of a write, in their order. */
-export const COMMIT_STAGES = ['gather', 'evaluate', 'seal', 'upload', 'wait_turn', 'apply'] as const;
+export const COMMIT_STAGES = ['gather', 'evaluate', 'upload', 'wait_turn', 'reply'] as const;
 export type CommitStage = (typeof COMMIT_STAGES)[number];
 
 export const SEQUENCE_STATES = ['durable', 'applied', 'evaluated'] as const;

@@ -1,33 +1,16 @@
-import type { MethodDefinition, ServerDuplexStream, UntypedServiceImplementation } from '@grpc/grpc-js';
 import { GrpcCode } from '../../shared/etcd/errors.ts';
 import { decodeWatchRequest } from '../../shared/etcd/requests.ts';
 import { MalformedMessageError } from '../../shared/etcd/wire.ts';
 import type { WatchHub } from '../watch/hub.ts';
 import type { StreamStatus, WatchSink } from '../watch/sink.ts';
 import type { WatchStream } from '../watch/stream.ts';
+import type { DuplexCall, ServiceHandlers } from './service.ts';
 
-type WatchCall = ServerDuplexStream<Buffer, Buffer>;
+type WatchCall = DuplexCall;
 
-function sameBytes(bytes: Buffer): Buffer {
-  return bytes;
-}
-
-const watchMethod: MethodDefinition<Buffer, Buffer> = {
-  path: '/etcdserverpb.Watch/Watch',
-  requestStream: true,
-  responseStream: true,
-  requestSerialize: sameBytes,
-  requestDeserialize: sameBytes,
-  responseSerialize: sameBytes,
-  responseDeserialize: sameBytes,
-};
-
-/** etcd's Watch service on raw bytes, for grpc-js's `Server.addService`. */
-export const watchServiceDefinition = { Watch: watchMethod };
-
-/** Serves the Watch service from the hub. */
-export function watchService(hub: WatchHub): UntypedServiceImplementation {
-  return { Watch: (call: WatchCall) => serveWatch(hub, call) };
+/** etcd's Watch service, from the hub. */
+export function watchHandlers(hub: WatchHub): ServiceHandlers {
+  return { duplex: { Watch: (call) => serveWatch(hub, call) } };
 }
 
 function serveWatch(hub: WatchHub, call: WatchCall): void {

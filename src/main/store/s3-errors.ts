@@ -16,6 +16,7 @@ const MESSAGE_LENGTH_MAX = 300;
  */
 const KINDS: Readonly<Record<string, StoreErrorKind>> = {
   NoSuchBucket: 'no-bucket',
+  NoSuchUpload: 'transient',
   RequestTimeout: 'transient',
   IncompleteBody: 'transient',
   BadDigest: 'transient',
@@ -29,6 +30,8 @@ const KINDS: Readonly<Record<string, StoreErrorKind>> = {
   InvalidToken: 'denied',
   InvalidAccessKeyId: 'denied',
   TokenRefreshRequired: 'denied',
+  // versitygw's, with status 404, for an unknown access key.
+  XAdminUserNotFound: 'denied',
   NotImplemented: 'unsupported',
 };
 
@@ -89,6 +92,7 @@ function kindOfStatus(status: number): StoreErrorKind {
   if (status >= 500 || status === 408 || status === 409 || status === 425 || status === 429)
     return 'transient';
   if (status === 401 || status === 403) return 'denied';
+  if (status === 404) return 'no-bucket';
   return 'fatal';
 }
 

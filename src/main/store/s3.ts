@@ -114,9 +114,9 @@ class S3Store implements ObjectStore {
   }
 }
 
-/** A 404 that does not say that the bucket is missing. */
+/** Another 404, such as a proxy's or that of a missing bucket, says nothing about the object. */
 function isAbsent(reply: S3Reply): boolean {
-  return reply.status === 404 && problemOf(reply).code !== 'NoSuchBucket';
+  return reply.status === 404 && problemOf(reply).code === 'NoSuchKey';
 }
 
 async function* chain(

@@ -1,5 +1,5 @@
 import { assert } from '../../shared/base/assert.ts';
-import type { Clock, Timer } from '../../shared/base/clock.ts';
+import type { Clock } from '../../shared/base/clock.ts';
 import type { Log } from '../../shared/base/log.ts';
 import type { WatchEvent } from './events.ts';
 import { renderPieces } from './pieces.ts';
@@ -49,7 +49,7 @@ export class CatchUp {
   #pumping = false;
   #stopped = false;
   #ringBudget = RING_EVENTS_PER_TURN;
-  #nextTurn: Timer | undefined;
+  #turnAsked = false;
 
   constructor(options: CatchUpOptions) {
     this.#options = options;
@@ -77,7 +77,6 @@ export class CatchUp {
     this.#stopped = true;
     this.#ready.clear();
     this.#waiting.clear();
-    this.#nextTurn?.cancel();
   }
 
   #pump(): void {
@@ -90,11 +89,18 @@ export class CatchUp {
     }
     this.#pumping = false;
     this.#startReplays();
-    if (this.#ringBudget < RING_EVENTS_PER_TURN) this.#nextTurn ??= this.#options.clock.after(0, this.#turn);
+    if (this.#ringBudget < RING_EVENTS_PER_TURN) this.#askTurn();
+  }
+
+  /** Has the budget restored after the event loop has had its turn. */
+  #askTurn(): void {
+    if (this.#turnAsked) return;
+    this.#turnAsked = true;
+    this.#options.clock.soon(this.#turn);
   }
 
   readonly #turn = (): void => {
-    this.#nextTurn = undefined;
+    this.#turnAsked = false;
     this.#ringBudget = RING_EVENTS_PER_TURN;
     this.#pump();
   };

@@ -137,8 +137,8 @@ export class WatchHub implements WatchHost {
   publish(batch: PublishedBatch): void {
     if (this.#stopped) return;
     assertFollows(batch, this.#currentRevision);
+    if (batch.lastRevision === this.#currentRevision) return;
     this.#currentRevision = batch.lastRevision;
-    if (batch.events.length === 0) return;
     const keys = batch.events.map((event) => latin1(event.key));
     this.#ring.push(batch, keys);
     for (const group of this.#synced.match(batch.events, keys)) this.#publishTo(group);

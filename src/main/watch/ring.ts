@@ -60,7 +60,7 @@ export class RecentBatches {
     return this.#bytes;
   }
 
-  /** Adds the next batch, which has at least one event. */
+  /** Adds the next batch. */
   push(batch: PublishedBatch, keys: readonly string[]): void {
     let bytes = 0;
     for (const event of batch.events) bytes += event.bytes.length + event.key.length;

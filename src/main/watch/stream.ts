@@ -226,7 +226,6 @@ export class WatchStream implements WatcherStream {
   }
 
   #requestProgress(): void {
-    if (this.#watchers.size === 0 || this.#startsLater()) return;
     this.#progressWanted = true;
     this.#answerProgress();
   }

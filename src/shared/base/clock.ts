@@ -15,6 +15,8 @@ export interface Clock {
   monotonicMs(): number;
   /** Calls `action` once after at least `delayMs`. Does not keep the process alive. */
   after(delayMs: number, action: () => void): Timer;
+  /** Calls `action` after everything that is ready in this turn of the event loop. */
+  soon(action: () => void): void;
   /** Resolves after at least `delayMs`, or at once when `signal` is or becomes aborted. Never rejects. */
   sleep(delayMs: number, signal?: AbortSignal): Promise<void>;
 }
@@ -27,6 +29,9 @@ export const systemClock: Clock = {
     const handle = setTimeout(action, delayMs);
     handle.unref();
     return { cancel: () => clearTimeout(handle) };
+  },
+  soon(action) {
+    setImmediate(action);
   },
   sleep(delayMs, signal) {
     return new Promise((resolve) => {

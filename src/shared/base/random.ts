@@ -17,5 +17,5 @@ export const systemRandom: Random = {
 /** A random integer in [1, 2^63), as etcd chooses lease, member and cluster ids. */
 export function randomId(random: Random): bigint {
   const view = new DataView(random.bytes(8).buffer);
-  return (view.getBigUint64(0) & 0x7fff_ffff_ffff_ffffn) || 1n;
+  return view.getBigUint64(0) & 0x7fff_ffff_ffff_ffffn || 1n;
 }

@@ -1,0 +1,298 @@
+import { assert } from '../../shared/base/assert.ts';
+import { asBuffer, NO_BYTES } from '../../shared/base/bytes.ts';
+import type { Clock, Timer } from '../../shared/base/clock.ts';
+import { FrameReader, FrameWriter } from '../../shared/base/frames.ts';
+import type { Random } from '../../shared/base/random.ts';
+import { EtcdError } from '../../shared/etcd/errors.ts';
+import { chunkKey } from '../../shared/format/names.ts';
+import { PIPELINE_DEPTH_MAX } from '../../shared/model/limits.ts';
+import type { EvaluatedMessage, WriteKind } from '../../workers/contract/writer.ts';
+import { replyError } from '../state/reader-client.ts';
+import type { Batch, PendingWrite, Stage, WriteCallback } from './batch.ts';
+import { CompressionPolicy } from './compression.ts';
+
+export interface CommitOptions {
+  /** How long a batch gathers requests while others are in flight. */
+  batchWindowMs: number;
+  batchBytesMax: number;
+  batchRequestsMax: number;
+  /** Batches past the last durable one; at most PIPELINE_DEPTH_MAX. */
+  pipelineDepth: number;
+  requestTimeoutMs: number;
+  /** Of requests not yet answered by the store; beyond them a write is refused at once. */
+  queueBytesMax: number;
+  queueRequestsMax: number;
+}
+
+/** What the pipeline drives. */
+export interface CommitParts {
+  clock: Clock;
+  random: Random;
+  /** The SQLite writer; its answers come back through `evaluated`. */
+  evaluate(message: {
+    batch: number;
+    requests: Uint8Array;
+    createdAtMs: number;
+    nonce: bigint;
+    compressBytesMin: number;
+  }): void;
+  compress(body: Uint8Array): Promise<Uint8Array>;
+  /** Resolves when the store has exactly this object, or another writer's under its name. */
+  append(key: string, object: Uint8Array): Promise<'durable' | 'lost'>;
+  /** A batch's turn has come: it and everything before it is durable. Called before its replies. */
+  durable(evaluated: EvaluatedMessage): void;
+  /** Called after its replies: watchers may see it. */
+  publish(evaluated: EvaluatedMessage): void;
+  /** Another writer owns the log. Nothing is acknowledged any more. */
+  fenced(sequence: number): void;
+  /** The store refused an upload in a way that no retry mends. */
+  failed(error: Error): void;
+  meter: CommitMeter;
+}
+
+export interface CommitMeter {
+  stage(stage: Exclude<Stage, 'done'>, ms: number): void;
+  batch(requests: number, bytes: number): void;
+}
+
+/**
+ * The one place that orders a write: gather → evaluate → upload → wait turn → reply and publish. Many batches
+ * are in flight; they are evaluated in order, uploaded at the same time, and answered in order.
+ *
+ * Invariants: a batch is answered only when its chunk and every chunk before it is in the store (1, 2); at most
+ * `pipelineDepth` batches are past the last durable one, so that a takeover knows which sequences may still
+ * be filled; after a lost sequence nothing is answered but errors (5).
+ */
+export class CommitPipeline {
+  readonly #options: CommitOptions;
+  readonly #parts: CommitParts;
+  readonly #compression = new CompressionPolicy();
+  /** Closed batches in log order; the first one is the next to be answered. */
+  readonly #inFlight: Batch[] = [];
+  #open: Batch;
+  #window: Timer | undefined;
+  #closeScheduled = false;
+  #nextId = 1;
+  #pendingRequests = 0;
+  #pendingBytes = 0;
+  #stopped: Error | undefined;
+  #aborted = false;
+  /** Refuses new writes while set: the disk under the cache is full, for instance. */
+  refusal: Error | undefined;
+
+  constructor(options: CommitOptions, parts: CommitParts) {
+    assert(options.pipelineDepth <= PIPELINE_DEPTH_MAX, 'the pipeline is deeper than the log allows');
+    this.#options = options;
+    this.#parts = parts;
+    this.#open = this.#newBatch();
+  }
+
+  get pendingRequests(): number {
+    return this.#pendingRequests;
+  }
+
+  get batchesInFlight(): number {
+    return this.#inFlight.length;
+  }
+
+  /** Milliseconds that the oldest unanswered batch has been under way; 0 when there is none. */
+  get oldestMs(): number {
+    const oldest = this.#inFlight[0];
+    return oldest === undefined ? 0 : this.#parts.clock.monotonicMs() - oldest.openedMs;
+  }
+
+  /** Takes a write. The answer comes through `callback`, once; `cancel` on the result forgets it. */
+  submit(kind: WriteKind, request: Uint8Array, callback: WriteCallback): PendingWrite | undefined {
+    const refusal = this.#stopped ?? this.refusal ?? this.#overload(request.length);
+    if (refusal !== undefined) {
+      callback(refusal, NO_BYTES);
+      return undefined;
+    }
+    const write: PendingWrite = { kind, request, callback, arrivedMs: this.#parts.clock.monotonicMs() };
+    if (this.#open.requests.length > 0 && this.#open.bytes + request.length > this.#options.batchBytesMax) {
+      this.#closeIfAllowed();
+    }
+    this.#pendingRequests++;
+    this.#pendingBytes += request.length;
+    if (this.#open.requests.length === 0) this.#open.stageSinceMs = write.arrivedMs;
+    this.#open.requests.push(write);
+    this.#open.bytes += request.length;
+    this.#considerClosing();
+    return write;
+  }
+
+  /** The writer's answer to the oldest batch that is with it. */
+  evaluated(message: EvaluatedMessage): void {
+    const batch = this.#inFlight.find((candidate) => candidate.stage === 'evaluate');
+    assert(batch?.id === message.batch, 'the writer answers in order');
+    batch.evaluated = message;
+    this.#enter(batch, 'upload');
+    if (message.sequence === 0) this.#uploaded(batch, 'durable');
+    else void this.#upload(batch, message);
+  }
+
+  /** Answers what has waited longer than the request timeout; the uploads go on. Called from time to time. */
+  sweep(): void {
+    const expired = this.#parts.clock.monotonicMs() - this.#options.requestTimeoutMs;
+    for (const batch of [...this.#inFlight, this.#open]) {
+      for (const write of batch.requests) {
+        if (write.arrivedMs <= expired) answer(write, new EtcdError('Timeout'), NO_BYTES);
+      }
+    }
+  }
+
+  /** Refuses new writes and resolves when everything taken is answered. */
+  async drain(): Promise<void> {
+    this.#stopped = new EtcdError('Stopped');
+    while (this.#pendingRequests > 0) {
+      this.#closeIfAllowed();
+      await this.#parts.clock.sleep(5);
+    }
+  }
+
+  /** Ends everything at once: what is under way is answered with `error`. */
+  abort(error: Error): void {
+    this.#stopped = error;
+    this.#aborted = true;
+    this.#window?.cancel();
+    for (const batch of [...this.#inFlight, this.#open]) {
+      for (const write of batch.requests) answer(write, error, NO_BYTES);
+    }
+  }
+
+  #overload(bytes: number): Error | undefined {
+    const { queueRequestsMax, queueBytesMax } = this.#options;
+    const full = this.#pendingRequests >= queueRequestsMax || this.#pendingBytes + bytes > queueBytesMax;
+    return full ? new EtcdError('RequestTooManyRequests') : undefined;
+  }
+
+  #newBatch(): Batch {
+    const now = this.#parts.clock.monotonicMs();
+    const id = this.#nextId++;
+    return {
+      id,
+      stage: 'gather',
+      requests: [],
+      bytes: 0,
+      stageSinceMs: now,
+      openedMs: now,
+      evaluated: undefined,
+    };
+  }
+
+  /** A batch closes when it is full, when its window ends, or at once when nothing is in flight. */
+  #considerClosing(): void {
+    const { requests, bytes } = this.#open;
+    if (requests.length === 0) return;
+    if (requests.length >= this.#options.batchRequestsMax || bytes >= this.#options.batchBytesMax) {
+      this.#closeIfAllowed();
+    } else if (this.#inFlight.length === 0) {
+      this.#closeSoon();
+    } else if (this.#window === undefined) {
+      this.#window = this.#parts.clock.after(this.#options.batchWindowMs, () => {
+        this.#window = undefined;
+        this.#closeIfAllowed();
+      });
+    }
+  }
+
+  /** Closes after the requests that this turn of the event loop brings, so that they share the chunk. */
+  #closeSoon(): void {
+    if (this.#closeScheduled) return;
+    this.#closeScheduled = true;
+    this.#parts.clock.soon(() => {
+      this.#closeScheduled = false;
+      this.#closeIfAllowed();
+    });
+  }
+
+  #closeIfAllowed(): void {
+    if (this.#open.requests.length === 0 || this.#inFlight.length >= this.#options.pipelineDepth) return;
+    const batch = this.#open;
+    this.#window?.cancel();
+    this.#window = undefined;
+    this.#open = this.#newBatch();
+    // Whoever gave up before the batch closed never happens.
+    const live = batch.requests.filter((write) => write.callback !== undefined);
+    for (const write of batch.requests) if (write.callback === undefined) this.#forget(write);
+    batch.requests = live;
+    if (live.length === 0 || this.#aborted) return;
+    this.#inFlight.push(batch);
+    this.#enter(batch, 'evaluate');
+    const frames = new FrameWriter();
+    for (const { kind, request } of live) frames.add(kind, request);
+    this.#parts.meter.batch(live.length, batch.bytes);
+    this.#parts.evaluate({
+      batch: batch.id,
+      requests: frames.finish(),
+      createdAtMs: this.#parts.clock.wallMs(),
+      nonce: asBuffer(this.#parts.random.bytes(8)).readBigUInt64LE(),
+      compressBytesMin: this.#compression.bytesMin(),
+    });
+  }
+
+  async #upload(batch: Batch, message: EvaluatedMessage): Promise<void> {
+    try {
+      const object = await this.#object(message);
+      this.#uploaded(batch, await this.#parts.append(chunkKey(message.sequence), object));
+    } catch (error) {
+      if (!this.#aborted) this.#parts.failed(error as Error);
+    }
+  }
+
+  async #object(message: EvaluatedMessage): Promise<Uint8Array> {
+    const { object, headerLength, compress } = message;
+    if (!compress) return object;
+    const frame = await this.#parts.compress(object.subarray(headerLength));
+    this.#compression.record(object.length - headerLength, frame.length);
+    return Buffer.concat([object.subarray(0, headerLength), frame]);
+  }
+
+  #uploaded(batch: Batch, outcome: 'durable' | 'lost'): void {
+    if (this.#aborted) return;
+    if (outcome === 'lost') {
+      this.#parts.fenced(batch.evaluated!.sequence);
+      return;
+    }
+    this.#enter(batch, 'wait turn');
+    while (this.#inFlight[0]?.stage === 'wait turn') this.#finish(this.#inFlight.shift()!);
+    const windowOver =
+      this.#parts.clock.monotonicMs() - this.#open.stageSinceMs >= this.#options.batchWindowMs;
+    if (windowOver) this.#closeIfAllowed();
+    else this.#considerClosing();
+  }
+
+  /** The batch and every batch before it are durable: answer it, in this order and in one go. */
+  #finish(batch: Batch): void {
+    const evaluated = batch.evaluated!;
+    this.#enter(batch, 'reply');
+    this.#parts.durable(evaluated);
+    const replies = new FrameReader(evaluated.replies);
+    for (const write of batch.requests) {
+      assert(replies.next(), 'one reply per request');
+      this.#forget(write);
+      if (replies.tag === 0) answer(write, undefined, replies.payload);
+      else answer(write, replyError(replies.tag, replies.payload), NO_BYTES);
+    }
+    this.#enter(batch, 'done');
+    this.#parts.publish(evaluated);
+  }
+
+  #forget(write: PendingWrite): void {
+    this.#pendingRequests--;
+    this.#pendingBytes -= write.request.length;
+  }
+
+  #enter(batch: Batch, stage: Stage): void {
+    const now = this.#parts.clock.monotonicMs();
+    if (batch.stage !== 'done') this.#parts.meter.stage(batch.stage, now - batch.stageSinceMs);
+    batch.stage = stage;
+    batch.stageSinceMs = now;
+  }
+}
+
+function answer(write: PendingWrite, error: Error | undefined, response: Uint8Array): void {
+  const { callback } = write;
+  write.callback = undefined;
+  callback?.(error, response);
+}

@@ -1,0 +1,68 @@
+import { assert } from '../../shared/base/assert.ts';
+import type { Clock } from '../../shared/base/clock.ts';
+import { EtcdError } from '../../shared/etcd/errors.ts';
+
+interface Waiter {
+  sequence: number;
+  sinceMs: number;
+  go: (error: Error | undefined) => void;
+}
+
+/**
+ * Lets a linearizable read through when SQLite has everything that was durable when the read arrived
+ * (invariant 6). Waiters leave in the order they came, since what is durable only grows.
+ */
+export class ReadGate {
+  readonly #clock: Clock;
+  readonly #timeoutMs: number;
+  #durable: number;
+  #applied: number;
+  readonly #waiters: Waiter[] = [];
+
+  constructor(clock: Clock, timeoutMs: number, sequence: number) {
+    this.#clock = clock;
+    this.#timeoutMs = timeoutMs;
+    this.#durable = sequence;
+    this.#applied = sequence;
+  }
+
+  /** Reads that wait. */
+  get waiting(): number {
+    return this.#waiters.length;
+  }
+
+  get durableSequence(): number {
+    return this.#durable;
+  }
+
+  get appliedSequence(): number {
+    return this.#applied;
+  }
+
+  durableTo(sequence: number): void {
+    assert(sequence > this.#durable, 'durable sequences only grow');
+    this.#durable = sequence;
+  }
+
+  appliedTo(sequence: number): void {
+    assert(sequence <= this.#durable, 'only what is durable is applied');
+    this.#applied = sequence;
+    let ready = 0;
+    while (ready < this.#waiters.length && this.#waiters[ready]!.sequence <= sequence) ready++;
+    for (const waiter of this.#waiters.splice(0, ready)) waiter.go(undefined);
+  }
+
+  /** Calls `go` as soon as the read may be answered; with etcd's error if that takes too long. */
+  enter(go: (error: Error | undefined) => void): void {
+    if (this.#applied >= this.#durable) go(undefined);
+    else this.#waiters.push({ sequence: this.#durable, sinceMs: this.#clock.monotonicMs(), go });
+  }
+
+  /** Fails what has waited too long; called from time to time. */
+  sweep(): void {
+    const expired = this.#clock.monotonicMs() - this.#timeoutMs;
+    let count = 0;
+    while (count < this.#waiters.length && this.#waiters[count]!.sinceMs < expired) count++;
+    for (const waiter of this.#waiters.splice(0, count)) waiter.go(new EtcdError('Timeout'));
+  }
+}

@@ -1,0 +1,218 @@
+import type { Clock, Timer } from '../shared/base/clock.ts';
+import type { Log } from '../shared/base/log.ts';
+import type { Random } from '../shared/base/random.ts';
+import { EtcdError, GrpcCode } from '../shared/etcd/errors.ts';
+import { readEvents } from '../workers/contract/events.ts';
+import {
+  type EvaluatedMessage,
+  type LeaseChange,
+  type LogPosition,
+  WriteKind,
+  type WriterReply,
+} from '../workers/contract/writer.ts';
+import { CompactionWaiters } from './commit/compaction-waiters.ts';
+import { type CommitMeter, CommitPipeline } from './commit/pipeline.ts';
+import { ReadGate } from './commit/read-gate.ts';
+import type { Settings } from './config/settings.ts';
+import { Lessor } from './lease/lessor.ts';
+import type { TaskPool } from './pool/pool.ts';
+import { Identity } from './rpc/identity.ts';
+import { isLeaseGone, revokeRequest } from './rpc/lease.ts';
+import { ReaderPool } from './state/reader-client.ts';
+import type { WriterClient, WriterEvents } from './state/writer-client.ts';
+import type { Appender } from './store/append.ts';
+import { WatchHub } from './watch/hub.ts';
+
+/** How often time-outs and lease ends are looked for. */
+const SWEEP_EVERY_MS = 100;
+const LEASE_REVOKES_MAX = 100;
+/** All watch streams together may have so many streams' buffers pending. */
+const STREAM_BUFFERS_TOTAL = 64;
+
+export interface EngineParts {
+  settings: Settings;
+  cacheFile: string;
+  memberId: bigint;
+  position: LogPosition;
+  leases: LeaseChange[];
+  writer: WriterClient;
+  pool: TaskPool;
+  appender: Appender;
+  clock: Clock;
+  random: Random;
+  log: Log;
+  meter: CommitMeter;
+  /** The process can't go on; nothing is acknowledged any more. */
+  fatal(error: Error): void;
+}
+
+/**
+ * The parts that live from the end of recovery to the end of the process, joined: a write goes through `pipeline`,
+ * is answered, and reaches `hub` (watchers), `lessor` (leases) and the writer (SQLite); a read passes `gate` and
+ * goes to `readers`.
+ */
+export class Engine {
+  readonly identity: Identity;
+  readonly pipeline: CommitPipeline;
+  readonly gate: ReadGate;
+  readonly readers: ReaderPool;
+  readonly hub: WatchHub;
+  readonly lessor: Lessor;
+  readonly compactions: CompactionWaiters;
+  /** Why the disk under the cache refuses writes; undefined while it takes them. */
+  diskTrouble: string | undefined;
+  databaseBytes = { total: 0, inUse: 0 };
+  readonly #parts: EngineParts;
+  #revision: number;
+  #sweeper: Timer | undefined;
+  #defragmentWaiters: (() => void)[] = [];
+
+  constructor(parts: EngineParts) {
+    const { position, memberId, settings, clock, random, log } = parts;
+    this.#parts = parts;
+    this.#revision = position.revision;
+    const ids = { clusterId: position.clusterId, memberId, raftTerm: position.epoch };
+    this.identity = new Identity(ids, () => this.#revision);
+    this.gate = new ReadGate(clock, settings.requestTimeoutMs, position.sequence);
+    this.compactions = new CompactionWaiters(position.compactRevision);
+    this.readers = new ReaderPool(
+      { cacheFile: parts.cacheFile, maxTxnOps: settings.maxTxnOps, ...ids },
+      settings.readerWorkers,
+      parts.fatal,
+    );
+    this.hub = new WatchHub({
+      source: {
+        replay: async ({ maxBytes, ...request }) => {
+          const reply = await this.readers.replay({ ...request, bytesMax: maxBytes });
+          return reply.kind === 'events' ? { ...reply, events: readEvents(reply.events) } : reply;
+        },
+      },
+      identity: { ...ids, raftTerm: () => position.epoch },
+      currentRevision: position.revision,
+      compactRevision: Math.max(0, position.compactRevision),
+      ringBytesMax: settings.watchBufferBytesMax,
+      streamBufferBytesMax: settings.watchStreamBufferBytesMax,
+      totalBufferBytesMax: settings.watchStreamBufferBytesMax * STREAM_BUFFERS_TOTAL,
+      progressNotifyIntervalMs: settings.watchProgressNotifyIntervalMs,
+      fragmentBytesMax: settings.maxRequestBytes,
+      clock,
+      random,
+      log,
+    });
+    this.pipeline = this.#createPipeline();
+    const revoke = (id: bigint): Promise<void> => this.#revoke(id);
+    this.lessor = new Lessor({ clock, revoke, revokesMax: LEASE_REVOKES_MAX }, parts.leases);
+    this.#scheduleSweep();
+  }
+
+  /** What the writer's thread says, in its order. */
+  get writerEvents(): WriterEvents {
+    return {
+      evaluated: (message) => this.pipeline.evaluated(message),
+      applied: (applied) => this.#applied(applied),
+      compacted: (revision) => this.compactions.compactedTo(revision),
+      defragmented: () => {
+        for (const resolve of this.#defragmentWaiters.splice(0)) resolve();
+      },
+      diskTrouble: (message) => this.#setDiskTrouble(message),
+      failed: this.#parts.fatal,
+    };
+  }
+
+  /** Gives the cache's unused pages back to the disk; resolves when they are gone. */
+  defragment(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#defragmentWaiters.push(resolve);
+      this.#parts.writer.defragment();
+    });
+  }
+
+  /** Answers everything taken, then ends the watch streams. */
+  async drain(): Promise<void> {
+    await this.pipeline.drain();
+    this.hub.stop({ code: GrpcCode.Unavailable, message: new EtcdError('Stopped').message });
+  }
+
+  /** Ends at once: what is under way is answered with `error`. */
+  abort(error: EtcdError): void {
+    this.pipeline.abort(error);
+    this.hub.stop({ code: error.code, message: error.message });
+  }
+
+  async close(): Promise<void> {
+    this.#sweeper?.cancel();
+    this.hub.stop({ code: GrpcCode.Unavailable, message: new EtcdError('Stopped').message });
+    await this.readers.close();
+  }
+
+  #createPipeline(): CommitPipeline {
+    const { settings, clock, random, writer, pool, appender, meter, log, fatal } = this.#parts;
+    return new CommitPipeline(settings, {
+      clock,
+      random,
+      meter,
+      evaluate: (message) => writer.evaluate(message),
+      compress: (body) => pool.compress(body),
+      append: (key, object) => appender.append(key, object),
+      durable: (evaluated) => this.#durable(evaluated),
+      publish: (evaluated) => this.#publish(evaluated),
+      fenced: (sequence) => {
+        log.error('another process owns the log; nothing more is acknowledged', { sequence });
+        this.abort(new EtcdError('LeaderChanged'));
+        fatal(new Error(`fenced: chunk ${sequence} was written by another process`));
+      },
+      failed: fatal,
+    });
+  }
+
+  #durable(evaluated: EvaluatedMessage): void {
+    this.#revision = evaluated.revision;
+    if (evaluated.sequence === 0) return;
+    this.gate.durableTo(evaluated.sequence);
+    this.#parts.writer.apply(evaluated.sequence);
+    this.lessor.change(evaluated.leases);
+  }
+
+  #publish(evaluated: EvaluatedMessage): void {
+    if (evaluated.sequence === 0) return;
+    this.hub.publish({ lastRevision: evaluated.revision, events: readEvents(evaluated.events) });
+    this.hub.compactedTo(Math.max(0, evaluated.compactRevision));
+  }
+
+  #applied(applied: Extract<WriterReply, { type: 'applied' }>): void {
+    this.databaseBytes = {
+      total: applied.databaseBytes,
+      inUse: applied.databaseBytes - applied.freeBytes,
+    };
+    this.gate.appliedTo(applied.sequence);
+    this.hub.appliedTo(applied.revision);
+  }
+
+  #setDiskTrouble(message: string | undefined): void {
+    const { log, settings } = this.#parts;
+    if (message !== undefined && this.diskTrouble === undefined) {
+      const fields = { directory: settings.cacheDir, error: message };
+      log.error('the disk under the cache refuses writes; make room: what was acknowledged is safe', fields);
+    } else if (message === undefined) log.info('the disk under the cache takes writes again');
+    this.diskTrouble = message;
+    this.pipeline.refusal = message === undefined ? undefined : new EtcdError('NoSpace');
+  }
+
+  async #revoke(id: bigint): Promise<void> {
+    await new Promise<void>((resolve, reject) => {
+      this.pipeline.submit(WriteKind.LeaseRevoke, revokeRequest(id), (error) => {
+        if (error === undefined || isLeaseGone(error)) resolve();
+        else reject(error);
+      });
+    });
+  }
+
+  #scheduleSweep(): void {
+    this.#sweeper = this.#parts.clock.after(SWEEP_EVERY_MS, () => {
+      this.pipeline.sweep();
+      this.gate.sweep();
+      this.lessor.sweep();
+      this.#scheduleSweep();
+    });
+  }
+}

@@ -1,0 +1,106 @@
+#!/usr/bin/env node
+import { systemClock } from '../shared/base/clock.ts';
+import type { Log } from '../shared/base/log.ts';
+import { systemRandom } from '../shared/base/random.ts';
+import { ETCD_VERSION, NETSY_VERSION } from '../shared/model/version.ts';
+import { parseCommandLine } from './config/command-line.ts';
+import type { Settings } from './config/settings.ts';
+import { inspectFiles } from './inspect.ts';
+import { createLog } from './ops/log.ts';
+import { commitMeter, storeMeter } from './ops/meters.ts';
+import { Metrics } from './ops/metrics.ts';
+import { Server } from './server.ts';
+import { meteredStore } from './store/metered.ts';
+import { openStore } from './store/open.ts';
+import { probeStore } from './store/probe.ts';
+import type { ObjectStore } from './store/store.ts';
+
+const FAILED = 1;
+
+/** Opens the store and proves that it can hold the log. */
+async function openProbed(settings: Settings, metrics: Metrics): Promise<ObjectStore> {
+  const { endpoint, region, addressing } = settings.s3;
+  const opened = await openStore(settings.store, {
+    clock: systemClock,
+    random: systemRandom,
+    environment: process.env,
+    endpoint,
+    region,
+    addressing: addressing === 'auto' ? undefined : addressing,
+  });
+  const store = meteredStore(opened, storeMeter(metrics), systemClock);
+  await probeStore(store, systemRandom);
+  return store;
+}
+
+async function serve(settings: Settings, warnings: readonly string[]): Promise<void> {
+  const log = createLog({ level: settings.logLevel, format: settings.logFormat });
+  for (const warning of warnings) log.warn(warning);
+  log.info('starting', {
+    version: NETSY_VERSION,
+    etcd: ETCD_VERSION,
+    store: settings.store,
+    node: process.version,
+  });
+  const metrics = new Metrics();
+  const store = await openProbed(settings, metrics);
+  const server = new Server({
+    settings,
+    store,
+    metrics,
+    meter: commitMeter(metrics),
+    clock: systemClock,
+    random: systemRandom,
+    log,
+    fatal: (error) => {
+      log.error('stopping: this process can not go on', { error: error.message });
+      server.abort();
+      // Replies that were handed to the network may still leave.
+      setImmediate(() => process.exit(FAILED));
+    },
+  });
+  await server.start();
+  log.info('serving', { clients: server.addresses });
+  stopOnSignals(server, log);
+}
+
+/** The first SIGTERM or SIGINT drains, a second one ends at once. */
+function stopOnSignals(server: Server, log: Log): void {
+  let stopping = false;
+  const stop = (signal: NodeJS.Signals): void => {
+    if (stopping) process.exit(FAILED);
+    stopping = true;
+    log.info('stopping', { signal });
+    server.stop().then(
+      () => process.exit(0),
+      (error: unknown) => {
+        log.error('stopping failed', { error: String(error) });
+        process.exit(FAILED);
+      },
+    );
+  };
+  process.on('SIGTERM', stop);
+  process.on('SIGINT', stop);
+}
+
+async function main(): Promise<void> {
+  const commandLine = parseCommandLine(process.argv.slice(2), process.env);
+  switch (commandLine.command) {
+    case 'print':
+      process.stdout.write(commandLine.text);
+      return;
+    case 'inspect':
+      process.exitCode = await inspectFiles([...commandLine.files], (line) =>
+        process.stdout.write(`${line}\n`),
+      );
+      return;
+    case 'serve':
+      return serve(commandLine.settings, commandLine.warnings);
+  }
+}
+
+main().catch((error: unknown) => {
+  const message = error instanceof Error ? error.message : String(error);
+  process.stderr.write(`netsy: ${message.split('\n', 1)[0]}\n`);
+  process.exit(FAILED);
+});

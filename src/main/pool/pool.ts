@@ -1,0 +1,49 @@
+import { Piscina } from 'piscina';
+import type { TaskCorrupt, TaskRequest } from '../../workers/contract/task.ts';
+import type { LoadedChunk } from '../../workers/contract/writer.ts';
+
+/** zstd's fastest ordinary level: chunks are written once and read rarely, the writer waits for it. */
+const ZSTD_LEVEL = 1;
+
+/** A chunk in the store failed its checks; the message names the object, the offset and both values. */
+export class CorruptChunkError extends Error {
+  override name = 'CorruptChunkError';
+}
+
+/** The typed client of the piscina tasks: what is heavy and would keep another thread from its work. */
+export class TaskPool {
+  readonly #pool: Piscina<TaskRequest, unknown>;
+
+  constructor(threads: number) {
+    this.#pool = new Piscina({
+      filename: new URL('../../workers/task.js', import.meta.url).href,
+      minThreads: 0,
+      maxThreads: threads,
+      idleTimeout: 30_000,
+    });
+  }
+
+  /** `body` as one zstd frame. The caller gives `body` away. */
+  async compress(body: Uint8Array): Promise<Uint8Array> {
+    const request: TaskRequest = { type: 'compress', body, level: ZSTD_LEVEL };
+    return (await this.#pool.run(request)) as Uint8Array;
+  }
+
+  /** A chunk's object, decompressed, every CRC checked. Throws when one fails, naming the object. */
+  async open(name: string, sequence: number, object: Uint8Array): Promise<LoadedChunk> {
+    const result = (await this.#pool.run({ type: 'open', name, sequence, object })) as
+      | LoadedChunk
+      | TaskCorrupt;
+    if ('type' in result) throw new CorruptChunkError(result.message);
+    return result;
+  }
+
+  /** Copies SQLite's write-ahead log into its database. */
+  async checkpoint(cacheFile: string): Promise<void> {
+    await this.#pool.run({ type: 'checkpoint', cacheFile });
+  }
+
+  async close(): Promise<void> {
+    await this.#pool.destroy();
+  }
+}

@@ -1,0 +1,41 @@
+import { PIPELINE_DEPTH_MAX } from '../../shared/model/limits.ts';
+
+/** The log can't be followed to its end: a chunk that must be there is not. */
+export class BrokenLogError extends Error {
+  override name = 'BrokenLogError';
+}
+
+/**
+ * Decides, object by object, which chunks are the log. Sequences are contiguous except after an epoch chunk,
+ * whose `skipTo` names the next one: what lies between was put by a fenced primary and is ignored. The log ends
+ * at the first missing sequence. A few chunks may lie beyond it: uploads that overtook one that never came;
+ * nobody was told that they happened. More than a pipeline's depth beyond, chunks must have been deleted.
+ */
+export class LogWalk {
+  /** The sequence that the log goes on with. */
+  next: number;
+  #beyond = 0;
+
+  constructor(next: number) {
+    this.next = next;
+  }
+
+  /** Whether the chunk at `sequence`, the next one listed, is part of the log. */
+  takes(sequence: number): boolean {
+    if (sequence < this.next) return false;
+    if (sequence === this.next) return this.#beyond === 0;
+    this.#beyond = sequence;
+    if (sequence > this.next + PIPELINE_DEPTH_MAX) {
+      throw new BrokenLogError(
+        `chunk ${this.next} is missing but chunk ${sequence} exists: ` +
+          'the log has lost chunks; restore them from a backup or a version of the bucket',
+      );
+    }
+    return false;
+  }
+
+  /** Goes past a chunk of the log. */
+  took(sequence: number, skipTo: number | undefined): void {
+    this.next = skipTo ?? sequence + 1;
+  }
+}

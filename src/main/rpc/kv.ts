@@ -1,0 +1,62 @@
+import { EtcdError } from '../../shared/etcd/errors.ts';
+import { decodeCompactionRequest, decodeRangeRequest, isReadOnlyTxn } from '../../shared/etcd/requests.ts';
+import { ReadKind } from '../../workers/contract/reader.ts';
+import { WriteKind } from '../../workers/contract/writer.ts';
+import type { WriteCallback } from '../commit/batch.ts';
+import type { ReadGate } from '../commit/read-gate.ts';
+import type { ReaderPool } from '../state/reader-client.ts';
+import type { Identity } from './identity.ts';
+import { streamRange } from './range-stream.ts';
+import type { Reply, ServiceHandlers } from './service.ts';
+
+export interface KvParts {
+  submit(kind: WriteKind, request: Uint8Array, callback: WriteCallback): void;
+  gate: ReadGate;
+  readers: ReaderPool;
+  identity: Identity;
+  /** Resolves when the rows below a compaction revision are gone. */
+  compacted(revision: number): Promise<void>;
+  maxRequestBytes: number;
+}
+
+const NO_RESPONSE = new Uint8Array(0);
+
+/** etcd's KV service. */
+export function kvHandlers(parts: KvParts): ServiceHandlers {
+  return {
+    unary: {
+      Range: (request, reply) => {
+        if (decodeRangeRequest(request).serializable) parts.readers.read(ReadKind.Range, request, reply);
+        else linearizableRead(parts, ReadKind.Range, request, reply);
+      },
+      Put: (request, reply) => write(parts, WriteKind.Put, request, reply),
+      DeleteRange: (request, reply) => write(parts, WriteKind.DeleteRange, request, reply),
+      Txn: (request, reply) => {
+        if (isReadOnlyTxn(request)) linearizableRead(parts, ReadKind.Txn, request, reply);
+        else write(parts, WriteKind.Txn, request, reply);
+      },
+      Compact: (request, reply) => compact(parts, request, reply),
+    },
+    serverStream: { RangeStream: (call) => void streamRange(parts, call) },
+  };
+}
+
+function linearizableRead(parts: KvParts, kind: ReadKind, request: Buffer, reply: Reply): void {
+  parts.gate.enter((error) => {
+    if (error === undefined) parts.readers.read(kind, request, reply);
+    else reply(error, NO_RESPONSE);
+  });
+}
+
+function write(parts: KvParts, kind: WriteKind, request: Buffer, reply: Reply): void {
+  if (request.length > parts.maxRequestBytes) reply(new EtcdError('RequestTooLarge'), NO_RESPONSE);
+  else parts.submit(kind, request, reply);
+}
+
+function compact(parts: KvParts, request: Buffer, reply: Reply): void {
+  const { revision, physical } = decodeCompactionRequest(request);
+  parts.submit(WriteKind.Compact, request, (error, response) => {
+    if (error !== undefined || !physical) reply(error, response);
+    else void parts.compacted(revision).then(() => reply(undefined, response));
+  });
+}

@@ -1,0 +1,114 @@
+import { type Random, randomId } from '../../shared/base/random.ts';
+import { EtcdError } from '../../shared/etcd/errors.ts';
+import {
+  decodeLeaseGrantRequest,
+  decodeLeaseKeepAliveRequest,
+  decodeLeaseTimeToLiveRequest,
+} from '../../shared/etcd/requests.ts';
+import {
+  encodeLeaseKeepAliveResponse,
+  encodeLeaseLeasesResponse,
+  encodeLeaseTimeToLiveResponse,
+} from '../../shared/etcd/responses.ts';
+import { Writer } from '../../shared/etcd/wire.ts';
+import { WriteKind } from '../../workers/contract/writer.ts';
+import type { WriteCallback } from '../commit/batch.ts';
+import type { ReadGate } from '../commit/read-gate.ts';
+import type { Lessor } from '../lease/lessor.ts';
+import type { ReaderPool } from '../state/reader-client.ts';
+import type { Identity } from './identity.ts';
+import { type DuplexCall, failStream, type Reply, type ServiceHandlers } from './service.ts';
+
+export interface LeaseParts {
+  submit(kind: WriteKind, request: Uint8Array, callback: WriteCallback): void;
+  gate: ReadGate;
+  readers: ReaderPool;
+  lessor: Lessor;
+  identity: Identity;
+  random: Random;
+}
+
+const NO_RESPONSE = new Uint8Array(0);
+/** LeaseGrantRequest.TTL and ID. */
+const TAGS = { ttl: 8, id: 16 } as const;
+
+/** etcd's Lease service. */
+export function leaseHandlers(parts: LeaseParts): ServiceHandlers {
+  return {
+    unary: {
+      LeaseGrant: (request, reply) =>
+        parts.submit(WriteKind.LeaseGrant, withId(parts.random, request), reply),
+      LeaseRevoke: (request, reply) => parts.submit(WriteKind.LeaseRevoke, request, reply),
+      LeaseTimeToLive: (request, reply) => timeToLive(parts, request, reply),
+      LeaseLeases: (_request, reply) =>
+        throughGate(parts, reply, () =>
+          reply(undefined, encodeLeaseLeasesResponse(parts.identity.header(), parts.lessor.ids())),
+        ),
+    },
+    duplex: { LeaseKeepAlive: (call) => keepAlives(parts, call) },
+  };
+}
+
+/** Chooses the lease's id if the client left that to the server: positive, as etcd's. */
+function withId(random: Random, request: Buffer): Uint8Array {
+  const { id, ttl } = decodeLeaseGrantRequest(request);
+  if (id !== 0n) return request;
+  const writer = new Writer();
+  writer.varint(TAGS.ttl);
+  writer.int64(ttl);
+  writer.varint(TAGS.id);
+  writer.bigint64(randomId(random));
+  return writer.finish();
+}
+
+function throughGate(parts: LeaseParts, reply: Reply, answer: () => void): void {
+  parts.gate.enter((error) => {
+    if (error === undefined) answer();
+    else reply(error, NO_RESPONSE);
+  });
+}
+
+function timeToLive(parts: LeaseParts, request: Buffer, reply: Reply): void {
+  const { id, keys: wantsKeys } = decodeLeaseTimeToLiveRequest(request);
+  throughGate(parts, reply, () => {
+    const left = parts.lessor.timeToLive(id);
+    const send = (keys: Uint8Array[]): void => {
+      const fields = left === undefined ? { ttl: -1, grantedTtl: 0 } : left;
+      reply(undefined, encodeLeaseTimeToLiveResponse(parts.identity.header(), { id, ...fields, keys }));
+    };
+    if (left === undefined || !wantsKeys) send([]);
+    else parts.readers.leaseKeys(id).then(send, (error: Error) => reply(error, NO_RESPONSE));
+  });
+}
+
+/** Answers keep-alives in the order they came. */
+function keepAlives(parts: LeaseParts, call: DuplexCall): void {
+  let turn = Promise.resolve();
+  const answer = async (message: Buffer): Promise<void> => {
+    const { id } = decodeLeaseKeepAliveRequest(message);
+    // Made before the renewal, so that it is never newer than a revoke that made the renewal fail.
+    const header = parts.identity.header();
+    const ttl = await parts.lessor.keepAlive(id);
+    if (!call.cancelled) call.write(Buffer.from(encodeLeaseKeepAliveResponse(header, id, ttl).buffer));
+  };
+  call.on('data', (message: Buffer) => {
+    turn = turn.then(() => answer(message)).catch((error: unknown) => failStream(call, error));
+  });
+  call.on('end', () => {
+    void turn.then(() => call.end());
+  });
+  call.on('error', () => call.end());
+}
+
+/** For the lessor: writes the revoke of a lease that has ended. */
+export function revokeRequest(id: bigint): Uint8Array {
+  const writer = new Writer();
+  writer.varint(8);
+  writer.bigint64(id);
+  return writer.finish();
+}
+
+/** True for an answer that says the lease is gone already. */
+export function isLeaseGone(error: Error): boolean {
+  return error instanceof EtcdError && error.kind === 'LeaseNotFound';
+}

@@ -1,0 +1,154 @@
+import { once } from 'node:events';
+import { EtcdError, GrpcCode } from '../../shared/etcd/errors.ts';
+import { decodeRangeRequest, type RangeRequest } from '../../shared/etcd/requests.ts';
+import { Writer } from '../../shared/etcd/wire.ts';
+import { type RangePieceReply, ReadKind } from '../../workers/contract/reader.ts';
+import type { ReadGate } from '../commit/read-gate.ts';
+import type { ReaderPool } from '../state/reader-client.ts';
+import type { Identity } from './identity.ts';
+import { failStream, type StreamingCall } from './service.ts';
+
+export interface RangeStreamParts {
+  gate: ReadGate;
+  readers: ReaderPool;
+  identity: Identity;
+  maxRequestBytes: number;
+}
+
+/** As etcd: the first piece is small, then pieces grow or shrink towards the target size. */
+const FIRST_PIECE_KEYS = 10;
+/** RangeStreamResponse.range_response; RangeResponse.header, more and count. */
+const TAGS = { rangeResponse: 10, header: 10, more: 24, count: 32 } as const;
+
+/**
+ * Serves KV.RangeStream (etcd 3.7): the first piece pins the revision, and header, more and count come with the
+ * last piece only. Each piece waits until the client took the one before it.
+ */
+export async function streamRange(parts: RangeStreamParts, call: StreamingCall): Promise<void> {
+  try {
+    const request = decodeRangeRequest(call.request);
+    const refusal = refusalOf(request);
+    if (refusal !== undefined) {
+      call.emit('error', { code: GrpcCode.Unimplemented, details: refusal });
+      return;
+    }
+    checkKey(request);
+    if (!request.serializable) await passGate(parts.gate);
+    if (request.countOnly) await sendCount(parts, call);
+    else await sendPieces(parts, call, request);
+    call.end();
+  } catch (error) {
+    failStream(call, error, 'unary');
+  }
+}
+
+function checkKey(request: RangeRequest): void {
+  if (request.key.length === 0) throw new EtcdError('EmptyKey');
+  if (request.sortOrder < 0 || request.sortOrder > 2) throw new EtcdError('InvalidSortOption');
+  if (request.sortTarget < 0 || request.sortTarget > 4) throw new EtcdError('InvalidSortOption');
+}
+
+/** etcd's words for what a stream can't do. */
+function refusalOf(request: RangeRequest): string | undefined {
+  if (request.key.length === 0) return undefined;
+  const { sortOrder, sortTarget } = request;
+  if (sortOrder === 2 || (sortOrder === 1 && sortTarget > 0 && sortTarget <= 4)) {
+    return 'RangeStream does not support custom sort orders';
+  }
+  const { minModRevision, maxModRevision, minCreateRevision, maxCreateRevision } = request;
+  const filters = [minModRevision, maxModRevision, minCreateRevision, maxCreateRevision];
+  return filters.some((revision) => revision !== 0)
+    ? 'RangeStream does not support revision filters'
+    : undefined;
+}
+
+async function passGate(gate: ReadGate): Promise<void> {
+  await new Promise<void>((resolve, reject) => {
+    gate.enter((error) => (error === undefined ? resolve() : reject(error)));
+  });
+}
+
+/** A count is one response, the same as Range gives. */
+async function sendCount(parts: RangeStreamParts, call: StreamingCall): Promise<void> {
+  const response = await new Promise<Uint8Array>((resolve, reject) => {
+    parts.readers.read(ReadKind.Range, call.request, (error, bytes) => {
+      if (error === undefined) resolve(bytes);
+      else reject(error);
+    });
+  });
+  await send(call, response);
+}
+
+async function sendPieces(
+  parts: RangeStreamParts,
+  call: StreamingCall,
+  request: RangeRequest,
+): Promise<void> {
+  const total = request.limit > 0 ? request.limit : Number.MAX_SAFE_INTEGER;
+  let limit = Math.min(FIRST_PIECE_KEYS, total);
+  let { key, revision } = request;
+  let headerRevision = 0;
+  let sent = 0;
+  while (!call.cancelled) {
+    const last = sent + limit >= total;
+    const { rangeEnd, keysOnly } = request;
+    const piece = await parts.readers.piece({ key, rangeEnd, revision, limit, keysOnly, last });
+    if (headerRevision === 0) headerRevision = piece.newestRevision;
+    if (revision <= 0) revision = headerRevision;
+    sent += piece.keys;
+    const done = piece.nextKey === undefined || sent >= total;
+    const end = done ? { header: parts.identity.header(headerRevision), sent } : undefined;
+    await send(call, pieceBytes(piece, end));
+    if (piece.nextKey === undefined || done) return;
+    key = piece.nextKey;
+    limit = Math.min(nextLimit(limit, piece.kvs.length, parts.maxRequestBytes), total - sent);
+  }
+}
+
+function nextLimit(limit: number, bytes: number, target: number): number {
+  if (bytes < target / 2) return limit * 2;
+  return bytes > target * 2 ? Math.max(1, limit >>> 1) : limit;
+}
+
+/** A RangeResponse around a piece's KeyValues, with what only the last one carries. */
+function pieceBytes(
+  piece: RangePieceReply,
+  end: { header: Uint8Array; sent: number } | undefined,
+): Uint8Array {
+  const writer = new Writer(piece.kvs.length + 64);
+  if (end !== undefined) {
+    writer.varint(TAGS.header);
+    writer.delimited(end.header);
+  }
+  writer.raw(piece.kvs);
+  if (end !== undefined) {
+    if (piece.nextKey !== undefined) {
+      writer.varint(TAGS.more);
+      writer.varint(1);
+    }
+    const count = end.sent + piece.remaining;
+    if (count > 0) {
+      writer.varint(TAGS.count);
+      writer.varint(count);
+    }
+  }
+  return writer.finish();
+}
+
+/** Sends a RangeResponse as a RangeStreamResponse, and waits while the client is slow. */
+async function send(call: StreamingCall, rangeResponse: Uint8Array): Promise<void> {
+  const writer = new Writer(rangeResponse.length + 8);
+  writer.varint(TAGS.rangeResponse);
+  writer.delimited(rangeResponse);
+  const bytes = writer.finish();
+  const stop = new AbortController();
+  const onCancelled = (): void => stop.abort();
+  call.once('cancelled', onCancelled);
+  try {
+    if (!call.write(Buffer.from(bytes.buffer)) && !call.cancelled) {
+      await once(call, 'drain', { signal: stop.signal });
+    }
+  } finally {
+    call.removeListener('cancelled', onCancelled);
+  }
+}

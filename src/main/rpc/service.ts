@@ -1,0 +1,164 @@
+import type { DescService } from '@bufbuild/protobuf';
+import type {
+  MethodDefinition,
+  Server,
+  ServerDuplexStream,
+  ServerUnaryCall,
+  ServerWritableStream,
+  sendUnaryData,
+  UntypedServiceImplementation,
+} from '@grpc/grpc-js';
+import { EtcdError } from '../../shared/etcd/errors.ts';
+import { type CallFailure, callFailure, type MessageSource, notImplemented } from './status.ts';
+
+export type UnaryCall = ServerUnaryCall<Buffer, Buffer>;
+export type StreamingCall = ServerWritableStream<Buffer, Buffer>;
+export type DuplexCall = ServerDuplexStream<Buffer, Buffer>;
+
+/** Answers a unary call, once. */
+export type Reply = (error: Error | undefined, response: Uint8Array) => void;
+
+/** The methods of one service that this server has, by etcd's names. Requests and responses are bytes. */
+export interface ServiceHandlers {
+  unary?: Record<string, (request: Buffer, reply: Reply, call: UnaryCall) => void>;
+  serverStream?: Record<string, (call: StreamingCall) => void>;
+  duplex?: Record<string, (call: DuplexCall) => void>;
+}
+
+/** Told how each call of a method ended. */
+export interface CallMeter {
+  handled(code: number): void;
+}
+export type MeterOfMethod = (
+  service: string,
+  method: string,
+  type: 'unary' | 'server_stream' | 'bidi_stream',
+) => CallMeter;
+
+type Kind = 'unary' | 'serverStream' | 'duplex';
+
+const METER_TYPES = { unary: 'unary', serverStream: 'server_stream', duplex: 'bidi_stream' } as const;
+
+function sameBytes(bytes: Buffer): Buffer {
+  return bytes;
+}
+
+/**
+ * Adds a service on raw bytes: main does not parse what it need not parse. Calls that come before `handlers` are
+ * there (the port is bound before recovery) wait for them. Methods that have none answer UNIMPLEMENTED.
+ */
+export function addService(
+  server: Server,
+  service: DescService,
+  handlers: Promise<ServiceHandlers>,
+  meterOf: MeterOfMethod,
+): void {
+  const late: LateHandlers = { now: undefined, ready: handlers };
+  handlers.then(
+    (ready) => {
+      late.now = ready;
+    },
+    () => {},
+  );
+  const definition: Record<string, MethodDefinition<Buffer, Buffer>> = {};
+  const implementation: UntypedServiceImplementation = {};
+  for (const { name, methodKind } of service.methods) {
+    const kind = kindOf(methodKind);
+    definition[name] = {
+      path: `/${service.typeName}/${name}`,
+      requestStream: kind === 'duplex',
+      responseStream: kind !== 'unary',
+      requestSerialize: sameBytes,
+      requestDeserialize: sameBytes,
+      responseSerialize: sameBytes,
+      responseDeserialize: sameBytes,
+    };
+    const meter = meterOf(service.typeName, name, METER_TYPES[kind]);
+    implementation[name] = implement(service.typeName, name, kind, late, meter);
+  }
+  server.addService(definition, implementation);
+}
+
+function kindOf(methodKind: DescService['methods'][number]['methodKind']): Kind {
+  if (methodKind === 'unary') return 'unary';
+  return methodKind === 'server_streaming' ? 'serverStream' : 'duplex';
+}
+
+/** Handlers that come when recovery is over. */
+interface LateHandlers {
+  now: ServiceHandlers | undefined;
+  ready: Promise<ServiceHandlers>;
+}
+
+function implement(
+  service: string,
+  name: string,
+  kind: Kind,
+  late: LateHandlers,
+  meter: CallMeter,
+): UntypedServiceImplementation[string] {
+  const missing = notImplemented(service, name);
+  if (kind === 'unary') {
+    return (call: UnaryCall, callback: sendUnaryData<Buffer>): void => {
+      whenReady(late, callback, (handlers) => {
+        const handle = handlers.unary?.[name];
+        if (handle !== undefined) return answerUnary(handle, call, callback, meter);
+        meter.handled(missing.code);
+        callback(missing);
+      });
+    };
+  }
+  return (call: DuplexCall): void => {
+    const fail = (failure: CallFailure): void => void call.emit('error', failure);
+    whenReady(late, fail, (handlers) => {
+      const handle = kind === 'duplex' ? handlers.duplex?.[name] : handlers.serverStream?.[name];
+      if (handle === undefined) {
+        meter.handled(missing.code);
+        return fail(missing);
+      }
+      call.once('close', () => meter.handled(0));
+      (handle as (call: DuplexCall) => void)(call);
+    });
+  };
+}
+
+function whenReady(
+  late: LateHandlers,
+  fail: (failure: CallFailure) => void,
+  go: (handlers: ServiceHandlers) => void,
+): void {
+  if (late.now !== undefined) go(late.now);
+  else late.ready.then(go, () => fail(callFailure(new EtcdError('Stopped'))));
+}
+
+function answerUnary(
+  handle: NonNullable<ServiceHandlers['unary']>[string],
+  call: UnaryCall,
+  callback: sendUnaryData<Buffer>,
+  meter: CallMeter,
+): void {
+  const reply: Reply = (error, response) => {
+    if (error === undefined) {
+      meter.handled(0);
+      callback(null, Buffer.from(response.buffer, response.byteOffset, response.byteLength));
+      return;
+    }
+    const failure = callFailure(error);
+    meter.handled(failure.code);
+    callback(failure);
+  };
+  try {
+    handle(call.request, reply, call);
+  } catch (error) {
+    reply(error as Error, call.request);
+  }
+}
+
+/** Ends a streaming call with what `error` stands for. */
+export function failStream(
+  call: StreamingCall | DuplexCall,
+  error: unknown,
+  source: MessageSource = 'stream',
+): void {
+  call.emit('error', callFailure(error, source));
+}

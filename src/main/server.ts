@@ -1,0 +1,261 @@
+import { mkdirSync } from 'node:fs';
+import path from 'node:path';
+import { Server as GrpcServer } from '@grpc/grpc-js';
+import { assert } from '../shared/base/assert.ts';
+import type { Clock } from '../shared/base/clock.ts';
+import type { Log } from '../shared/base/log.ts';
+import type { Random } from '../shared/base/random.ts';
+import { EtcdError } from '../shared/etcd/errors.ts';
+import { Auth, Cluster, KV, Lease, Maintenance, Watch } from '../shared/etcd/gen/etcdserverpb/rpc_pb.ts';
+import { Node } from './cluster/node.ts';
+import type { CommitMeter } from './commit/pipeline.ts';
+import type { Settings } from './config/settings.ts';
+import { Engine } from './engine.ts';
+import { createHttpHandler, type HealthQuestion } from './ops/http.ts';
+import type { Metrics } from './ops/metrics.ts';
+import { TaskPool } from './pool/pool.ts';
+import { Recovery } from './recovery/recover.ts';
+import { clusterHandlers } from './rpc/cluster.ts';
+import { grpcServerOptions } from './rpc/grpc-options.ts';
+import { kvHandlers } from './rpc/kv.ts';
+import { leaseHandlers } from './rpc/lease.ts';
+import { Listener } from './rpc/listener.ts';
+import { maintenanceHandlers } from './rpc/maintenance.ts';
+import { addService, type ServiceHandlers } from './rpc/service.ts';
+import { readTlsFiles } from './rpc/tls-files.ts';
+import { watchHandlers } from './rpc/watch.ts';
+import { WriterClient } from './state/writer-client.ts';
+import { Appender } from './store/append.ts';
+import { retryingStore } from './store/retry.ts';
+import type { ObjectStore } from './store/store.ts';
+import { Checkpointer } from './upkeep/checkpointer.ts';
+
+const CACHE_FILE = 'cache.sqlite';
+/** One upload try; after it the outcome is unknown and the same upload is tried again. */
+const ATTEMPT_TIMEOUT_MS = 10_000;
+/** How long a read of the log is tried again while the store fails, before the start is given up. */
+const RECOVERY_RETRY_MS = 60_000;
+const CLOSE_GRACE_MS = 2_000;
+/** An upload that has been under way for longer means that the store is away. */
+const UNHEALTHY_AFTER_MS = 5_000;
+
+export interface ServerParts {
+  settings: Settings;
+  /** Opened and probed; closed by `stop`. */
+  store: ObjectStore;
+  metrics: Metrics;
+  meter: CommitMeter;
+  clock: Clock;
+  random: Random;
+  log: Log;
+  /** Told once that the process can't go on. */
+  fatal(error: Error): void;
+}
+
+/** A whole server in this process: from binding the port to the last reply. */
+export class Server {
+  readonly #parts: ServerParts;
+  readonly #grpc: GrpcServer;
+  readonly #listener: Listener;
+  readonly #appender: Appender;
+  #node: Node | undefined;
+  #pool: TaskPool | undefined;
+  #writer: WriterClient | undefined;
+  #engine: Engine | undefined;
+  #checkpointer: Checkpointer | undefined;
+  #ready!: (engine: Engine) => void;
+
+  constructor(parts: ServerParts) {
+    const { settings, store, clock, random, log, metrics } = parts;
+    this.#parts = parts;
+    const hedged = metrics.uploadsHedged;
+    this.#appender = new Appender(store, {
+      hedgeAfterMs:
+        settings.hedgeAfter.kind === 'fixed' ? settings.hedgeAfter.delayMs : settings.hedgeAfter.kind,
+      attemptTimeoutMs: ATTEMPT_TIMEOUT_MS,
+      onAttempt: ({ request }) => {
+        if (request === 'hedge') hedged.add(1);
+      },
+      clock,
+      random,
+      log,
+    });
+    this.#grpc = new GrpcServer(grpcServerOptions(settings));
+    this.#addServices();
+    const tls = settings.tls && readTlsFiles(settings.tls);
+    this.#listener = new Listener({
+      urls: settings.listenClientUrls,
+      ...(tls && { tls }),
+      grpc: this.#grpc,
+      http: createHttpHandler({ ...this.#checks(), metrics, log }),
+      log,
+      clock,
+    });
+  }
+
+  /** Where clients connect, with the ports that were bound. */
+  get addresses(): readonly string[] {
+    return this.#listener.addresses;
+  }
+
+  /** Resolves when it serves. Calls that come earlier wait. */
+  async start(): Promise<void> {
+    const { settings, store, random, clock, log } = this.#parts;
+    mkdirSync(settings.cacheDir, { recursive: true, mode: 0o700 });
+    this.#node = new Node(settings.dataDir, random);
+    // Bound first: a port in use must not make this process take the log over from the one that uses it.
+    await this.#listener.listen();
+    this.#pool = new TaskPool(settings.poolThreads);
+    const { id: nodeId, memberId } = this.#node;
+    const cacheFile = path.join(settings.cacheDir, CACHE_FILE);
+    const writer = this.#createWriter(cacheFile, nodeId, memberId);
+    const recovery = new Recovery({
+      store: retryingStore(store, { clock, random, retryForMs: RECOVERY_RETRY_MS }),
+      append: (key, object) => this.#appender.append(key, object),
+      writer,
+      pool: this.#pool,
+      nodeId,
+      clock,
+      random,
+      log,
+    });
+    const position = await recovery.run();
+    const leases = await writer.begin();
+    this.#engine = new Engine({
+      ...this.#parts,
+      cacheFile,
+      memberId,
+      position,
+      leases,
+      writer,
+      pool: this.#pool,
+      appender: this.#appender,
+    });
+    this.#checkpointer = this.#createCheckpointer(cacheFile, writer, this.#pool);
+    this.#ready(this.#engine);
+    this.#parts.metrics.hasLeader.set(1);
+  }
+
+  /** Answers what was taken, ends streams, and lets go of everything. */
+  async stop(): Promise<void> {
+    this.#listener.stopAccepting();
+    this.#checkpointer?.stop();
+    await this.#engine?.drain();
+    await this.#listener.close(CLOSE_GRACE_MS);
+    await this.#engine?.close();
+    await this.#writer?.close();
+    await this.#pool?.close();
+    await this.#parts.store.close();
+    this.#node?.close();
+  }
+
+  /** Acknowledges nothing more; for a process that is about to end. */
+  abort(): void {
+    this.#engine?.abort(new EtcdError('Stopped'));
+  }
+
+  #createWriter(cacheFile: string, nodeId: string, memberId: bigint): WriterClient {
+    const engine = (): Engine => {
+      assert(this.#engine !== undefined, 'the writer speaks before recovery is over');
+      return this.#engine;
+    };
+    this.#writer = new WriterClient(
+      { cacheFile, maxTxnOps: this.#parts.settings.maxTxnOps, memberId, nodeId },
+      {
+        evaluated: (message) => engine().writerEvents.evaluated(message),
+        applied: (applied) => this.#engine?.writerEvents.applied(applied),
+        compacted: (revision) => this.#engine?.writerEvents.compacted(revision),
+        defragmented: () => engine().writerEvents.defragmented(),
+        diskTrouble: (message) => this.#engine?.writerEvents.diskTrouble(message),
+        failed: this.#parts.fatal,
+      },
+    );
+    return this.#writer;
+  }
+
+  #createCheckpointer(cacheFile: string, writer: WriterClient, pool: TaskPool): Checkpointer {
+    const { clock, log } = this.#parts;
+    const copy = (): Promise<void> => pool.checkpoint(cacheFile);
+    return new Checkpointer({ cacheFile, clock, log, copy, restart: () => writer.checkpoint() });
+  }
+
+  #addServices(): void {
+    const { settings, random, metrics } = this.#parts;
+    const ready = new Promise<Engine>((resolve) => {
+      this.#ready = resolve;
+    });
+    const meterOf: Parameters<typeof addService>[3] = (...of) => metrics.calls(...of);
+    const add = (
+      service: Parameters<typeof addService>[1],
+      make: (engine: Engine) => ServiceHandlers,
+    ): void => addService(this.#grpc, service, ready.then(make), meterOf);
+    const submitOf = (engine: Engine) => ({
+      submit: (...write: Parameters<Engine['pipeline']['submit']>) => void engine.pipeline.submit(...write),
+    });
+    const { maxRequestBytes } = settings;
+    add(KV, (engine) =>
+      kvHandlers({
+        gate: engine.gate,
+        readers: engine.readers,
+        identity: engine.identity,
+        compacted: (revision) => engine.compactions.wait(revision),
+        maxRequestBytes,
+        ...submitOf(engine),
+      }),
+    );
+    add(Watch, (engine) => watchHandlers(engine.hub));
+    add(Lease, ({ gate, readers, lessor, identity, pipeline }) =>
+      leaseHandlers({
+        submit: (...write) => void pipeline.submit(...write),
+        gate,
+        readers,
+        lessor,
+        identity,
+        random,
+      }),
+    );
+    add(Maintenance, (engine) =>
+      maintenanceHandlers({
+        identity: engine.identity,
+        gate: engine.gate,
+        databaseBytes: () => engine.databaseBytes,
+        defragment: () => engine.defragment(),
+        diskTrouble: () => engine.diskTrouble,
+      }),
+    );
+    const clientUrls = (): readonly string[] =>
+      settings.advertiseClientUrls.length > 0 ? settings.advertiseClientUrls : this.addresses;
+    add(Cluster, ({ identity }) => clusterHandlers({ identity, name: settings.name, clientUrls }));
+    add(Auth, () => ({}));
+  }
+
+  #checks(): Pick<Parameters<typeof createHttpHandler>[0], 'checks' | 'health'> {
+    const started = async (): Promise<string | undefined> =>
+      this.#engine === undefined ? 'netsy is recovering' : undefined;
+    const healthy = async (): Promise<string | undefined> => this.#unhealthyReason();
+    return {
+      checks: {
+        data_corruption: async () => undefined,
+        serializable_read: started,
+        linearizable_read: healthy,
+        non_learner: async () => undefined,
+      },
+      health: async ({ serializable, excluded }: HealthQuestion) => {
+        if (serializable) return started();
+        const trouble = this.#engine?.diskTrouble;
+        if (trouble !== undefined && !excluded.has('NOSPACE')) return 'ALARM NOSPACE';
+        return this.#unhealthyReason();
+      },
+    };
+  }
+
+  /** Why this server can't take writes now. */
+  #unhealthyReason(): string | undefined {
+    const engine = this.#engine;
+    if (engine === undefined) return 'netsy is recovering';
+    const trouble = this.#appender.trouble;
+    if (trouble !== undefined) return `store is failing: ${trouble.error.message}`;
+    if (engine.pipeline.oldestMs > UNHEALTHY_AFTER_MS) return 'store is not answering';
+    return engine.diskTrouble === undefined ? undefined : `cache disk: ${engine.diskTrouble}`;
+  }
+}

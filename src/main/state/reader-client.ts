@@ -1,0 +1,155 @@
+import { Worker } from 'node:worker_threads';
+import { asBuffer } from '../../shared/base/bytes.ts';
+import { FrameReader, FrameWriter } from '../../shared/base/frames.ts';
+import { etcdErrorById } from '../../shared/etcd/errors.ts';
+import { MalformedMessageError } from '../../shared/etcd/wire.ts';
+import type {
+  RangePieceReply,
+  RangePieceRequest,
+  ReaderData,
+  ReaderReply,
+  ReaderRequest,
+  ReadKind,
+  ReplayReply,
+  ReplayRequest,
+} from '../../workers/contract/reader.ts';
+import { REPLY_MALFORMED } from '../../workers/contract/writer.ts';
+
+/** Called once with the response or the error. */
+export type ReadCallback = (error: Error | undefined, response: Buffer) => void;
+
+const NO_RESPONSE = Buffer.alloc(0);
+
+/** Batches under way per reader: one being answered, one that waits, the rest gathers meanwhile. */
+const BATCHES_IN_FLIGHT_MAX = 2;
+
+/** The typed client of one reader's thread. Reads that arrive together travel in one message. */
+class ReaderThread {
+  readonly #worker: Worker;
+  readonly #waiting = new Map<number, (reply: ReaderReply) => void>();
+  #frames = new FrameWriter();
+  #callbacks: ReadCallback[] = [];
+  #nextId = 1;
+  #batchesInFlight = 0;
+  #flushScheduled = false;
+  #closed = false;
+
+  constructor(data: ReaderData, failed: (error: Error) => void) {
+    this.#worker = new Worker(new URL('../../workers/reader.js', import.meta.url), { workerData: data });
+    this.#worker.on('message', (reply: ReaderReply) => {
+      if (reply.type === 'failed') failed(new Error(reply.message));
+      else this.#settle(reply);
+    });
+    this.#worker.on('error', failed);
+    this.#worker.on('exit', () => {
+      if (!this.#closed) failed(new Error('an SQLite reader ended'));
+    });
+  }
+
+  /** Requests under way or waiting; the pool picks the reader with the fewest. */
+  get load(): number {
+    return this.#waiting.size + this.#callbacks.length;
+  }
+
+  read(kind: ReadKind, request: Uint8Array, callback: ReadCallback): void {
+    this.#frames.add(kind, request);
+    this.#callbacks.push(callback);
+    if (this.#flushScheduled || this.#batchesInFlight >= BATCHES_IN_FLIGHT_MAX) return;
+    this.#flushScheduled = true;
+    setImmediate(() => this.#flush());
+  }
+
+  async call<T extends 'piece' | 'replay' | 'leaseKeys'>(
+    request: Omit<Extract<ReaderRequest, { type: T }>, 'id'>,
+  ): Promise<Extract<ReaderReply, { type: T }>> {
+    const reply = await new Promise<ReaderReply>((resolve) => {
+      const id = this.#nextId++;
+      this.#waiting.set(id, resolve);
+      this.#worker.postMessage({ ...request, id });
+    });
+    if (reply.type === 'error') throw etcdErrorById(reply.errorId);
+    return reply as Extract<ReaderReply, { type: T }>;
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    this.#worker.postMessage({ type: 'close' } satisfies ReaderRequest);
+    await new Promise((resolve) => this.#worker.once('exit', resolve));
+  }
+
+  #flush(): void {
+    this.#flushScheduled = false;
+    if (this.#callbacks.length === 0) return;
+    const callbacks = this.#callbacks;
+    const requests = this.#frames.finish();
+    this.#callbacks = [];
+    this.#frames = new FrameWriter();
+    const id = this.#nextId++;
+    this.#batchesInFlight++;
+    this.#waiting.set(id, (reply) => {
+      this.#batchesInFlight--;
+      this.#flush();
+      if (reply.type === 'read') answerAll(callbacks, reply.replies);
+    });
+    this.#worker.postMessage({ type: 'read', id, requests } satisfies ReaderRequest, [requests.buffer]);
+  }
+
+  #settle(reply: Exclude<ReaderReply, { type: 'failed' }>): void {
+    const settle = this.#waiting.get(reply.id);
+    this.#waiting.delete(reply.id);
+    settle?.(reply);
+  }
+}
+
+function answerAll(callbacks: ReadCallback[], replies: Uint8Array): void {
+  const frames = new FrameReader(replies);
+  for (const callback of callbacks) {
+    frames.next();
+    const { tag, payload } = frames;
+    if (tag === 0) callback(undefined, asBuffer(payload));
+    else callback(replyError(tag, payload), NO_RESPONSE);
+  }
+}
+
+/** The error that a reply's tag stands for. */
+export function replyError(tag: number, payload: Uint8Array): Error {
+  if (tag === REPLY_MALFORMED) return new MalformedMessageError(asBuffer(payload).toString());
+  return etcdErrorById(tag);
+}
+
+/** All reader threads: reads go to the least busy. */
+export class ReaderPool {
+  readonly #threads: ReaderThread[];
+
+  constructor(data: ReaderData, threads: number, failed: (error: Error) => void) {
+    this.#threads = Array.from({ length: threads }, () => new ReaderThread(data, failed));
+  }
+
+  /** Answers an encoded Range or read-only Txn from one snapshot. */
+  read(kind: ReadKind, request: Uint8Array, callback: ReadCallback): void {
+    this.#leastBusy().read(kind, request, callback);
+  }
+
+  /** One piece of a RangeStream. Rejects with an EtcdError. */
+  async piece(piece: RangePieceRequest): Promise<RangePieceReply> {
+    return (await this.#leastBusy().call<'piece'>({ type: 'piece', piece })).piece;
+  }
+
+  /** One step of a watch's replay. */
+  async replay(replay: ReplayRequest): Promise<ReplayReply> {
+    return (await this.#leastBusy().call<'replay'>({ type: 'replay', replay })).replay;
+  }
+
+  /** The keys attached to a lease, in key order. */
+  async leaseKeys(lease: bigint): Promise<Uint8Array[]> {
+    return (await this.#leastBusy().call<'leaseKeys'>({ type: 'leaseKeys', lease })).keys;
+  }
+
+  async close(): Promise<void> {
+    await Promise.all(this.#threads.map((thread) => thread.close()));
+  }
+
+  #leastBusy(): ReaderThread {
+    return this.#threads.reduce((best, thread) => (thread.load < best.load ? thread : best));
+  }
+}

@@ -1,0 +1,145 @@
+import { Worker } from 'node:worker_threads';
+import { assert } from '../../shared/base/assert.ts';
+import type {
+  EvaluatedMessage,
+  LeaseChange,
+  LoadedChunk,
+  LogPosition,
+  WriterData,
+  WriterReply,
+  WriterRequest,
+} from '../../workers/contract/writer.ts';
+
+/** What the commit pipeline and the rooms around it hear from the writer, in the order it happened. */
+export interface WriterEvents {
+  evaluated(message: EvaluatedMessage): void;
+  applied(applied: Extract<WriterReply, { type: 'applied' }>): void;
+  compacted(revision: number): void;
+  defragmented(): void;
+  /** The disk under the cache refuses writes; `undefined` when it takes them again. */
+  diskTrouble(message: string | undefined): void;
+  /** The writer can't go on; the process has to end. */
+  failed(error: Error): void;
+}
+
+/** The typed client of the SQLite writer's thread. */
+export class WriterClient {
+  readonly #worker: Worker;
+  readonly #events: WriterEvents;
+  #inTrouble = false;
+  /** The answer awaited by the recovery call under way; one at a time. */
+  #awaited:
+    | { type: WriterReply['type']; resolve: (reply: WriterReply) => void; reject: (e: Error) => void }
+    | undefined;
+  #closed = false;
+
+  constructor(data: WriterData, events: WriterEvents) {
+    this.#events = events;
+    this.#worker = new Worker(new URL('../../workers/writer.js', import.meta.url), { workerData: data });
+    this.#worker.on('message', (reply: WriterReply) => this.#receive(reply));
+    this.#worker.on('error', (error: Error) => this.#fail(error));
+    this.#worker.on('exit', () => {
+      if (!this.#closed) this.#fail(new Error('the SQLite writer ended'));
+    });
+  }
+
+  /** Resolves when the cache is open: where it stands, and why it had to be thrown away, if it had to. */
+  async opened(): Promise<{ position: LogPosition; rebuilt: string }> {
+    return this.#await('opened');
+  }
+
+  /** Throws the cache away. */
+  async reset(): Promise<LogPosition> {
+    this.#post({ type: 'reset' });
+    return (await this.#await('reset')).position;
+  }
+
+  /** Applies the next chunks of the log. Rejects if a CRC or the chain does not hold. */
+  async load(chunks: LoadedChunk[]): Promise<LogPosition> {
+    const transfer = new Set(chunks.flatMap(({ header, body }) => [header.buffer, body.buffer]));
+    this.#post({ type: 'load', chunks }, [...transfer] as ArrayBuffer[]);
+    return (await this.#await('loaded')).position;
+  }
+
+  /** Ends recovery; answers the leases that are alive. */
+  async begin(): Promise<LeaseChange[]> {
+    this.#post({ type: 'begin' });
+    return (await this.#await('begun')).leases;
+  }
+
+  /** Evaluates a batch; the answer comes as `evaluated`. Gives the packed requests away. */
+  evaluate(message: Omit<Extract<WriterRequest, { type: 'evaluate' }>, 'type'>): void {
+    this.#post({ type: 'evaluate', ...message }, [message.requests.buffer as ArrayBuffer]);
+  }
+
+  /** Every chunk up to `sequence` is durable. */
+  apply(sequence: number): void {
+    this.#post({ type: 'apply', sequence });
+  }
+
+  /** Lets SQLite start its write-ahead log anew, after the pages were copied by another thread. */
+  checkpoint(): void {
+    this.#post({ type: 'checkpoint' });
+  }
+
+  /** Gives unused pages back to the disk; the end comes as `defragmented`. */
+  defragment(): void {
+    this.#post({ type: 'defragment' });
+  }
+
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#post({ type: 'close' });
+    await new Promise((resolve) => this.#worker.once('exit', resolve));
+  }
+
+  #post(request: WriterRequest, transfer: ArrayBuffer[] = []): void {
+    this.#worker.postMessage(request, transfer);
+  }
+
+  async #await<T extends WriterReply['type']>(type: T): Promise<Extract<WriterReply, { type: T }>> {
+    assert(this.#awaited === undefined, 'one recovery call at a time');
+    const reply = await new Promise<WriterReply>((resolve, reject) => {
+      this.#awaited = { type, resolve, reject };
+    });
+    return reply as Extract<WriterReply, { type: T }>;
+  }
+
+  #receive(reply: WriterReply): void {
+    switch (reply.type) {
+      case 'evaluated':
+        return this.#events.evaluated(reply);
+      case 'applied':
+        if (this.#inTrouble) this.#setTrouble(undefined);
+        return this.#events.applied(reply);
+      case 'compacted':
+        return this.#events.compacted(reply.revision);
+      case 'defragmented':
+        return this.#events.defragmented();
+      case 'trouble':
+        return this.#setTrouble(reply.message);
+      case 'failed':
+        return this.#fail(new Error(reply.message));
+      default: {
+        const awaited = this.#awaited;
+        this.#awaited = undefined;
+        assert(awaited?.type === reply.type, `unexpected ${reply.type} from the writer`);
+        awaited.resolve(reply);
+      }
+    }
+  }
+
+  #setTrouble(message: string | undefined): void {
+    this.#inTrouble = message !== undefined;
+    this.#events.diskTrouble(message);
+  }
+
+  #fail(error: Error): void {
+    const awaited = this.#awaited;
+    this.#awaited = undefined;
+    if (awaited !== undefined) awaited.reject(error);
+    else if (!this.#closed) this.#events.failed(error);
+    this.#closed = true;
+  }
+}

@@ -1,0 +1,71 @@
+/** Messages of a reader worker. Types and constants only. */
+
+/** What a frame of a `read` message asks for: its tag. */
+export const ReadKind = {
+  /** etcdserverpb.RangeRequest → RangeResponse */
+  Range: 1,
+  /** etcdserverpb.TxnRequest without writes → TxnResponse */
+  Txn: 2,
+} as const;
+export type ReadKind = (typeof ReadKind)[keyof typeof ReadKind];
+
+export interface ReaderData {
+  cacheFile: string;
+  maxTxnOps: number;
+  clusterId: bigint;
+  memberId: bigint;
+  raftTerm: number;
+}
+
+/** One piece of a RangeStream. */
+export interface RangePieceRequest {
+  key: Uint8Array;
+  rangeEnd: Uint8Array;
+  /** 0 in the first piece: the snapshot's own. */
+  revision: number;
+  /** At most this many keys; at least 1. */
+  limit: number;
+  keysOnly: boolean;
+  /** The stream's own limit ends with this piece: count what lies beyond. */
+  last: boolean;
+}
+
+export interface RangePieceReply {
+  /** Encoded KeyValues, each as `kvs` of a RangeResponse. */
+  kvs: Uint8Array;
+  keys: number;
+  /** Where the next piece starts; undefined when nothing of the range is left. */
+  nextKey: Uint8Array | undefined;
+  /** The snapshot's newest revision. */
+  newestRevision: number;
+  /** Keys beyond the limit, if this was the last piece. */
+  remaining: number;
+}
+
+export interface ReplayRequest {
+  key: Uint8Array;
+  rangeEnd: Uint8Array;
+  fromRevision: number;
+  bytesMax: number;
+  prevKv: boolean;
+}
+
+export type ReplayReply =
+  | { kind: 'events'; events: Uint8Array; coveredRevision: number; complete: boolean }
+  | { kind: 'compacted'; compactRevision: number };
+
+export type ReaderRequest =
+  | { type: 'read'; id: number; requests: Uint8Array }
+  | { type: 'piece'; id: number; piece: RangePieceRequest }
+  | { type: 'replay'; id: number; replay: ReplayRequest }
+  | { type: 'leaseKeys'; id: number; lease: bigint }
+  | { type: 'close' };
+
+export type ReaderReply =
+  /** One frame per request, in order: the tag is an EtcdError id (0: none), the payload the response. */
+  | { type: 'read'; id: number; replies: Uint8Array }
+  | { type: 'piece'; id: number; piece: RangePieceReply }
+  | { type: 'replay'; id: number; replay: ReplayReply }
+  | { type: 'leaseKeys'; id: number; keys: Uint8Array[] }
+  | { type: 'error'; id: number; errorId: number; message: string }
+  | { type: 'failed'; message: string };

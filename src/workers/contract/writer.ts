@@ -1,0 +1,120 @@
+/** Messages of the SQLite writer (the state worker). Types and constants only. */
+
+/** What kind of request a frame of an `evaluate` message holds: its tag. */
+export const WriteKind = {
+  /** etcdserverpb.PutRequest */
+  Put: 1,
+  /** etcdserverpb.DeleteRangeRequest */
+  DeleteRange: 2,
+  /** etcdserverpb.TxnRequest */
+  Txn: 3,
+  /** etcdserverpb.CompactionRequest */
+  Compact: 4,
+  /** etcdserverpb.LeaseGrantRequest, its id already chosen */
+  LeaseGrant: 5,
+  /** etcdserverpb.LeaseRevokeRequest */
+  LeaseRevoke: 6,
+} as const;
+export type WriteKind = (typeof WriteKind)[keyof typeof WriteKind];
+
+/** How the writer is started. */
+export interface WriterData {
+  cacheFile: string;
+  maxTxnOps: number;
+  memberId: bigint;
+  nodeId: string;
+}
+
+/** Where the log of truth stands for a node: after recovery, or in the cache when it is opened. */
+export interface LogPosition {
+  /** The last sequence applied; 0 for none. */
+  sequence: number;
+  /** The CRC of the chunk at `sequence` (the chain); 0n for none. */
+  chunkCrc: bigint;
+  /** The next sequence to read or write. Differs from `sequence + 1` after an epoch chunk. */
+  nextSequence: number;
+  epoch: number;
+  clusterId: bigint;
+  revision: number;
+  compactRevision: number;
+}
+
+export type WriterRequest =
+  /** Evaluates requests one after the other; answers `evaluated`. */
+  | {
+      type: 'evaluate';
+      batch: number;
+      requests: Uint8Array;
+      createdAtMs: number;
+      nonce: bigint;
+      compressBytesMin: number;
+    }
+  /** Every evaluated chunk up to `sequence` is durable: apply them; answers `applied`. */
+  | { type: 'apply'; sequence: number }
+  /** Recovery: the next chunks of the log; answers `loaded`. */
+  | { type: 'load'; chunks: LoadedChunk[] }
+  /** Recovery: throw the cache away and start from nothing; answers `reset`. */
+  | { type: 'reset' }
+  /** Recovery is over; the writer may now evaluate as `epoch`. Answers `begun`. */
+  | { type: 'begin' }
+  /** Copy what the write-ahead log of SQLite holds into its database; answers nothing. */
+  | { type: 'checkpoint' }
+  /** Give unused pages back to the disk, in small steps between writes; answers `defragmented`. */
+  | { type: 'defragment' }
+  | { type: 'close' };
+
+/** A chunk as the store has it, its body decompressed. */
+export interface LoadedChunk {
+  sequence: number;
+  header: Uint8Array;
+  body: Uint8Array;
+  /** The chunk's own CRC (its footer's). */
+  crc: bigint;
+  /** Set by an epoch chunk: the sequence at which the log goes on; those between are ignored. */
+  skipTo: number | undefined;
+}
+
+export interface EvaluatedMessage {
+  type: 'evaluated';
+  batch: number;
+  /** The chunk's sequence; 0 when no request made a record, so that there is nothing to store. */
+  sequence: number;
+  /** The chunk's object. If `compress`, everything after the header is still to become one zstd frame. */
+  object: Uint8Array;
+  headerLength: number;
+  compress: boolean;
+  /** One frame per request, in order: the tag is an EtcdError id (0: none), the payload the response. */
+  replies: Uint8Array;
+  /** See `events.ts`. */
+  events: Uint8Array;
+  /** Leases granted and revoked, in order. */
+  leases: LeaseChange[];
+  /** The store's revision and compaction revision after this batch. */
+  revision: number;
+  compactRevision: number;
+  records: number;
+}
+
+export interface LeaseChange {
+  id: bigint;
+  /** Seconds; 0 means revoked. */
+  ttlSeconds: number;
+}
+
+export type WriterReply =
+  | { type: 'opened'; position: LogPosition; rebuilt: string }
+  | EvaluatedMessage
+  | { type: 'applied'; sequence: number; revision: number; databaseBytes: number; freeBytes: number }
+  | { type: 'loaded'; position: LogPosition }
+  | { type: 'reset'; position: LogPosition }
+  | { type: 'begun'; leases: LeaseChange[] }
+  /** Rows up to this compaction revision are gone. */
+  | { type: 'compacted'; revision: number }
+  /** The disk under the cache refused a write (full, for instance); the writer tries again by itself. */
+  | { type: 'trouble'; message: string }
+  | { type: 'defragmented' }
+  /** The worker can't go on: a broken invariant or a damaged cache. */
+  | { type: 'failed'; message: string; object?: string };
+
+/** The tag of a reply whose request could not be decoded; its payload is the reason. */
+export const REPLY_MALFORMED = 0xffff;

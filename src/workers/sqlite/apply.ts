@@ -1,0 +1,139 @@
+import type { Statement } from 'better-sqlite3';
+import { assert } from '../../shared/base/assert.ts';
+import { int64Bytes } from '../../shared/base/bytes.ts';
+import { keyValueBytes } from '../../shared/etcd/responses.ts';
+import { type LogRecord, Operation } from '../../shared/model/record.ts';
+import { type CachePosition, type Connection, PositionTable } from './database.ts';
+import type { LoggedChange } from './evaluate.ts';
+
+/** One durable chunk, ready to be applied. */
+export interface DurableChunk {
+  sequence: number;
+  crc: bigint;
+  changes: LoggedChange[];
+}
+
+/**
+ * Turns records into SQLite rows (invariant 4): the same code on the primary, in recovery, in a standby and
+ * in a replica. Deterministic: no clock, no random number, nothing but the records and the rows.
+ *
+ * Invariants: chunks come in sequence order; a KeyValue record has the store's next revision, or the same
+ * revision as the record before it.
+ */
+export class Applier {
+  position: CachePosition;
+  readonly #positions: PositionTable;
+  readonly #rowOfKey: Statement;
+  readonly #insertHistory: Statement;
+  readonly #upsertCurrent: Statement;
+  readonly #deleteCurrent: Statement;
+  readonly #insertLease: Statement;
+  readonly #deleteLease: Statement;
+  readonly #transaction: (chunks: DurableChunk[]) => CachePosition;
+
+  constructor(connection: Connection) {
+    this.#positions = new PositionTable(connection);
+    this.position = this.#positions.read();
+    this.#rowOfKey = connection.prepare('SELECT id FROM current WHERE key = ?').pluck();
+    this.#insertHistory = connection.prepare(
+      'INSERT INTO history (id, revision, sub, previous_id, deleted, key, kv) VALUES (?, ?, ?, ?, ?, ?, ?)',
+    );
+    this.#upsertCurrent = connection.prepare(
+      `INSERT OR REPLACE INTO current (key, id, mod_revision, create_revision, version, lease)
+       VALUES (?, ?, ?, ?, ?, ?)`,
+    );
+    this.#deleteCurrent = connection.prepare('DELETE FROM current WHERE key = ?');
+    this.#insertLease = connection.prepare('INSERT INTO leases (id, ttl_seconds) VALUES (?, ?)');
+    this.#deleteLease = connection.prepare('DELETE FROM leases WHERE id = ?');
+    this.#transaction = connection.transaction((chunks) => this.#applyAll(chunks));
+  }
+
+  /** Applies chunks in one SQLite transaction. When it throws, nothing has changed. */
+  apply(chunks: DurableChunk[]): void {
+    this.position = this.#transaction(chunks);
+  }
+
+  /** Stores how far row removal has come; part of the caller's transaction. */
+  setCompacted(revision: number): void {
+    this.position = { ...this.position, compactedRevision: revision };
+    this.#positions.write(this.position);
+  }
+
+  #applyAll(chunks: DurableChunk[]): CachePosition {
+    const position = { ...this.position };
+    for (const chunk of chunks) {
+      assert(
+        chunk.sequence === position.nextSequence,
+        `chunk ${chunk.sequence} can't be applied where ${position.nextSequence} is next`,
+      );
+      position.sequence = chunk.sequence;
+      position.chunkCrc = chunk.crc;
+      position.nextSequence = chunk.sequence + 1;
+      for (const change of chunk.changes) this.#applyChange(position, change);
+    }
+    this.#positions.write(position);
+    return position;
+  }
+
+  #applyChange(position: CachePosition, change: LoggedChange): void {
+    const { record } = change;
+    switch (record.operation) {
+      case Operation.KeyValue:
+        return this.#applyKeyValue(position, record, change.kv ?? kvOfRecord(record));
+      case Operation.LeaseGrant:
+        this.#insertLease.run(int64Bytes(record.lease), required(record.leaseTtlSeconds));
+        return;
+      case Operation.LeaseRevoke:
+        this.#deleteLease.run(int64Bytes(record.lease));
+        return;
+      case Operation.Compaction:
+        position.compactRevision = required(record.compactRevision);
+        return;
+      case Operation.Epoch: {
+        const claim = required(record.epoch);
+        assert(claim.epoch > position.epoch, `epoch ${claim.epoch} does not follow ${position.epoch}`);
+        position.epoch = claim.epoch;
+        position.clusterId = claim.clusterId;
+        position.nextSequence = claim.skipTo;
+        return;
+      }
+      case Operation.Auth:
+        throw new Error('this version does not know auth records; run a newer netsy');
+    }
+  }
+
+  #applyKeyValue(position: CachePosition, record: LogRecord, kv: Uint8Array): void {
+    const { revision, sub, key } = record;
+    assert(
+      revision === position.revision + 1 || (revision === position.revision && sub > 0),
+      `record of revision ${revision}.${sub} can't follow revision ${position.revision}`,
+    );
+    position.revision = revision;
+    const id = position.nextHistoryId++;
+    const previousId = record.created ? 0 : (this.#rowOfKey.get(key) as number | undefined);
+    assert(previousId !== undefined, `revision ${revision}.${sub} changes a key that does not exist`);
+    this.#insertHistory.run(id, revision, sub, previousId, record.deleted ? 1 : 0, key, kv);
+    if (record.deleted) this.#deleteCurrent.run(key);
+    else {
+      const lease = record.lease === 0n ? null : int64Bytes(record.lease);
+      this.#upsertCurrent.run(key, id, revision, record.createRevision, record.version, lease);
+    }
+  }
+}
+
+/** The KeyValue that a put or delete leaves in the history; a delete's has only key and mod_revision. */
+function kvOfRecord(record: LogRecord): Uint8Array {
+  return keyValueBytes({
+    key: record.key,
+    createRevision: record.createRevision,
+    modRevision: record.revision,
+    version: record.version,
+    value: record.value,
+    lease: record.lease,
+  });
+}
+
+function required<T>(value: T | undefined): T {
+  assert(value !== undefined, 'a log operation lacks its fields');
+  return value;
+}

@@ -1,0 +1,159 @@
+import Database from 'better-sqlite3';
+import { bytesInt64, int64Bytes } from '../../shared/base/bytes.ts';
+import type { LogPosition } from '../contract/writer.ts';
+
+/**
+ * The cache: one SQLite file that holds a prefix of the durable log and nothing more (invariant 3).
+ *
+ * `history` has one row per KeyValue record, in log order; its `kv` is etcd's encoded KeyValue, so that
+ * lists, events and prev_kv are copies of bytes. `current` has one small row per living key, which is what
+ * compares, counts and lists scan; the value stands only in `history`, so that a write stores it once.
+ * Measured with 200,000 records of 1.1 KB in random key order and 8 KiB pages: 23,600 inserts/s and 264 MB
+ * this way, 12,000 inserts/s and 534 MB with the value in `current` too (which lists 1.8 times as fast).
+ *
+ * A lease id is 8 bytes big-endian, not an SQLite integer, because JavaScript numbers can't hold it.
+ */
+
+const SCHEMA_VERSION = 1;
+export const PAGE_BYTES = 8192;
+
+const SCHEMA = `
+CREATE TABLE log_position (
+  only INTEGER PRIMARY KEY CHECK (only = 0),
+  sequence INTEGER NOT NULL, chunk_crc BLOB NOT NULL, next_sequence INTEGER NOT NULL,
+  epoch INTEGER NOT NULL, cluster_id BLOB NOT NULL,
+  revision INTEGER NOT NULL, compact_revision INTEGER NOT NULL,
+  compacted_revision INTEGER NOT NULL, next_history_id INTEGER NOT NULL
+);
+CREATE TABLE history (
+  id INTEGER PRIMARY KEY, revision INTEGER NOT NULL, sub INTEGER NOT NULL,
+  previous_id INTEGER NOT NULL, deleted INTEGER NOT NULL, key BLOB NOT NULL, kv BLOB NOT NULL
+);
+CREATE INDEX history_by_revision ON history (revision);
+CREATE INDEX history_by_key ON history (key, id);
+CREATE TABLE current (
+  key BLOB PRIMARY KEY, id INTEGER NOT NULL, mod_revision INTEGER NOT NULL,
+  create_revision INTEGER NOT NULL, version INTEGER NOT NULL, lease BLOB
+) WITHOUT ROWID;
+CREATE INDEX current_by_lease ON current (lease, key) WHERE lease IS NOT NULL;
+CREATE TABLE leases (id BLOB PRIMARY KEY, ttl_seconds INTEGER NOT NULL) WITHOUT ROWID;
+`;
+
+export type Connection = Database.Database;
+
+/** What `log_position` holds beyond a LogPosition: the progress of row removal and the next row id. */
+export interface CachePosition extends LogPosition {
+  /** Rows that the compaction up to here made unreachable are gone. */
+  compactedRevision: number;
+  nextHistoryId: number;
+}
+
+/** An empty log: the store's first revision is 1, and nothing is compacted (etcd starts at -1). */
+export const EMPTY_POSITION: CachePosition = {
+  sequence: 0,
+  chunkCrc: 0n,
+  nextSequence: 1,
+  epoch: 0,
+  clusterId: 0n,
+  revision: 1,
+  compactRevision: -1,
+  compactedRevision: -1,
+  nextHistoryId: 1,
+};
+
+/** Opens the cache to write, creating it if it is not there. Throws if the file is not a usable cache. */
+export function openToWrite(file: string): Connection {
+  const connection = new Database(file);
+  try {
+    connection.pragma(`page_size = ${PAGE_BYTES}`);
+    connection.pragma('auto_vacuum = INCREMENTAL');
+    connection.pragma('journal_mode = WAL');
+    // A cache needs no fsync per commit: after a power cut SQLite still opens at some earlier commit,
+    // and recovery applies the rest of the log again.
+    connection.pragma('synchronous = NORMAL');
+    connection.pragma('wal_autocheckpoint = 0');
+    connection.pragma('cache_size = -65536');
+    connection.pragma('temp_store = MEMORY');
+    const version = connection.pragma('user_version', { simple: true });
+    if (version === 0) createSchema(connection);
+    else if (version !== SCHEMA_VERSION) throw new Error(`cache has schema version ${String(version)}`);
+    return connection;
+  } catch (error) {
+    connection.close();
+    throw error;
+  }
+}
+
+/** Opens the cache to read. Many readers and the one writer work at the same time (WAL). */
+export function openToRead(file: string): Connection {
+  const connection = new Database(file, { readonly: true });
+  connection.pragma('cache_size = -65536');
+  connection.pragma('temp_store = MEMORY');
+  return connection;
+}
+
+function createSchema(connection: Connection): void {
+  connection.transaction(() => {
+    connection.exec(SCHEMA);
+    connection.pragma(`user_version = ${SCHEMA_VERSION}`);
+    connection
+      .prepare('INSERT INTO log_position VALUES (0, 0, ?, 0, 0, ?, 0, 0, 0, 0)')
+      .run(int64Bytes(0n), int64Bytes(0n));
+    new PositionTable(connection).write(EMPTY_POSITION);
+  })();
+}
+
+type PositionRow = {
+  sequence: number;
+  chunk_crc: Buffer;
+  next_sequence: number;
+  epoch: number;
+  cluster_id: Buffer;
+  revision: number;
+  compact_revision: number;
+  compacted_revision: number;
+  next_history_id: number;
+};
+
+/** The single row that says up to where the cache follows the log. */
+export class PositionTable {
+  readonly #select: Database.Statement;
+  readonly #update: Database.Statement;
+
+  constructor(connection: Connection) {
+    this.#select = connection.prepare('SELECT * FROM log_position');
+    this.#update = connection.prepare(
+      `UPDATE log_position SET sequence = ?, chunk_crc = ?, next_sequence = ?, epoch = ?, cluster_id = ?,
+       revision = ?, compact_revision = ?, compacted_revision = ?, next_history_id = ?`,
+    );
+  }
+
+  read(): CachePosition {
+    const row = this.#select.get() as PositionRow;
+    return {
+      sequence: row.sequence,
+      chunkCrc: BigInt.asUintN(64, bytesInt64(row.chunk_crc)),
+      nextSequence: row.next_sequence,
+      epoch: row.epoch,
+      clusterId: BigInt.asUintN(64, bytesInt64(row.cluster_id)),
+      revision: row.revision,
+      compactRevision: row.compact_revision,
+      compactedRevision: row.compacted_revision,
+      nextHistoryId: row.next_history_id,
+    };
+  }
+
+  write(position: CachePosition): void {
+    this.#update.run(
+      position.sequence,
+      int64Bytes(position.chunkCrc),
+      position.nextSequence,
+      position.epoch,
+      int64Bytes(position.clusterId),
+      position.revision,
+      position.compactRevision,
+      position.compactedRevision,
+      position.nextHistoryId,
+    );
+  }
+}

@@ -1,0 +1,224 @@
+import { int64Bytes } from '../../shared/base/bytes.ts';
+import { FrameReader, FrameWriter } from '../../shared/base/frames.ts';
+import { EtcdError, etcdErrorId } from '../../shared/etcd/errors.ts';
+import {
+  decodeCompactionRequest,
+  decodeDeleteRangeRequest,
+  decodeLeaseGrantRequest,
+  decodeLeaseRevokeRequest,
+  decodePutRequest,
+  decodeTxnRequest,
+} from '../../shared/etcd/requests.ts';
+import {
+  encodeDeleteRangeResponse,
+  encodeHeaderOnlyResponse,
+  encodeLeaseGrantResponse,
+  encodePutResponse,
+  type HeaderEncoder,
+} from '../../shared/etcd/responses.ts';
+import { MalformedMessageError } from '../../shared/etcd/wire.ts';
+import { LEASE_TTL_SECONDS_MAX, LEASE_TTL_SECONDS_MIN } from '../../shared/model/limits.ts';
+import { type LogRecord, Operation } from '../../shared/model/record.ts';
+import { EventWriter } from '../contract/events.ts';
+import { type LeaseChange, REPLY_MALFORMED, WriteKind } from '../contract/writer.ts';
+import type { OverlayView, PendingChange } from './overlay.ts';
+import {
+  checkChosen,
+  checkPutState,
+  chooseBranches,
+  executeDeleteRange,
+  executePut,
+  executeTxn,
+} from './txn.ts';
+import { checkDeleteRange, checkPut, checkTxn } from './validate.ts';
+import { WriteTxn } from './write-txn.ts';
+
+/** What evaluating a batch gives. */
+export interface EvaluatedBatch {
+  /** In log order; a KeyValue record comes with its encoded KeyValue. */
+  changes: LoggedChange[];
+  replies: Uint8Array;
+  events: Uint8Array;
+  leases: LeaseChange[];
+}
+
+/** A record of a chunk, and the encoded KeyValue of a put or delete if it was made already. */
+export type LoggedChange = Omit<PendingChange, 'kv'> & { kv?: Uint8Array };
+
+/**
+ * Turns requests into records (invariant 4). Speculative: what it decides becomes true only when the chunk
+ * is durable, and is in the overlay and in `leases` until then. Nothing here is ever taken back: a primary
+ * whose chunk is lost to another writer ends.
+ */
+export class Evaluator {
+  /** TTL in seconds of every lease, as of the last evaluated request. */
+  readonly leases: Map<bigint, number>;
+  readonly #view: OverlayView;
+  readonly #header: (revision: number) => Uint8Array;
+  readonly #maxTxnOps: number;
+  readonly #hasLease = (id: bigint): boolean => this.leases.has(id);
+  #createdAtMs = 0;
+  #changes: LoggedChange[] = [];
+  #leaseChanges: LeaseChange[] = [];
+  #events = new EventWriter();
+
+  constructor(
+    view: OverlayView,
+    leases: Map<bigint, number>,
+    header: HeaderEncoder,
+    options: { raftTerm: number; maxTxnOps: number },
+  ) {
+    this.#view = view;
+    this.leases = leases;
+    this.#header = (revision) => header.encode(revision, options.raftTerm);
+    this.#maxTxnOps = options.maxTxnOps;
+  }
+
+  /** Evaluates requests one after the other; a request that fails changes nothing and answers its error. */
+  evaluate(requests: Uint8Array, createdAtMs: number): EvaluatedBatch {
+    this.#createdAtMs = createdAtMs;
+    this.#changes = [];
+    this.#leaseChanges = [];
+    this.#events = new EventWriter();
+    const replies = new FrameWriter();
+    const frames = new FrameReader(requests);
+    while (frames.next()) this.#answer(replies, frames.tag as WriteKind, frames.payload);
+    return {
+      changes: this.#changes,
+      replies: replies.finish(),
+      events: this.#events.finish(),
+      leases: this.#leaseChanges,
+    };
+  }
+
+  #answer(replies: FrameWriter, kind: WriteKind, request: Uint8Array): void {
+    try {
+      replies.add(0, this.#execute(kind, request));
+    } catch (error) {
+      if (error instanceof EtcdError) replies.add(etcdErrorId(error.kind), new Uint8Array(0));
+      else if (error instanceof MalformedMessageError)
+        replies.add(REPLY_MALFORMED, Buffer.from(error.message));
+      else throw error;
+    }
+  }
+
+  #execute(kind: WriteKind, request: Uint8Array): Uint8Array {
+    switch (kind) {
+      case WriteKind.Txn:
+        return this.#txn(request);
+      case WriteKind.Put:
+        return this.#put(request);
+      case WriteKind.DeleteRange:
+        return this.#deleteRange(request);
+      case WriteKind.Compact:
+        return this.#compact(request);
+      case WriteKind.LeaseGrant:
+        return this.#leaseGrant(request);
+      case WriteKind.LeaseRevoke:
+        return this.#leaseRevoke(request);
+    }
+  }
+
+  #txn(bytes: Uint8Array): Uint8Array {
+    const request = decodeTxnRequest(bytes);
+    checkTxn(request, this.#maxTxnOps);
+    const chosen = chooseBranches(this.#view, request);
+    checkChosen(this.#view, this.#hasLease, chosen);
+    return this.#write((txn) => executeTxn(this.#view, txn, chosen, this.#header));
+  }
+
+  #put(bytes: Uint8Array): Uint8Array {
+    const request = decodePutRequest(bytes);
+    checkPut(request);
+    checkPutState(this.#view, this.#hasLease, request);
+    return this.#write((txn) => {
+      const prevKv = executePut(this.#view, txn, request);
+      return encodePutResponse(this.#header(this.#view.revision), prevKv);
+    });
+  }
+
+  #deleteRange(bytes: Uint8Array): Uint8Array {
+    const request = decodeDeleteRangeRequest(bytes);
+    checkDeleteRange(request);
+    return this.#write((txn) => {
+      const { deleted, prevKvs } = executeDeleteRange(this.#view, txn, request);
+      return encodeDeleteRangeResponse(this.#header(this.#view.revision), deleted, prevKvs);
+    });
+  }
+
+  #compact(bytes: Uint8Array): Uint8Array {
+    const { revision } = decodeCompactionRequest(bytes);
+    if (revision <= this.#view.compactRevision) throw new EtcdError('Compacted');
+    if (revision > this.#view.revision) throw new EtcdError('FutureRev');
+    this.#view.compactRevision = revision;
+    this.#changes.push({
+      record: { ...this.#logRecord(Operation.Compaction), compactRevision: revision },
+    });
+    return encodeHeaderOnlyResponse(this.#header(this.#view.revision));
+  }
+
+  #leaseGrant(bytes: Uint8Array): Uint8Array {
+    const { id, ttl } = decodeLeaseGrantRequest(bytes);
+    if (id === 0n) throw new EtcdError('LeaseNotFound');
+    if (ttl > LEASE_TTL_SECONDS_MAX) throw new EtcdError('LeaseTTLTooLarge');
+    if (this.leases.has(id)) throw new EtcdError('LeaseExist');
+    const ttlSeconds = Math.max(ttl, LEASE_TTL_SECONDS_MIN);
+    this.leases.set(id, ttlSeconds);
+    this.#leaseChanges.push({ id, ttlSeconds });
+    const record = { ...this.#logRecord(Operation.LeaseGrant), lease: id, leaseTtlSeconds: ttlSeconds };
+    this.#changes.push({ record });
+    return encodeLeaseGrantResponse(this.#header(this.#view.revision), id, ttlSeconds);
+  }
+
+  /** Deletes the attached keys in key order, in one revision, and then the lease. */
+  #leaseRevoke(bytes: Uint8Array): Uint8Array {
+    const { id } = decodeLeaseRevokeRequest(bytes);
+    if (!this.leases.has(id)) throw new EtcdError('LeaseNotFound');
+    return this.#write(
+      (txn) => {
+        for (const key of this.#view.leaseKeys(id, int64Bytes(id))) {
+          const state = this.#view.get(key);
+          if (state !== undefined) txn.deleteKey(state);
+        }
+        this.leases.delete(id);
+        this.#leaseChanges.push({ id, ttlSeconds: 0 });
+        return encodeHeaderOnlyResponse(this.#header(this.#view.revision));
+      },
+      { ...this.#logRecord(Operation.LeaseRevoke), lease: id },
+    );
+  }
+
+  /** Runs a transaction and logs its changes, then `last` if given. An error takes its changes back. */
+  #write(run: (txn: WriteTxn) => Uint8Array, last?: LogRecord): Uint8Array {
+    const txn = new WriteTxn(this.#view, this.#createdAtMs);
+    try {
+      const response = run(txn);
+      for (const { record, kv, event, plainLength } of txn.changes) {
+        this.#changes.push({ record, kv });
+        this.#events.add(record, event, plainLength);
+      }
+      if (last !== undefined) this.#changes.push({ record: last });
+      return response;
+    } catch (error) {
+      this.#view.undo(txn.changes);
+      throw error;
+    }
+  }
+
+  #logRecord(operation: Operation): LogRecord {
+    return {
+      operation,
+      revision: 0,
+      sub: 0,
+      key: new Uint8Array(0),
+      created: false,
+      deleted: false,
+      createRevision: 0,
+      prevRevision: 0,
+      version: 0,
+      lease: 0n,
+      value: new Uint8Array(0),
+      createdAtMs: this.#createdAtMs,
+    };
+  }
+}

@@ -1,0 +1,136 @@
+import { int64Bytes } from '../../shared/base/bytes.ts';
+import { FrameReader, FrameWriter } from '../../shared/base/frames.ts';
+import { EtcdError, etcdErrorId } from '../../shared/etcd/errors.ts';
+import { decodeRangeRequest, decodeTxnRequest } from '../../shared/etcd/requests.ts';
+import { encodeRangeResponse, HeaderEncoder } from '../../shared/etcd/responses.ts';
+import { MalformedMessageError, Writer } from '../../shared/etcd/wire.ts';
+import {
+  type RangePieceReply,
+  type RangePieceRequest,
+  type ReaderData,
+  type ReaderReply,
+  type ReaderRequest,
+  ReadKind,
+} from '../contract/reader.ts';
+import { REPLY_MALFORMED } from '../contract/writer.ts';
+import { type Connection, openToRead } from './database.ts';
+import { executeRange, keyOnly, readRevision } from './range.ts';
+import { Replayer } from './replay.ts';
+import { RowView } from './rows.ts';
+import { checkChosen, chooseBranches, executeTxn } from './txn.ts';
+import { checkRange, checkTxn } from './validate.ts';
+
+/** The tag of RangeResponse.kvs. */
+const KVS_TAG = 18;
+
+/**
+ * A reader's state: a read-only SQLite connection. Every message is answered from one snapshot, and a
+ * response's header revision is that snapshot's. A thread runs it in production; a simulation calls it.
+ */
+export class ReaderState {
+  readonly #connection: Connection;
+  readonly #rows: RowView;
+  readonly #replayer: Replayer;
+  readonly #data: ReaderData;
+  readonly #header: (revision: number) => Uint8Array;
+
+  constructor(data: ReaderData) {
+    this.#data = data;
+    this.#connection = openToRead(data.cacheFile);
+    this.#rows = new RowView(this.#connection);
+    this.#replayer = new Replayer(this.#connection, this.#rows);
+    const header = new HeaderEncoder(data.clusterId, data.memberId);
+    this.#header = (revision) => header.encode(revision, data.raftTerm);
+  }
+
+  /** Answers one message; an EtcdError becomes the reply. */
+  handle(request: Exclude<ReaderRequest, { type: 'close' }>): ReaderReply {
+    this.#connection.exec('BEGIN');
+    try {
+      this.#rows.refresh();
+      return this.#answer(request);
+    } catch (error) {
+      if (!(error instanceof EtcdError)) throw error;
+      return { type: 'error', id: request.id, errorId: error.id, message: error.message };
+    } finally {
+      this.#connection.exec('COMMIT');
+    }
+  }
+
+  close(): void {
+    this.#connection.close();
+  }
+
+  #answer(request: Exclude<ReaderRequest, { type: 'close' }>): ReaderReply {
+    const { id } = request;
+    switch (request.type) {
+      case 'read':
+        return { type: 'read', id, replies: this.#readAll(request.requests) };
+      case 'piece':
+        return { type: 'piece', id, piece: this.#piece(request.piece) };
+      case 'replay':
+        return { type: 'replay', id, replay: this.#replayer.replay(request.replay) };
+      case 'leaseKeys':
+        return { type: 'leaseKeys', id, keys: this.#rows.leaseKeys(int64Bytes(request.lease)) };
+    }
+  }
+
+  #readAll(requests: Uint8Array): Uint8Array {
+    const replies = new FrameWriter();
+    const frames = new FrameReader(requests);
+    while (frames.next()) this.#readOne(replies, frames.tag as ReadKind, frames.payload);
+    return replies.finish();
+  }
+
+  #readOne(replies: FrameWriter, kind: ReadKind, request: Uint8Array): void {
+    try {
+      replies.add(0, kind === ReadKind.Range ? this.#range(request) : this.#txn(request));
+    } catch (error) {
+      if (error instanceof EtcdError) replies.add(etcdErrorId(error.kind), new Uint8Array(0));
+      else if (error instanceof MalformedMessageError)
+        replies.add(REPLY_MALFORMED, Buffer.from(error.message));
+      else throw error;
+    }
+  }
+
+  #range(bytes: Uint8Array): Uint8Array {
+    const request = decodeRangeRequest(bytes);
+    checkRange(request);
+    const { kvs, more, count } = executeRange(this.#rows, request);
+    return encodeRangeResponse(this.#header(this.#rows.revision), kvs, more, count);
+  }
+
+  #txn(bytes: Uint8Array): Uint8Array {
+    const request = decodeTxnRequest(bytes);
+    checkTxn(request, this.#data.maxTxnOps);
+    const chosen = chooseBranches(this.#rows, request);
+    checkChosen(this.#rows, () => true, chosen);
+    return executeTxn(this.#rows, undefined, chosen, this.#header);
+  }
+
+  #piece(request: RangePieceRequest): RangePieceReply {
+    const revision = readRevision(this.#rows, request.revision);
+    const states = this.#rows.list(request, revision, request.limit + 1);
+    const more = states.length > request.limit;
+    const chosen = more ? states.slice(0, request.limit) : states;
+    const nextKey = more ? keyAfter(chosen[chosen.length - 1]!.key) : undefined;
+    const out = new Writer();
+    for (const state of chosen) {
+      out.varint(KVS_TAG);
+      out.delimited(request.keysOnly ? keyOnly(state) : this.#rows.kv(state));
+    }
+    const remaining =
+      nextKey !== undefined && request.last
+        ? this.#rows.count({ key: nextKey, rangeEnd: request.rangeEnd }, revision)
+        : 0;
+    const newestRevision = this.#rows.revision;
+    return { kvs: out.finish(), keys: chosen.length, nextKey, newestRevision, remaining };
+  }
+}
+
+/** The smallest key that sorts after `key`. */
+function keyAfter(key: Uint8Array): Uint8Array {
+  const next = new Uint8Array(key.length + 1);
+  next.set(key);
+  return next;
+}

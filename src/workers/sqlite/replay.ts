@@ -1,0 +1,83 @@
+import type { Statement } from 'better-sqlite3';
+import { encodeEvent } from '../../shared/etcd/responses.ts';
+import { isSingleKey, rangeContains } from '../../shared/model/key-range.ts';
+import { EventWriter } from '../contract/events.ts';
+import type { ReplayReply, ReplayRequest } from '../contract/reader.ts';
+import type { Connection } from './database.ts';
+import type { RowView } from './rows.ts';
+
+/** Rows looked at per replay step, so that a narrow watch over a long history yields to other reads. */
+const SCAN_ROWS = 4000;
+
+type Row = {
+  id: number;
+  revision: number;
+  sub: number;
+  previous_id: number;
+  deleted: number;
+  key: Buffer;
+};
+
+const COLUMNS = 'id, revision, sub, previous_id, deleted, key';
+
+/** Reads watch events out of the history, in bounded steps of whole revisions. */
+export class Replayer {
+  readonly #rows: RowView;
+  readonly #scan: Statement;
+  readonly #scanKey: Statement;
+  readonly #revisionRows: Statement;
+
+  constructor(connection: Connection, rows: RowView) {
+    this.#rows = rows;
+    this.#scan = connection.prepare(
+      `SELECT ${COLUMNS} FROM history WHERE revision >= ? ORDER BY revision, id LIMIT ${SCAN_ROWS}`,
+    );
+    this.#scanKey = connection.prepare(
+      `SELECT ${COLUMNS} FROM history WHERE key = ? AND revision >= ? ORDER BY id LIMIT ${SCAN_ROWS}`,
+    );
+    this.#revisionRows = connection.prepare(`SELECT ${COLUMNS} FROM history WHERE revision = ? ORDER BY id`);
+  }
+
+  /** One step, from the snapshot that `rows` was refreshed in. */
+  replay(request: ReplayRequest): ReplayReply {
+    const { compactRevision, revision: newest } = this.#rows;
+    if (request.fromRevision < compactRevision) return { kind: 'compacted', compactRevision };
+    const { rows, covered, exhausted } = this.#wholeRevisions(request);
+    const events = new EventWriter();
+    let done = exhausted ? newest : covered;
+    for (let index = 0; index < rows.length; index++) {
+      const row = rows[index]!;
+      const newRevision = index > 0 && rows[index - 1]!.revision !== row.revision;
+      if (newRevision && events.length >= request.bytesMax) {
+        done = row.revision - 1;
+        break;
+      }
+      if (rangeContains(request, row.key)) this.#addEvent(events, row, request.prevKv);
+    }
+    return { kind: 'events', events: events.finish(), coveredRevision: done, complete: done === newest };
+  }
+
+  /** The next rows from the start revision, the last revision among them whole. */
+  #wholeRevisions(request: ReplayRequest): { rows: Row[]; covered: number; exhausted: boolean } {
+    const from = request.fromRevision;
+    const rows = (
+      isSingleKey(request) ? this.#scanKey.all(request.key, from) : this.#scan.all(from)
+    ) as Row[];
+    if (rows.length < SCAN_ROWS) return { rows, covered: 0, exhausted: true };
+    const last = rows[rows.length - 1]!.revision;
+    let end = rows.length;
+    while (end > 0 && rows[end - 1]!.revision === last) end--;
+    if (end > 0) return { rows: rows.slice(0, end), covered: last - 1, exhausted: false };
+    // One revision alone fills the step: take it whole.
+    return { rows: this.#revisionRows.all(last) as Row[], covered: last, exhausted: false };
+  }
+
+  #addEvent(events: EventWriter, row: Row, prevKv: boolean): void {
+    const kv = this.#rows.kvOfRow(row.id);
+    const previous = prevKv ? this.#rows.kvOfRowIfKept(row.previous_id) : undefined;
+    const deleted = row.deleted === 1;
+    const { bytes, lengthWithoutPrevKv } = encodeEvent(deleted, kv, previous);
+    const { revision, sub, key } = row;
+    events.add({ revision, sub, key, deleted }, bytes, lengthWithoutPrevKv);
+  }
+}

@@ -1,0 +1,284 @@
+import { rmSync } from 'node:fs';
+import type { Statement } from 'better-sqlite3';
+import { assert } from '../../shared/base/assert.ts';
+import { bytesInt64, NO_BYTES } from '../../shared/base/bytes.ts';
+import { HeaderEncoder } from '../../shared/etcd/responses.ts';
+import { checkChain } from '../../shared/format/chain.ts';
+import { decodeBody, decodeHeader } from '../../shared/format/decode.ts';
+import { encodeFile } from '../../shared/format/encode.ts';
+import { FileCompression, FileKind, SCHEMA_VERSION } from '../../shared/format/file.ts';
+import { chunkKey } from '../../shared/format/names.ts';
+import { Operation } from '../../shared/model/record.ts';
+import type {
+  EvaluatedMessage,
+  LeaseChange,
+  LoadedChunk,
+  LogPosition,
+  WriterData,
+  WriterReply,
+  WriterRequest,
+} from '../contract/writer.ts';
+import { Applier, type DurableChunk } from './apply.ts';
+import { Compactor } from './compact.ts';
+import { type Connection, openToWrite, PAGE_BYTES } from './database.ts';
+import { Evaluator } from './evaluate.ts';
+import { OverlayView } from './overlay.ts';
+import { RowView } from './rows.ts';
+
+/** Pages moved per step of a defragmentation: a few milliseconds. */
+const VACUUM_PAGES = 128;
+
+/** SQLite's result codes for a disk that refuses a write; the writer waits and tries again. */
+const DISK_TROUBLE = /^SQLITE_(FULL|IOERR)/;
+
+/**
+ * The state worker's whole state: the one writable SQLite connection, the overlay of what is evaluated and
+ * not yet applied, and the end of the log as far as it is evaluated. A thread runs it in production; a
+ * simulation calls it directly.
+ *
+ * Invariants: sequences are given out in order, without gaps except after an epoch chunk; what is applied
+ * was said to be durable by the main thread (`apply`) or came from the store (`load`).
+ */
+export class WriterState {
+  readonly #data: WriterData;
+  readonly #reply: (reply: WriterReply, transfer: ArrayBuffer[]) => void;
+  #connection!: Connection;
+  #applier!: Applier;
+  #compactor!: Compactor;
+  #rows!: RowView;
+  #pageCount!: Statement;
+  #overlay!: OverlayView;
+  #evaluator: Evaluator | undefined;
+  #freePages!: Statement;
+  #defragmenting = false;
+  /** Chunks that are evaluated and wait to be durable, in sequence order. */
+  readonly #evaluated: DurableChunk[] = [];
+  /** Chunks that are durable and wait for the disk to take them. */
+  #durable: DurableChunk[] = [];
+  #nextSequence = 0;
+  #lastCrc = 0n;
+
+  constructor(data: WriterData, reply: (reply: WriterReply, transfer: ArrayBuffer[]) => void) {
+    this.#data = data;
+    this.#reply = reply;
+  }
+
+  /** Opens the cache; one that can't be used is thrown away, since it holds nothing that the log does not. */
+  open(): void {
+    let rebuilt = '';
+    try {
+      this.#attach(openToWrite(this.#data.cacheFile));
+    } catch (error) {
+      if (isDiskTrouble(error)) throw error;
+      rebuilt = error instanceof Error ? error.message : String(error);
+      this.#discardFile();
+      this.#attach(openToWrite(this.#data.cacheFile));
+    }
+    this.#reply({ type: 'opened', position: this.#position(), rebuilt }, []);
+  }
+
+  handle(request: WriterRequest): void {
+    switch (request.type) {
+      case 'evaluate':
+        return this.#evaluate(request);
+      case 'apply':
+        return this.#apply(request.sequence);
+      case 'load':
+        return this.#load(request.chunks);
+      case 'reset':
+        this.#connection.close();
+        this.#discardFile();
+        this.#attach(openToWrite(this.#data.cacheFile));
+        this.#reply({ type: 'reset', position: this.#position() }, []);
+        return;
+      case 'begin':
+        return this.#begin();
+      case 'checkpoint':
+        this.#connection.pragma('wal_checkpoint(PASSIVE)');
+        return;
+      case 'defragment':
+        this.#defragmenting = true;
+        return;
+      case 'close':
+        this.#connection.close();
+        return;
+    }
+  }
+
+  /** Whether `idle` has work to do. */
+  get hasIdleWork(): boolean {
+    return this.#durable.length > 0 || this.#compactor.pending || this.#defragmenting;
+  }
+
+  /** One small piece of the work that can wait: a retried apply, or a slice of compaction. */
+  idle(): void {
+    try {
+      if (this.#durable.length > 0) this.#applyDurable();
+      else if (this.#compactor.pending && this.#compactor.step()) {
+        const { compactedRevision } = this.#applier.position;
+        this.#reply({ type: 'compacted', revision: compactedRevision }, []);
+      } else if (!this.#compactor.pending && this.#defragmenting) this.#vacuumSlice();
+    } catch (error) {
+      if (!isDiskTrouble(error)) throw error;
+      this.#reply({ type: 'trouble', message: error.message }, []);
+    }
+  }
+
+  /** True after a disk refused an apply, until it takes it. */
+  get inTrouble(): boolean {
+    return this.#durable.length > 0;
+  }
+
+  #attach(connection: Connection): void {
+    this.#connection = connection;
+    this.#applier = new Applier(connection);
+    this.#compactor = new Compactor(connection, this.#applier);
+    this.#rows = new RowView(connection);
+    this.#rows.refresh();
+    this.#pageCount = connection.prepare('PRAGMA page_count').pluck();
+    this.#freePages = connection.prepare('PRAGMA freelist_count').pluck();
+  }
+
+  #discardFile(): void {
+    for (const suffix of ['', '-wal', '-shm']) rmSync(this.#data.cacheFile + suffix, { force: true });
+  }
+
+  #position(): LogPosition {
+    const { compactedRevision: _, nextHistoryId: __, ...position } = this.#applier.position;
+    return position;
+  }
+
+  #begin(): void {
+    const { position } = this.#applier;
+    this.#rows.refresh();
+    this.#overlay = new OverlayView(this.#rows);
+    this.#nextSequence = position.nextSequence;
+    this.#lastCrc = position.chunkCrc;
+    const leases = this.#readLeases();
+    const header = new HeaderEncoder(position.clusterId, this.#data.memberId);
+    this.#evaluator = new Evaluator(
+      this.#overlay,
+      new Map(leases.map(({ id, ttlSeconds }) => [id, ttlSeconds])),
+      header,
+      { raftTerm: position.epoch, maxTxnOps: this.#data.maxTxnOps },
+    );
+    this.#reply({ type: 'begun', leases }, []);
+    this.#replyApplied();
+  }
+
+  #readLeases(): LeaseChange[] {
+    const rows = this.#connection.prepare('SELECT id, ttl_seconds FROM leases').all();
+    return (rows as { id: Buffer; ttl_seconds: number }[]).map((row) => ({
+      id: bytesInt64(row.id),
+      ttlSeconds: row.ttl_seconds,
+    }));
+  }
+
+  #evaluate(request: Extract<WriterRequest, { type: 'evaluate' }>): void {
+    assert(this.#evaluator !== undefined, 'evaluate before begin');
+    const evaluated = this.#evaluator.evaluate(request.requests, request.createdAtMs);
+    const reply: EvaluatedMessage = {
+      type: 'evaluated',
+      batch: request.batch,
+      sequence: 0,
+      object: NO_BYTES,
+      headerLength: 0,
+      compress: false,
+      replies: evaluated.replies,
+      events: evaluated.events,
+      leases: evaluated.leases,
+      revision: this.#overlay.revision,
+      compactRevision: this.#overlay.compactRevision,
+      records: evaluated.changes.length,
+    };
+    if (evaluated.changes.length > 0) this.#seal(request, evaluated.changes, reply);
+    const transfer = [reply.object, reply.replies, reply.events]
+      .filter((bytes) => bytes !== NO_BYTES)
+      .map((bytes) => bytes.buffer as ArrayBuffer);
+    this.#reply(reply, transfer);
+  }
+
+  /** Gives the records the next sequence and encodes the chunk. */
+  #seal(
+    request: Extract<WriterRequest, { type: 'evaluate' }>,
+    changes: DurableChunk['changes'],
+    reply: EvaluatedMessage,
+  ): void {
+    const sequence = this.#nextSequence;
+    const bytes = changes.reduce((sum, { record }) => sum + record.key.length + record.value.length, 0);
+    const compress = bytes >= request.compressBytesMin;
+    const file = encodeFile(
+      {
+        schemaVersion: SCHEMA_VERSION,
+        kind: FileKind.Chunk,
+        compression: compress ? FileCompression.Zstd : FileCompression.None,
+        leaderId: this.#data.nodeId,
+        createdAtMs: request.createdAtMs,
+        sequence,
+        epoch: this.#applier.position.epoch,
+        previousChunkCrc: this.#lastCrc,
+        nonce: request.nonce,
+      },
+      changes.map(({ record }) => record),
+    );
+    this.#nextSequence = sequence + 1;
+    this.#lastCrc = file.crc;
+    this.#evaluated.push({ sequence, crc: file.crc, changes });
+    Object.assign(reply, { sequence, object: file.bytes, headerLength: file.header.length, compress });
+  }
+
+  #apply(sequence: number): void {
+    while (this.#evaluated.length > 0 && this.#evaluated[0]!.sequence <= sequence) {
+      this.#durable.push(this.#evaluated.shift()!);
+    }
+    this.idle();
+  }
+
+  #applyDurable(): void {
+    const chunks = this.#durable;
+    this.#applier.apply(chunks);
+    this.#durable = [];
+    for (const { changes } of chunks) {
+      for (const { record } of changes) {
+        if (record.operation === Operation.KeyValue) this.#overlay.remove(record);
+      }
+    }
+    this.#rows.refresh();
+    this.#replyApplied();
+  }
+
+  #vacuumSlice(): void {
+    this.#connection.pragma(`incremental_vacuum(${VACUUM_PAGES})`);
+    if ((this.#freePages.get() as number) > 0) return;
+    this.#defragmenting = false;
+    this.#replyApplied();
+    this.#reply({ type: 'defragmented' }, []);
+  }
+
+  #replyApplied(): void {
+    const { sequence, revision } = this.#applier.position;
+    const databaseBytes = (this.#pageCount.get() as number) * PAGE_BYTES;
+    const freeBytes = (this.#freePages.get() as number) * PAGE_BYTES;
+    this.#reply({ type: 'applied', sequence, revision, databaseBytes, freeBytes }, []);
+  }
+
+  /** Recovery: applies chunks that the store holds, after checking them and the chain that joins them. */
+  #load(chunks: LoadedChunk[]): void {
+    let previous = { sequence: this.#applier.position.sequence, crc: this.#applier.position.chunkCrc };
+    const durable = chunks.map(({ sequence, header: headerBytes, body }) => {
+      const name = chunkKey(sequence);
+      const { header } = decodeHeader(headerBytes, name);
+      checkChain(previous, header);
+      const { records, footer } = decodeBody(body, header, name);
+      previous = { sequence, crc: footer.crc };
+      return { sequence, crc: footer.crc, changes: records.map((record) => ({ record })) };
+    });
+    this.#applier.apply(durable);
+    this.#reply({ type: 'loaded', position: this.#position() }, []);
+  }
+}
+
+function isDiskTrouble(error: unknown): error is Error {
+  const code = (error as { code?: unknown }).code;
+  return typeof code === 'string' && DISK_TROUBLE.test(code);
+}

@@ -1,0 +1,32 @@
+import { decompress } from '@mongodb-js/zstd';
+import { asBuffer } from '../../shared/base/bytes.ts';
+import { CorruptFileError } from '../../shared/format/corrupt.ts';
+import { decodeBody, decodeHeader } from '../../shared/format/decode.ts';
+import { type DecodedHeader, FileCompression } from '../../shared/format/file.ts';
+import { checkZstdFrames, decompressionError } from '../../shared/format/zstd-frame.ts';
+import { RECORD_BYTES_MAX } from '../../shared/model/limits.ts';
+import { Operation } from '../../shared/model/record.ts';
+import type { LoadedChunk } from '../contract/writer.ts';
+
+/** Decompresses a chunk's object and checks every CRC in it. Throws `CorruptFileError`. */
+export async function openChunk(name: string, sequence: number, object: Uint8Array): Promise<LoadedChunk> {
+  const { header, bodyOffset } = decodeHeader(object, name);
+  if (header.sequence !== sequence) {
+    const place = { object: name, part: 'header', index: undefined, offset: 0 } as const;
+    throw new CorruptFileError(place, 'sequence', String(sequence), String(header.sequence));
+  }
+  const stored = object.subarray(bodyOffset);
+  const body = header.compression === FileCompression.Zstd ? await inflate(name, object, header) : stored;
+  const { records, footer } = decodeBody(body, header, name);
+  const skipTo = records.find((record) => record.operation === Operation.Epoch)?.epoch?.skipTo;
+  return { sequence, header: object.slice(0, bodyOffset), body: body.slice(), crc: footer.crc, skipTo };
+}
+
+async function inflate(name: string, object: Uint8Array, header: DecodedHeader): Promise<Uint8Array> {
+  checkZstdFrames(object, header, name, RECORD_BYTES_MAX);
+  try {
+    return await decompress(asBuffer(object.subarray(header.byteLength)));
+  } catch (error) {
+    throw decompressionError(header, name, error instanceof Error ? error.message : String(error));
+  }
+}

@@ -1,0 +1,45 @@
+import { parentPort, workerData } from 'node:worker_threads';
+import { systemClock } from '../shared/base/clock.ts';
+import type { WriterData, WriterReply, WriterRequest } from './contract/writer.ts';
+import { WriterState } from './sqlite/state.ts';
+
+/** How long a disk that refused a write is left alone before the next try. */
+const DISK_RETRY_MS = 1000;
+
+const port = parentPort!;
+const state = new WriterState(workerData as WriterData, reply);
+let idling = false;
+
+function reply(message: WriterReply, transfer: ArrayBuffer[]): void {
+  port.postMessage(message, transfer);
+}
+
+/** Ends the process's trust in this worker: the main thread stops the server, the log has everything. */
+function guard(work: () => void): void {
+  try {
+    work();
+  } catch (error) {
+    reply({ type: 'failed', message: error instanceof Error ? error.message : String(error) }, []);
+    port.close();
+  }
+}
+
+/** Work that can wait runs between messages, one small piece at a time. */
+function scheduleIdle(): void {
+  if (idling || !state.hasIdleWork) return;
+  idling = true;
+  const step = (): void => {
+    idling = false;
+    guard(() => state.idle());
+    scheduleIdle();
+  };
+  if (state.inTrouble) systemClock.after(DISK_RETRY_MS, step);
+  else setImmediate(step);
+}
+
+port.on('message', (request: WriterRequest) => {
+  guard(() => state.handle(request));
+  if (request.type === 'close') port.close();
+  else scheduleIdle();
+});
+guard(() => state.open());
