@@ -1,11 +1,13 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { create, type MessageInitShape, toBinary } from '@bufbuild/protobuf';
+import { InvariantError } from '../../src/shared/base/assert.ts';
 import { CorruptFileError } from '../../src/shared/format/corrupt.ts';
 import { crc64 } from '../../src/shared/format/crc64.ts';
 import { type DecodedBody, decodeBody, decodeHeader } from '../../src/shared/format/decode.ts';
-import { encodeFile } from '../../src/shared/format/encode.ts';
+import { encodeFile, FileEncoder } from '../../src/shared/format/encode.ts';
 import { FileCompression, FileKind } from '../../src/shared/format/file.ts';
+import { Operation } from '../../src/shared/model/record.ts';
 import { FileFooterSchema, FileHeaderSchema, RecordSchema } from './gen/netsy_pb.ts';
 import { sampleHeader, samplePut } from './samples.ts';
 
@@ -153,4 +155,17 @@ test('an unknown field is passed over, and its bytes count for the CRC', () => {
     file[file.indexOf(Buffer.from([0xf8, 0x07, 1])) + 2]! ^= 2;
     assertRefused(file, 'record', 'CRC64');
   }
+});
+
+test('a record that no reader would accept is not written', () => {
+  const records = [
+    samplePut({ revision: 0 }),
+    samplePut({ revision: 2 ** 53 }),
+    samplePut({ operation: Operation.Epoch }),
+  ];
+  for (const record of records) assert.throws(() => encodeFile(sampleHeader(), [record]), InvariantError);
+  const encoder = new FileEncoder({ ...sampleHeader(), recordsCount: 1 });
+  assert.throws(() => encoder.end(), InvariantError);
+  encoder.add(samplePut());
+  assert.throws(() => encoder.add(samplePut()), InvariantError);
 });

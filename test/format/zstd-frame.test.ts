@@ -1,10 +1,12 @@
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { compress } from '@mongodb-js/zstd';
 import { CorruptFileError } from '../../src/shared/format/corrupt.ts';
 import { decodeHeader } from '../../src/shared/format/decode.ts';
 import { encodeFile } from '../../src/shared/format/encode.ts';
 import { checkZstdFrames } from '../../src/shared/format/zstd-frame.ts';
+import { FIXTURE_SNAPSHOT } from './fixtures.ts';
 import { sampleHeader } from './samples.ts';
 
 const BLOCK_BYTES_MAX = 128 * 1024;
@@ -59,5 +61,17 @@ test('reserved bits, a reserved block type and oversized blocks are refused', ()
     [6, 0x08],
   ] as const) {
     assert.throws(() => bound(alter(at, bits), 2 ** 30), CorruptFileError, `byte ${at} bits ${bits}`);
+  }
+});
+
+test('a frame that states its size is bounded by it exactly, and one cut short is refused unread', () => {
+  const snapshot = readFileSync(FIXTURE_SNAPSHOT);
+  const { header: goHeader, bodyOffset } = decodeHeader(snapshot, 'go.netsy');
+  // A two-byte content size, which counts from 256.
+  const stated = snapshot.readUInt16LE(bodyOffset + 5) + 256;
+  assert.equal(checkZstdFrames(snapshot, goHeader, 'go.netsy', stated), stated);
+  for (let length = bodyOffset; length < snapshot.length; length++) {
+    const cut = snapshot.subarray(0, length);
+    assert.throws(() => checkZstdFrames(cut, goHeader, 'go.netsy', stated), { check: 'length' });
   }
 });

@@ -91,12 +91,18 @@ export class FileEncoder {
     return this.#out.length;
   }
 
-  /** Appends one record. */
+  /** Appends one record. One that no reader would accept is a broken invariant. */
   add(record: LogRecord): void {
+    const revisionMin = record.operation === Operation.KeyValue ? 1 : 0;
+    assert(
+      Number.isSafeInteger(record.revision) && record.revision >= revisionMin,
+      'a record without revision',
+    );
+    assert(record.operation !== Operation.Epoch || record.epoch !== undefined, 'an epoch without a claim');
     assert(!this.#ended && this.#count < this.#header.recordsCount, 'more records than the header says');
     writeRecord(this.#scratch, record);
     const length = this.#scratch.length;
-    assert(length + CRC_FIELD_BYTES_MAX <= RECORD_BYTES_MAX, `a record of ${length} bytes`);
+    assert(length + CRC_FIELD_BYTES_MAX <= RECORD_BYTES_MAX, 'a record larger than readers accept');
     this.#seal(RecordTag.crc, NOTHING, this.#scratch.view());
     this.#recordsCrc.append(this.#crc, length);
     this.#count++;
