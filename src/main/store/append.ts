@@ -24,6 +24,8 @@ import type { ObjectStore } from './store.ts';
 
 /** A hedge sooner than this would mostly race the network's own noise. */
 const HEDGE_AFTER_MS_MIN = 10;
+/** A little past the percentile, so that uploads about there do not use up what the slow ones' hedges may cost. */
+const HEDGE_AFTER_P95_TIMES = 1.1;
 /** Until the store's latencies are known. */
 const HEDGE_AFTER_MS_AT_FIRST = 1_000;
 
@@ -123,7 +125,9 @@ export class Appender {
     const after = this.#options.hedgeAfterMs;
     if (after === 'off') return undefined;
     if (after !== 'p95') return after;
-    return Math.max(this.#latencies.p95 ?? HEDGE_AFTER_MS_AT_FIRST, HEDGE_AFTER_MS_MIN);
+    const p95 = this.#latencies.p95;
+    if (p95 === undefined) return HEDGE_AFTER_MS_AT_FIRST;
+    return Math.max(p95 * HEDGE_AFTER_P95_TIMES, HEDGE_AFTER_MS_MIN);
   }
 
   async #readBack(key: string, signal: AbortSignal | undefined): Promise<Uint8Array | undefined> {

@@ -1,0 +1,376 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import fc from 'fast-check';
+import { type AppendAttempt, Appender, type AppenderOptions } from '../../src/main/store/append.ts';
+import { StoreError } from '../../src/main/store/errors.ts';
+import type { ObjectStore } from '../../src/main/store/store.ts';
+import { type Log, silentLog } from '../../src/shared/base/log.ts';
+import type { Random } from '../../src/shared/base/random.ts';
+import { UPLOAD_TRUST_MS } from '../../src/shared/model/limits.ts';
+import { ManualClock } from '../support/clock.ts';
+import {
+  type Fault,
+  type FaultPlan,
+  faultyStore,
+  lostAnswer,
+  randomFaults,
+} from '../support/faulty-store.ts';
+import { MemoryStore } from '../support/memory-store.ts';
+import { text } from './contract.ts';
+
+const KEY = 'chunks/0000000000000000001.netsy';
+const OURS = text('our chunk');
+const THEIRS = text('their chunk');
+
+/** A seeded stream of numbers (mulberry32 is enough for faults and jitter). */
+function seededRandom(seed: number): Random {
+  let state = seed;
+  const fraction = (): number => {
+    state = (state + 0x6d2b79f5) | 0;
+    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
+    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
+  };
+  return { fraction, bytes: (length) => Uint8Array.from({ length }, () => fraction() * 256) };
+}
+
+interface Bench {
+  readonly clock: ManualClock;
+  readonly memory: MemoryStore;
+  readonly appender: Appender;
+  readonly attempts: AppendAttempt[];
+  /** Moves time on until the promise has settled. */
+  settle<T>(promise: Promise<T>): Promise<T>;
+}
+
+function bench(plan: FaultPlan, options: Partial<AppenderOptions> = {}, seed = 1): Bench {
+  const clock = new ManualClock();
+  const memory = new MemoryStore();
+  const attempts: AppendAttempt[] = [];
+  const appender = new Appender(faultyStore(memory, plan, clock), {
+    hedgeAfterMs: 'off',
+    attemptTimeoutMs: 10_000,
+    clock,
+    random: seededRandom(seed),
+    log: silentLog,
+    onAttempt: (attempt) => attempts.push(attempt),
+    ...options,
+  });
+  return { clock, memory, appender, attempts, settle: (promise) => settle(clock, promise) };
+}
+
+async function settle<T>(clock: ManualClock, promise: Promise<T>, stepMs = 5): Promise<T> {
+  let isSettled = false;
+  const watched = promise.finally(() => {
+    isSettled = true;
+  });
+  watched.catch(() => undefined);
+  for (let step = 0; step < 100_000; step++) {
+    await turn();
+    if (isSettled) return watched;
+    clock.advance(stepMs);
+  }
+  throw new Error(`the promise did not settle in 100,000 steps of ${stepMs} ms`);
+}
+
+/** Lets everything that is ready run. */
+async function turn(): Promise<void> {
+  for (let i = 0; i < 3; i++) await new Promise((resolve) => setImmediate(resolve));
+}
+
+/** The first calls meet these faults, the later ones none. */
+function scripted(...faults: Fault[]): FaultPlan {
+  return (_operation, _key, call) => faults[call] ?? {};
+}
+
+/** What was asked of the store, in order of the answers. */
+function story(attempts: readonly AppendAttempt[]): string {
+  return attempts.map(({ request, outcome }) => `${request} ${outcome}`).join(', ');
+}
+
+describe('an append', () => {
+  it('is durable after one PUT when the store answers', async () => {
+    const { appender, settle, attempts, memory } = bench(scripted());
+    assert.equal(await settle(appender.append(KEY, OURS)), 'durable');
+    assert.equal(story(attempts), 'put created');
+    assert.deepEqual(await memory.get(KEY), OURS);
+  });
+
+  it('whose answer was lost finds its own object and is durable', async () => {
+    const { appender, settle, attempts } = bench(scripted({ failAfter: lostAnswer() }));
+    assert.equal(await settle(appender.append(KEY, OURS)), 'durable');
+    assert.equal(story(attempts), 'put failed, put exists, readback read');
+  });
+
+  it('that finds its own object at the very first PUT is durable', async () => {
+    const { appender, settle, memory } = bench(scripted());
+    await memory.put(KEY, OURS);
+    assert.equal(await settle(appender.append(KEY, OURS)), 'durable');
+  });
+
+  it("that meets another writer's object is lost, also when a failure came first", async () => {
+    for (const plan of [scripted(), scripted({ failBefore: lostAnswer() })]) {
+      const { appender, settle, memory } = bench(plan);
+      await memory.put(KEY, THEIRS);
+      assert.equal(await settle(appender.append(KEY, OURS)), 'lost');
+      assert.deepEqual(await memory.get(KEY), THEIRS);
+    }
+  });
+
+  it('is lost to an object that only begins like its own, or has no bytes', async () => {
+    for (const other of [text('our chunk and more'), text('our chun'), text('')]) {
+      const { appender, settle, memory } = bench(scripted());
+      await memory.put(KEY, other);
+      assert.equal(await settle(appender.append(KEY, OURS)), 'lost');
+    }
+  });
+
+  it('tries the reading back again, without another PUT, when that fails', async () => {
+    const { appender, settle, attempts, memory } = bench(
+      scripted({}, { failBefore: lostAnswer() }, { failAfter: lostAnswer() }),
+    );
+    await memory.put(KEY, OURS);
+    assert.equal(await settle(appender.append(KEY, OURS)), 'durable');
+    assert.equal(story(attempts), 'put exists, readback failed, readback failed, readback read');
+  });
+
+  it('puts again when the object that existed is gone at the reading back', async () => {
+    const { appender, settle, attempts, memory, clock } = bench(scripted({ delayAfterMs: 100 }));
+    await memory.put(KEY, THEIRS);
+    const appending = appender.append(KEY, OURS);
+    await turn();
+    await memory.delete(KEY);
+    clock.advance(100);
+    assert.equal(await settle(appending), 'durable');
+    assert.equal(story(attempts), 'put exists, readback absent, put created');
+  });
+
+  it('takes a PUT that is never answered for unknown after the time-out, and tries again', async () => {
+    const { appender, settle, attempts } = bench(scripted({ delayAfterMs: 1e9 }), {
+      attemptTimeoutMs: 2_000,
+    });
+    assert.equal(await settle(appender.append(KEY, OURS)), 'durable');
+    assert.equal(story(attempts), 'put failed, put exists, readback read');
+    assert.equal(attempts[0]?.latencyMs, 2_000);
+  });
+
+  it('backs off with growing pauses of 50 ms to 5 s, and no less than the store asks for', async () => {
+    const slowDown = new StoreError('transient', 'SlowDown', { status: 503, retryAfterMs: 7_000 });
+    const failures = [
+      ...Array.from({ length: 10 }, () => ({ failBefore: lostAnswer() })),
+      { failBefore: slowDown },
+    ];
+    const starts: number[] = [];
+    const clockHolder: { clock?: ManualClock } = {};
+    const run = bench((_operation, _key, call) => {
+      starts.push(clockHolder.clock?.monotonicMs() ?? 0);
+      return failures[call] ?? {};
+    });
+    clockHolder.clock = run.clock;
+    assert.equal(await run.settle(run.appender.append(KEY, OURS)), 'durable');
+    const pauses = starts.slice(1).map((start, i) => start - starts[i]!);
+    for (const [index, pause] of pauses.slice(0, 10).entries()) {
+      const ceiling = Math.min(5_000, 50 * 2 ** index);
+      assert.ok(pause >= ceiling / 2 && pause <= ceiling + 5, `pause ${index} is ${pause}`);
+    }
+    assert.ok(pauses[10]! >= 7_000);
+  });
+
+  it('goes on through refusals, which may be rotated credentials, and reports them', async () => {
+    const denied = new StoreError('denied', 'AccessDenied', { status: 403 });
+    const { appender, settle, clock } = bench(scripted({ failBefore: denied }, { failBefore: denied }));
+    const since = clock.wallMs();
+    const appending = appender.append(KEY, OURS);
+    await turn();
+    assert.deepEqual(appender.trouble, { since, error: denied });
+    assert.equal(await settle(appending), 'durable');
+    assert.equal(appender.trouble, undefined);
+  });
+
+  it('keeps the time of the first failure and the latest error as its trouble, until an answer', async () => {
+    const first = lostAnswer();
+    const second = new StoreError('transient', 'SlowDown', { status: 503 });
+    const messages: string[] = [];
+    const log: Log = {
+      ...silentLog,
+      warn: (message) => messages.push(message),
+      info: (m) => messages.push(m),
+    };
+    const run = bench(scripted({ failBefore: first }, { failBefore: second }), { log });
+    const since = run.clock.wallMs();
+    const appending = run.appender.append(KEY, OURS);
+    await turn();
+    assert.deepEqual(run.appender.trouble, { since, error: first });
+    run.clock.advance(60);
+    await turn();
+    assert.deepEqual(run.appender.trouble, { since, error: second });
+    await run.settle(appending);
+    assert.equal(run.appender.trouble, undefined);
+    assert.deepEqual(messages, ['store failed an upload', 'store answers again']);
+  });
+
+  it('ends with an error that trying again cannot help, and keeps it as its trouble', async () => {
+    for (const kind of ['fatal', 'unsupported'] as const) {
+      const error = new StoreError(kind, 'no way');
+      const { appender, settle } = bench(scripted({ failBefore: error }));
+      await assert.rejects(settle(appender.append(KEY, OURS)), error);
+      assert.equal(appender.trouble?.error, error);
+    }
+  });
+
+  it('ends with the reason of its signal, in a PUT and in a pause, and leaves no timer', async () => {
+    for (const fault of [{ delayBeforeMs: 1e9 }, { failBefore: lostAnswer() }]) {
+      const { appender, clock } = bench(scripted(fault), { hedgeAfterMs: 500 });
+      const controller = new AbortController();
+      const reason = new Error('shutting down');
+      const rejected = assert.rejects(appender.append(KEY, OURS, controller.signal), reason);
+      await turn();
+      controller.abort(reason);
+      await rejected;
+      assert.ok(clock.waiting <= ('delayBeforeMs' in fault ? 1 : 0), 'only the injected delay is left');
+    }
+  });
+});
+
+describe('an answer that comes late', () => {
+  const late = { attemptTimeoutMs: 10 * UPLOAD_TRUST_MS };
+
+  it('is trusted up to the limit', async () => {
+    const { appender, settle, attempts } = bench(scripted({ delayAfterMs: UPLOAD_TRUST_MS }), late);
+    assert.equal(await settle(appender.append(KEY, OURS)), 'durable');
+    assert.equal(story(attempts), 'put created');
+  });
+
+  it('is not trusted beyond it: the object is read back', async () => {
+    const { appender, settle, attempts } = bench(scripted({ delayAfterMs: UPLOAD_TRUST_MS + 1 }), late);
+    assert.equal(await settle(appender.append(KEY, OURS)), 'durable');
+    assert.equal(story(attempts), 'put created, readback read');
+  });
+
+  it("is not durable when another writer's object is there by then", async () => {
+    const { appender, settle, memory } = bench(scripted({ delayAfterMs: UPLOAD_TRUST_MS + 1 }), late);
+    const appending = appender.append(KEY, OURS);
+    await turn();
+    await memory.put(KEY, THEIRS);
+    assert.equal(await settle(appending), 'lost');
+  });
+
+  it('counts from the first try, so that a retry after a long outage is read back too', async () => {
+    const outage = Array.from({ length: 25 }, () => ({ failBefore: lostAnswer() }));
+    const { appender, settle, attempts } = bench(scripted(...outage));
+    assert.equal(await settle(appender.append(KEY, OURS)), 'durable');
+    assert.match(story(attempts), /put failed, put created, readback read$/);
+  });
+});
+
+describe('a hedge', () => {
+  const hedged = { hedgeAfterMs: 50 } as const;
+
+  it('is not sent when the PUT answers in time', async () => {
+    const { appender, settle, attempts } = bench(scripted({ delayBeforeMs: 45 }), hedged);
+    assert.equal(await settle(appender.append(KEY, OURS)), 'durable');
+    assert.equal(story(attempts), 'put created');
+  });
+
+  it('wins over a PUT that is stuck before its effect, which is then dropped', async () => {
+    const { appender, settle, attempts, clock } = bench(scripted({ delayBeforeMs: 5_000 }), hedged);
+    assert.equal(await settle(appender.append(KEY, OURS)), 'durable');
+    await turn();
+    assert.equal(story(attempts), 'hedge created, put dropped');
+    assert.ok(clock.monotonicMs() < 1_000);
+  });
+
+  it('that finds the object of its stuck PUT settles the append by reading it back', async () => {
+    const { appender, settle, attempts } = bench(scripted({ delayAfterMs: 5_000 }), hedged);
+    assert.equal(await settle(appender.append(KEY, OURS)), 'durable');
+    assert.equal(story(attempts), 'hedge exists, put dropped, readback read');
+  });
+
+  it('that loses to its PUT is nothing', async () => {
+    const { appender, settle, attempts } = bench(
+      scripted({ delayBeforeMs: 60 }, { delayBeforeMs: 5_000 }),
+      hedged,
+    );
+    assert.equal(await settle(appender.append(KEY, OURS)), 'durable');
+    await turn();
+    assert.equal(story(attempts), 'put created, hedge dropped');
+  });
+
+  it('still answers when its PUT fails, and its failure still leaves the PUT to answer', async () => {
+    const failing = { delayBeforeMs: 60, failBefore: lostAnswer() };
+    const answering = { delayBeforeMs: 200 };
+    for (const plan of [scripted(failing, answering), scripted(answering, failing)]) {
+      const { appender, settle, attempts } = bench(plan, hedged);
+      assert.equal(await settle(appender.append(KEY, OURS)), 'durable');
+      assert.match(story(attempts), /^(put failed, hedge created|hedge failed, put created)$/);
+    }
+  });
+
+  it('and its PUT that both fail, at once or apart, are one failure that is retried', async () => {
+    for (const hedgeFailsAfter of [50, 80]) {
+      const plan = scripted(
+        { delayBeforeMs: 100, failBefore: lostAnswer() },
+        { delayBeforeMs: hedgeFailsAfter, failBefore: lostAnswer() },
+      );
+      const { appender, settle, attempts } = bench(plan, hedged);
+      assert.equal(await settle(appender.append(KEY, OURS)), 'durable');
+      assert.match(story(attempts), /^(put|hedge) failed, (put|hedge) failed, put created$/);
+    }
+  });
+
+  it("that meets another writer's object while its PUT is stuck makes the append lost", async () => {
+    const { appender, settle, memory } = bench(scripted({ delayBeforeMs: 5_000 }), hedged);
+    await memory.put(KEY, THEIRS);
+    assert.equal(await settle(appender.append(KEY, OURS)), 'lost');
+  });
+
+  it('is sent for about one upload in twenty at most, however slow the store is', async () => {
+    const { appender, settle, attempts } = bench(() => ({ delayBeforeMs: 100 }), hedged);
+    for (let i = 0; i < 400; i++) await settle(appender.append(`chunks/${i}`, OURS));
+    const hedges = attempts.filter(({ request }) => request === 'hedge').length;
+    assert.ok(hedges >= 15 && hedges <= 25, `${hedges} hedges`);
+  });
+
+  it('by default comes after the recent 95th percentile, once that is known', async () => {
+    const slowEvery = (call: number): Fault => ({
+      delayBeforeMs: call % 40 === 39 ? 3_000 : 20 + (call % 10),
+    });
+    const { appender, settle, attempts } = bench((_o, _k, call) => slowEvery(call), { hedgeAfterMs: 'p95' });
+    for (let i = 0; i < 200; i++) await settle(appender.append(`chunks/${i}`, OURS));
+    const slow = attempts.filter(({ request, latencyMs }) => request === 'put' && latencyMs > 1_000);
+    const hedgedAway = attempts.filter(
+      ({ request, outcome }) => request === 'hedge' && outcome === 'created',
+    );
+    assert.ok(hedgedAway.length >= 3, `${hedgedAway.length} hedges won`);
+    assert.deepEqual(slow, []);
+  });
+});
+
+describe('two writers that fight for the same names', () => {
+  it('never both call a name theirs, and who does owns the object, whatever is lost or late', async () => {
+    const property = fc.asyncProperty(fc.integer(), fc.constantFrom(0, 0.3, 0.7), async (seed, failure) => {
+      const clock = new ManualClock();
+      const memory = new MemoryStore();
+      const random = seededRandom(seed);
+      const store: ObjectStore = faultyStore(memory, randomFaults(random, failure, 1_500), clock);
+      const options = { hedgeAfterMs: 100, attemptTimeoutMs: 700, clock, random, log: silentLog } as const;
+      const writers = ['one', 'two'].map((name) => ({ name, appender: new Appender(store, options) }));
+      const keys = Array.from({ length: 8 }, (_, i) => `chunks/${i}`);
+      const verdicts = await settle(
+        clock,
+        Promise.all(
+          keys.map((key) =>
+            Promise.all(writers.map((writer) => writer.appender.append(key, text(writer.name)))),
+          ),
+        ),
+        25,
+      );
+      for (const [index, key] of keys.entries()) {
+        const owner = Buffer.from((await memory.get(key)) ?? []).toString();
+        const expected = writers.map(({ name }) => (name === owner ? 'durable' : 'lost'));
+        assert.deepEqual(verdicts[index], expected, key);
+      }
+    });
+    await fc.assert(property, { numRuns: 40 });
+  });
+});

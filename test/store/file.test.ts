@@ -1,0 +1,115 @@
+import assert from 'node:assert/strict';
+import { mkdir, mkdtemp, readdir, readFile, rm, stat, utimes, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, describe, it } from 'node:test';
+import { openFileStore } from '../../src/main/store/file.ts';
+import { storeErrorOf } from '../../src/main/store/file-errors.ts';
+import { probeStore } from '../../src/main/store/probe.ts';
+import type { ObjectStore } from '../../src/main/store/store.ts';
+import { systemClock } from '../../src/shared/base/clock.ts';
+import { systemRandom } from '../../src/shared/base/random.ts';
+import { describeStoreContract, keysOf, text } from './contract.ts';
+
+const options = { clock: systemClock, random: systemRandom };
+
+describe('the directory store', () => {
+  let root: string;
+  before(async () => {
+    root = await mkdtemp(join(tmpdir(), 'netsy-store-'));
+  });
+  after(() => rm(root, { recursive: true, force: true }));
+
+  describeStoreContract('a directory', {
+    open: () => openFileStore(join(root, 'contract', 'nested'), options),
+    manyObjects: 1_100,
+  });
+
+  const opened = async (name: string): Promise<{ directory: string; store: ObjectStore }> => {
+    const directory = join(root, name);
+    return { directory, store: await openFileStore(directory, options) };
+  };
+
+  it('makes its directory for its user only', async () => {
+    const { directory, store } = await opened('private');
+    assert.equal((await stat(directory)).mode & 0o777, 0o700);
+    await store.put('a/b', text('x'));
+    assert.equal((await stat(join(directory, 'a'))).mode & 0o777, 0o700);
+    assert.equal((await stat(join(directory, 'a', 'b'))).mode & 0o777, 0o600);
+    await store.close();
+  });
+
+  it('leaves no temporary file of any write, whether it won, lost or failed', async () => {
+    const { directory, store } = await opened('tidy');
+    await store.putIfAbsent('a', text('1'));
+    await store.putIfAbsent('a', text('2'));
+    await store.put('b', text('3'));
+    await assert.rejects(store.put('a/under-a-file', text('4')), { kind: 'fatal' });
+    await store.close();
+    assert.deepEqual(await readdir(join(directory, '.tmp')), []);
+  });
+
+  it('removes at open what a killed process left an hour ago, and not what another may be writing', async () => {
+    const temporary = join(root, 'leftovers', '.tmp');
+    await mkdir(temporary, { recursive: true });
+    await writeFile(join(temporary, 'old'), 'x');
+    await writeFile(join(temporary, 'young'), 'x');
+    const longAgo = new Date(Date.now() - 2 * 3_600_000);
+    await utimes(join(temporary, 'old'), longAgo, longAgo);
+    const { store } = await opened('leftovers');
+    assert.deepEqual(await readdir(temporary), ['young']);
+    assert.deepEqual(await keysOf(store, ''), []);
+    await assert.rejects(store.get('.tmp/young'), { kind: 'fatal' });
+    await store.close();
+  });
+
+  it('lets one of two stores on one directory win each name', async () => {
+    const first = (await opened('shared')).store;
+    const second = (await opened('shared')).store;
+    for (let round = 0; round < 50; round++) {
+      const answers = await Promise.all([
+        first.putIfAbsent(`chunks/${round}`, text('1')),
+        second.putIfAbsent(`chunks/${round}`, text('2')),
+      ]);
+      assert.deepEqual([...answers].sort(), ['created', 'exists']);
+    }
+    await Promise.all([first.close(), second.close()]);
+  });
+
+  it('does not begin a new log when its directory was taken away', async () => {
+    const { directory, store } = await opened('gone');
+    await store.put('chunks/1', text('x'));
+    await rm(directory, { recursive: true });
+    await assert.rejects(store.putIfAbsent('chunks/2', text('x')), { name: 'StoreError', kind: 'no-bucket' });
+    await assert.rejects(keysOf(store, ''), { name: 'StoreError', kind: 'no-bucket' });
+    await assert.rejects(probeStore(store, systemRandom), { kind: 'no-bucket' });
+    await store.close();
+  });
+
+  it('says in one line why a path is no directory', async () => {
+    await writeFile(join(root, 'a-file'), 'x');
+    await assert.rejects(openFileStore(join(root, 'a-file'), options), (error: Error) => {
+      assert.match(error.message, /^cannot open the store directory .*a-file: E[A-Z]+; [^\n]+$/);
+      return true;
+    });
+  });
+
+  it('takes a full disk for passing, and a refused or read-only one for refusal', () => {
+    const kindOf = (code: string): string =>
+      storeErrorOf(Object.assign(new Error(code), { code }), 'write x').kind;
+    assert.equal(kindOf('ENOSPC'), 'transient');
+    assert.equal(kindOf('EDQUOT'), 'transient');
+    assert.equal(kindOf('EACCES'), 'denied');
+    assert.equal(kindOf('EROFS'), 'denied');
+    assert.equal(kindOf('ENOTSUP'), 'unsupported');
+    assert.equal(kindOf('EWHATEVER'), 'fatal');
+  });
+
+  it('keeps objects as plain files of the same bytes', async () => {
+    const { directory, store } = await opened('plain');
+    await store.putIfAbsent('chunks/0000000000000000001.netsy', text('body'));
+    const path = join(directory, 'chunks', '0000000000000000001.netsy');
+    assert.equal(await readFile(path, 'utf8'), 'body');
+    await store.close();
+  });
+});

@@ -1,0 +1,230 @@
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { describe, it } from 'node:test';
+import fc from 'fast-check';
+import { probeStore } from '../../src/main/store/probe.ts';
+import { openS3Store } from '../../src/main/store/s3.ts';
+import { escapeXml, parseXml, XmlError } from '../../src/main/store/s3-xml.ts';
+import type { ObjectStore } from '../../src/main/store/store.ts';
+import { systemClock } from '../../src/shared/base/clock.ts';
+import { systemRandom } from '../../src/shared/base/random.ts';
+import { keysOf, text } from './contract.ts';
+
+/** Replies that the real server at hand does not give, from a server that gives only them. */
+type Answer = (request: IncomingMessage, response: ServerResponse) => void;
+
+async function answering<T>(answer: Answer, use: (store: ObjectStore) => Promise<T>): Promise<T> {
+  const server: Server = createServer((request, response) => {
+    request.resume().on('end', () => answer(request, response));
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  const store = await openS3Store(new URL('s3://bucket/prefix'), {
+    clock: systemClock,
+    random: systemRandom,
+    environment: { AWS_ACCESS_KEY_ID: 'id', AWS_SECRET_ACCESS_KEY: 'secret', AWS_REGION: 'us-east-1' },
+    endpoint: `http://127.0.0.1:${port}`,
+    attemptTimeoutMs: 1_000,
+  });
+  try {
+    return await use(store);
+  } finally {
+    await store.close();
+    server.closeAllConnections();
+    server.close();
+  }
+}
+
+function problem(status: number, code: string, headers: Record<string, string> = {}): Answer {
+  return (_request, response) => {
+    response.writeHead(status, headers);
+    response.end(`<?xml version="1.0"?><Error><Code>${code}</Code><Message>said so</Message></Error>`);
+  };
+}
+
+describe('an S3 reply', () => {
+  const meanings: ReadonlyArray<readonly [number, string, string]> = [
+    [409, 'ConditionalRequestConflict', 'transient'],
+    [503, 'SlowDown', 'transient'],
+    [500, 'InternalError', 'transient'],
+    [429, 'TooManyRequests', 'transient'],
+    [408, 'RequestTimeout', 'transient'],
+    [400, 'RequestTimeout', 'transient'],
+    [400, 'XAmzContentSHA256Mismatch', 'transient'],
+    [403, 'AccessDenied', 'denied'],
+    [400, 'ExpiredToken', 'denied'],
+    [404, 'NoSuchBucket', 'no-bucket'],
+    [404, 'SomethingOfAProxy', 'no-bucket'],
+    [501, 'NotImplemented', 'unsupported'],
+    [400, 'InvalidRequest', 'fatal'],
+  ];
+  for (const [status, code, kind] of meanings) {
+    it(`${status} ${code} to a create is '${kind}', with S3's code and status kept`, async () => {
+      const expected = { name: 'StoreError', kind, code, status };
+      await answering(problem(status, code), (store) =>
+        assert.rejects(store.putIfAbsent('a', text('x')), expected),
+      );
+    });
+  }
+
+  it('412 to a create means that the object exists', async () => {
+    const answer = await answering(problem(412, 'PreconditionFailed'), (s) => s.putIfAbsent('a', text('x')));
+    assert.equal(answer, 'exists');
+  });
+
+  it('404 means that the object is absent only when S3 says so, not when a proxy does', async () => {
+    assert.equal(await answering(problem(404, 'NoSuchKey'), (store) => store.get('a')), undefined);
+    const html: Answer = (_request, response) => response.writeHead(404).end('<html><br></html>');
+    await answering(html, (store) => assert.rejects(store.get('a'), { kind: 'no-bucket', status: 404 }));
+    await answering(html, (store) => assert.rejects(store.delete('a'), { kind: 'no-bucket', status: 404 }));
+  });
+
+  it('says how long to wait, and which region a bucket is in', async () => {
+    await answering(problem(503, 'SlowDown', { 'retry-after': '7' }), (store) =>
+      assert.rejects(store.get('a'), { kind: 'transient', retryAfterMs: 7_000 }),
+    );
+    await answering(problem(301, 'PermanentRedirect', { 'x-amz-bucket-region': 'eu-west-3' }), (store) =>
+      assert.rejects(store.get('a'), { message: /set AWS_REGION/ }),
+    );
+  });
+
+  it('that breaks off, or never comes, leaves the outcome unknown', async () => {
+    const broken: Answer = (_request, response) => {
+      response.writeHead(200, { 'content-length': '100' });
+      response.write('x'.repeat(50), () => response.destroy());
+    };
+    await answering(broken, (store) => assert.rejects(store.get('a'), { kind: 'transient' }));
+    const hangingUp: Answer = (request) => request.socket.destroy();
+    await answering(hangingUp, (store) =>
+      assert.rejects(store.putIfAbsent('a', text('x')), { kind: 'transient' }),
+    );
+    const silent: Answer = () => {};
+    await answering(silent, (store) =>
+      assert.rejects(store.putIfAbsent('a', text('x')), { kind: 'transient' }),
+    );
+  });
+
+  it('that is not asked for by range is cut to it', async () => {
+    const whole: Answer = (_request, response) => response.end('0123456789');
+    assert.deepEqual(await answering(whole, (store) => store.getRange('a', 3, 4)), text('3456'));
+  });
+
+  it('to a list that is out of order makes the store unusable', async () => {
+    const list: Answer = (_request, response) => {
+      const entries = ['b', 'a'].map((k) => `<Contents><Key>prefix/${k}</Key><Size>1</Size></Contents>`);
+      response.end(
+        `<ListBucketResult>${entries.join('')}<IsTruncated>false</IsTruncated></ListBucketResult>`,
+      );
+    };
+    await answering(list, (store) => assert.rejects(keysOf(store, ''), { kind: 'unsupported' }));
+  });
+
+  it('to a list that goes on without a token is followed by start-after', async () => {
+    const list: Answer = (request, response) => {
+      const isFirst = !request.url?.includes('start-after');
+      const key = isFirst ? 'prefix/a%2Bb+c' : 'prefix/z';
+      response.end(
+        `<ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><EncodingType>url</EncodingType><IsTruncated>${isFirst}</IsTruncated><Contents><Key>${key}</Key><Size>1</Size></Contents></ListBucketResult>`,
+      );
+    };
+    assert.deepEqual(await answering(list, (store) => keysOf(store, '')), ['a+b c', 'z']);
+  });
+});
+
+describe('the probe', () => {
+  it('refuses a store that ignores conditional writes, and says why', async () => {
+    const objects = new Map<string, string>();
+    const ignoring: Answer = (request, response) => {
+      if (request.method === 'PUT') objects.set(request.url ?? '', '');
+      response.writeHead(request.method === 'DELETE' ? 204 : 200).end();
+    };
+    await answering(ignoring, (store) =>
+      assert.rejects(probeStore(store, systemRandom), {
+        kind: 'unsupported',
+        message: /ignores 'If-None-Match: \*'.*overwrite[^\n]*$/,
+      }),
+    );
+  });
+
+  it('refuses a store that checks the condition, but not for two at once', async () => {
+    const names = new Map<string, string>();
+    const racing: Answer = (request, response) => {
+      const url = request.url ?? '';
+      const exists = names.has(url);
+      if (request.method === 'PUT') setTimeout(() => names.set(url, ''), 50);
+      const isConditional = request.method === 'PUT' && exists;
+      const wait = request.method === 'PUT' && !exists ? 100 : 0;
+      setTimeout(() => response.writeHead(isConditional ? 412 : 200).end(), wait);
+    };
+    const empty = { fraction: () => 0, bytes: () => new Uint8Array(0) };
+    await answering(racing, (store) =>
+      assert.rejects(probeStore(store, empty), {
+        kind: 'unsupported',
+        message: /two creates .* 2 succeeded/,
+      }),
+    );
+  });
+
+  it('names the permission that is missing', async () => {
+    const readDenied: Answer = (request, response) => {
+      if (request.method === 'GET') problem(403, 'AccessDenied')(request, response);
+      else response.writeHead(request.method === 'PUT' && seen.has(request.url) ? 412 : 200).end();
+      if (request.method === 'PUT') seen.add(request.url);
+    };
+    const seen = new Set<string | undefined>();
+    await answering(readDenied, (store) =>
+      assert.rejects(probeStore(store, systemRandom), { kind: 'denied', message: /allow s3:GetObject/ }),
+    );
+  });
+});
+
+describe('the XML reader', () => {
+  it('resolves entities, character references and CDATA, and drops namespaces, attributes and comments', () => {
+    const document =
+      '\ufeff<?xml version="1.0"?>\n<a:R xmlns:a="u>v" b=\'/\'><!-- <x> --><K>1 &lt;&gt;&amp;&quot;&apos;&#65;&#x1F600;<![CDATA[<&]]></K><E/></a:R>\n';
+    const element = parseXml(document);
+    assert.equal(element.name, 'R');
+    assert.deepEqual(
+      element.children.map(({ name, text: inside }) => [name, inside]),
+      [
+        ['K', '1 <>&"\'A\u{1f600}<&'],
+        ['E', ''],
+      ],
+    );
+  });
+
+  it('refuses what is not one whole document, and every document type', () => {
+    const bad = [
+      '',
+      'text',
+      '<a>',
+      '<a></b>',
+      '</a>',
+      '<a/><b/>',
+      '<a/>x',
+      '<a>&nope;</a>',
+      '<a>&amp</a>',
+      '<a',
+    ];
+    for (const document of [
+      ...bad,
+      '<!DOCTYPE a [<!ENTITY b "c">]><a>&b;</a>',
+      '<a>&#x110000;</a>',
+      '<a b="c>',
+    ]) {
+      assert.throws(() => parseXml(document), XmlError, document);
+    }
+    assert.throws(() => parseXml('<a>'.repeat(100) + '</a>'.repeat(100)), XmlError);
+  });
+
+  it('gives back any text that was escaped', () => {
+    fc.assert(
+      fc.property(fc.string({ unit: 'binary' }), (value) => {
+        assert.equal(parseXml(`<a>${escapeXml(value)}</a>`).text, value);
+      }),
+    );
+  });
+});

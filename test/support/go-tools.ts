@@ -1,0 +1,150 @@
+import { execFile, spawnSync } from 'node:child_process';
+import { createHash, type Hash } from 'node:crypto';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { mkdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { homedir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { promisify } from 'node:util';
+
+/**
+ * The tests' peers that are written in Go, built from the modules in `test/go` (versions pinned by their go.sum)
+ * and kept in the user's cache directory under the hash of their sources, so that each is built once.
+ */
+
+const run = promisify(execFile);
+
+export type GoToolName = 'versitygw' | 'etcd' | 'kube-apiserver' | 'kubectl';
+
+interface GoTool {
+  /** Of its Go module, below `test/go`. */
+  readonly module: string;
+  readonly package: string;
+  readonly flags: readonly string[];
+}
+
+const KUBERNETES_FLAGS = ['-ldflags', '-s -w -X k8s.io/component-base/version.gitVersion=v1.37.1'];
+
+const TOOLS: Readonly<Record<GoToolName, GoTool>> = {
+  versitygw: { module: '.', package: 'github.com/versity/versitygw/cmd/versitygw', flags: [] },
+  etcd: { module: '.', package: './cmd/etcd', flags: [] },
+  'kube-apiserver': { module: 'kube', package: './cmd/kube-apiserver', flags: KUBERNETES_FLAGS },
+  kubectl: { module: 'kube', package: './cmd/kubectl', flags: KUBERNETES_FLAGS },
+};
+
+/**
+ * The path of the tool, built first if need be; rejects when Go is missing or the build fails. Tests skip for want
+ * of Go with `missingTools('go')`, which fails instead of skipping with CI=true.
+ */
+export async function requireTool(name: GoToolName): Promise<string> {
+  const path = await goTool(name);
+  if (path === undefined) throw new Error(`${name} must be built, which needs go: install it`);
+  return path;
+}
+
+/** The path of the tool, built first if need be; undefined when it must be built and Go is missing. */
+async function goTool(name: GoToolName): Promise<string | undefined> {
+  const tool = TOOLS[name];
+  const module = join(goDirectory(), tool.module);
+  const cache = join(cacheDirectory(), hashOf(module, tool));
+  const binary = join(cache, name);
+  if (existsSync(binary)) return binary;
+  if (missingGo()) return undefined;
+  await mkdir(cache, { recursive: true });
+  await whileLocked(`${binary}.lock`, async () => {
+    if (!existsSync(binary)) await build(tool, module, binary);
+  });
+  return binary;
+}
+
+async function build(tool: GoTool, module: string, binary: string): Promise<void> {
+  const unfinished = `${binary}.${process.pid}`;
+  const command = ['build', '-trimpath', ...tool.flags, '-o', unfinished, tool.package];
+  const environment = { ...process.env, CGO_ENABLED: '0', GOFLAGS: '-mod=readonly' };
+  await run('go', command, { cwd: module, env: environment, maxBuffer: 64 * 1024 * 1024 });
+  await rename(unfinished, binary);
+}
+
+function missingGo(): boolean {
+  return spawnSync('go', ['version']).status !== 0;
+}
+
+/** The sources are not compiled with the tests, so they are looked for upwards from here, then from where we are. */
+function goDirectory(): string {
+  for (
+    let directory = import.meta.dirname;
+    dirname(directory) !== directory;
+    directory = dirname(directory)
+  ) {
+    const candidate = join(directory, 'test', 'go');
+    if (existsSync(join(candidate, 'go.mod'))) return candidate;
+  }
+  return join(process.cwd(), 'test', 'go');
+}
+
+function cacheDirectory(): string {
+  return join(process.env['XDG_CACHE_HOME'] || join(homedir(), '.cache'), 'netsy-test-tools');
+}
+
+function hashOf(module: string, tool: GoTool): string {
+  const hash = createHash('sha256').update(JSON.stringify(tool));
+  for (const name of ['go.mod', 'go.sum']) hash.update(readFileSync(join(module, name)));
+  hashSources(join(module, 'cmd'), hash);
+  return hash.digest('hex').slice(0, 16);
+}
+
+function hashSources(directory: string, hash: Hash): void {
+  const entries = readdirSync(directory, { withFileTypes: true, recursive: true });
+  const paths = entries.filter((entry) => entry.isFile()).map((entry) => join(entry.parentPath, entry.name));
+  for (const path of paths.sort()) hash.update(readFileSync(path));
+}
+
+/**
+ * Runs `action` while this process alone has the lock directory `path`. A lock whose process is gone is taken
+ * away by renaming it, which only one of those who wait can do.
+ */
+async function whileLocked(path: string, action: () => Promise<void>): Promise<void> {
+  while (!(await take(path))) {
+    if (await isStale(path)) await discard(path);
+    else await sleep(200);
+  }
+  try {
+    await action();
+  } finally {
+    await rm(path, { recursive: true, force: true });
+  }
+}
+
+async function take(path: string): Promise<boolean> {
+  try {
+    await mkdir(path);
+  } catch {
+    return false;
+  }
+  await writeFile(join(path, 'pid'), String(process.pid));
+  return true;
+}
+
+const PID_WRITTEN_WITHIN_MS = 10_000;
+
+async function isStale(path: string): Promise<boolean> {
+  const pid = Number(await readFile(join(path, 'pid'), 'utf8').catch(() => '0'));
+  if (pid > 0) return !isAlive(pid);
+  const made = await stat(path).catch(() => undefined);
+  return made !== undefined && Date.now() - made.mtimeMs > PID_WRITTEN_WITHIN_MS;
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+async function discard(path: string): Promise<void> {
+  const aside = `${path}.stale-${process.pid}`;
+  await rename(path, aside).catch(() => undefined);
+  await rm(aside, { recursive: true, force: true });
+}
