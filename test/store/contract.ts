@@ -226,10 +226,10 @@ function describeMultipart(store: () => ObjectStore): void {
       yield new Uint8Array(20 * MIB);
       throw failure;
     }
-    await assert.rejects(store().putMultipart('broken/absent', failing()));
+    await assert.rejects(store().putMultipart('broken/absent', failing()), failure);
     assert.equal(await store().get('broken/absent'), undefined);
     await store().put('broken/present', text('kept'));
-    await assert.rejects(store().putMultipart('broken/present', failing()));
+    await assert.rejects(store().putMultipart('broken/present', failing()), failure);
     assertSameBytes(await store().get('broken/present'), text('kept'));
     assert.deepEqual(await keysOf(store(), 'broken/'), ['broken/present']);
   });

@@ -105,6 +105,71 @@ describe('the directory store', () => {
     assert.equal(kindOf('EWHATEVER'), 'fatal');
   });
 
+  /** A store whose directory syncs wait until the test lets them go. */
+  const held = async (name: string) => {
+    const waiting: Array<(error?: Error) => void> = [];
+    const syncDirectory = (): Promise<void> =>
+      new Promise((resolve, reject) => {
+        waiting.push((error) => (error === undefined ? resolve() : reject(error)));
+      });
+    await mkdir(join(root, name, 'chunks'), { recursive: true });
+    const store = await openFileStore(join(root, name), { ...options, syncDirectory });
+    const untilWaiting = async (count: number): Promise<void> => {
+      while (waiting.length < count) await systemClock.sleep(1);
+    };
+    return { store, waiting, untilWaiting };
+  };
+
+  it('says created, exists, replaced or deleted only after the directory was synced', async () => {
+    const { store, waiting, untilWaiting } = await held('held');
+    const writes: ReadonlyArray<() => Promise<unknown>> = [
+      () => store.putIfAbsent('chunks/1', text('x')),
+      () => store.putIfAbsent('chunks/1', text('y')),
+      () => store.put('chunks/1', text('z')),
+      () => store.delete('chunks/1'),
+    ];
+    for (const [index, write] of writes.entries()) {
+      let isAnswered = false;
+      const answer = write().finally(() => {
+        isAnswered = true;
+      });
+      await untilWaiting(index + 1);
+      await systemClock.sleep(5);
+      assert.equal(isAnswered, false, `write ${index}`);
+      waiting[index]?.();
+      await answer;
+    }
+    await store.close();
+  });
+
+  it('shares one later sync among all whose names came while another ran', async () => {
+    const { store, waiting, untilWaiting } = await held('sharing');
+    const first = store.putIfAbsent('chunks/0', text('x'));
+    await untilWaiting(1);
+    const others = Array.from({ length: 20 }, (_, i) => store.putIfAbsent(`chunks/${i + 1}`, text('x')));
+    while ((await keysOf(store, 'chunks/')).length < 21) await systemClock.sleep(1);
+    await systemClock.sleep(20);
+    waiting[0]?.();
+    await first;
+    await untilWaiting(2);
+    waiting[1]?.();
+    await Promise.all(others);
+    assert.equal(waiting.length, 2);
+    await store.close();
+  });
+
+  it('believes no later sync of a directory that once failed to sync', async () => {
+    const { store, waiting, untilWaiting } = await held('failed');
+    const writing = store.putIfAbsent('chunks/1', text('x'));
+    await untilWaiting(1);
+    waiting[0]?.(Object.assign(new Error('EIO: i/o error'), { code: 'EIO' }));
+    await assert.rejects(writing, { name: 'StoreError', kind: 'fatal', message: /could not be synced/ });
+    await assert.rejects(store.putIfAbsent('chunks/1', text('x')), { kind: 'fatal' });
+    await assert.rejects(store.putIfAbsent('chunks/2', text('x')), { kind: 'fatal' });
+    assert.equal(waiting.length, 1);
+    await store.close();
+  });
+
   it('keeps objects as plain files of the same bytes', async () => {
     const { directory, store } = await opened('plain');
     await store.putIfAbsent('chunks/0000000000000000001.netsy', text('body'));

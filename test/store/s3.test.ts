@@ -5,7 +5,8 @@ import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { openStore } from '../../src/main/store/open.ts';
 import { probeStore } from '../../src/main/store/probe.ts';
-import type { S3Options } from '../../src/main/store/s3-config.ts';
+import { S3Client } from '../../src/main/store/s3-client.ts';
+import { type S3Options, s3Target } from '../../src/main/store/s3-config.ts';
 import type { Clock } from '../../src/shared/base/clock.ts';
 import { systemClock } from '../../src/shared/base/clock.ts';
 import { systemRandom } from '../../src/shared/base/random.ts';
@@ -31,6 +32,26 @@ describe('the S3 store on a real S3 server', { skip: missingTools('go'), timeout
   describeStoreContract('S3 with a prefix', {
     open: () => openStore('s3://contract/some/prefix', optionsWith({})),
     manyObjects: 1_100,
+  });
+
+  it('leaves no unfinished multipart upload, whose parts would be stored and paid for', async () => {
+    const options = optionsWith({});
+    const url = new URL('s3://other/unfinished');
+    const store = await openStore(url.href, options);
+    async function* failing(): AsyncIterable<Uint8Array> {
+      yield new Uint8Array(20 * 1024 * 1024);
+      assert.match(await uploads(), /<Upload>/);
+      throw new Error('the builder failed');
+    }
+    const client = new S3Client(await s3Target(url, options), options);
+    const uploads = async (): Promise<string> => {
+      const reply = await client.send({ method: 'GET', query: { uploads: '' }, deed: 'list uploads' });
+      assert.equal(reply.status, 200);
+      return Buffer.from(reply.body).toString();
+    };
+    await assert.rejects(store.putMultipart('a', failing()), /the builder failed/);
+    assert.doesNotMatch(await uploads(), /<Upload>/);
+    await Promise.all([store.close(), client.close()]);
   });
 
   it('keeps prefixes of one bucket apart', async () => {

@@ -3,7 +3,7 @@ import type { ObjectInfo, ObjectStore } from '../../src/main/store/store.ts';
 import type { Clock } from '../../src/shared/base/clock.ts';
 import type { Random } from '../../src/shared/base/random.ts';
 
-export type FaultyOperation = 'get' | 'getRange' | 'putIfAbsent' | 'put' | 'list' | 'delete' | 'putMultipart';
+type FaultyOperation = 'get' | 'getRange' | 'putIfAbsent' | 'put' | 'list' | 'delete' | 'putMultipart';
 
 /** What goes wrong with one call. The effect happens unless `failBefore` is there. */
 export interface Fault {

@@ -14,6 +14,8 @@ import { promisify } from 'node:util';
 
 const run = promisify(execFile);
 
+const GO = 'go';
+
 export type GoToolName = 'versitygw' | 'etcd' | 'kube-apiserver' | 'kubectl';
 
 interface GoTool {
@@ -61,12 +63,12 @@ async function build(tool: GoTool, module: string, binary: string): Promise<void
   const unfinished = `${binary}.${process.pid}`;
   const command = ['build', '-trimpath', ...tool.flags, '-o', unfinished, tool.package];
   const environment = { ...process.env, CGO_ENABLED: '0', GOFLAGS: '-mod=readonly' };
-  await run('go', command, { cwd: module, env: environment, maxBuffer: 64 * 1024 * 1024 });
+  await run(GO, command, { cwd: module, env: environment, maxBuffer: 64 * 1024 * 1024 });
   await rename(unfinished, binary);
 }
 
 function missingGo(): boolean {
-  return spawnSync('go', ['version']).status !== 0;
+  return spawnSync(GO, ['version']).status !== 0;
 }
 
 /** The sources are not compiled with the tests, so they are looked for upwards from here, then from where we are. */

@@ -5,15 +5,23 @@ import { errorMessage, StoreError } from './errors.ts';
 /** A log has a handful of directories; more than this many handles are not kept. */
 const HANDLES_MAX = 32;
 
+/** fsync of an open directory. */
+export type SyncHandle = (handle: FileHandle) => Promise<void>;
+
 /** Makes names durable: fsync of directories, one for all who ask while another is running. */
 export class DirectorySyncs {
   readonly #directories = new Map<string, DirectorySync>();
+  readonly #syncHandle: SyncHandle;
+
+  constructor(syncHandle: SyncHandle) {
+    this.#syncHandle = syncHandle;
+  }
 
   /** Resolves after an fsync of `path` that began no earlier than this call. */
   async sync(path: string): Promise<void> {
     let directory = this.#directories.get(path);
     if (directory === undefined) {
-      directory = new DirectorySync(path);
+      directory = new DirectorySync(path, this.#syncHandle);
       this.#directories.set(path, directory);
       await this.#dropIdle();
     }
@@ -40,6 +48,7 @@ export class DirectorySyncs {
 
 class DirectorySync {
   readonly #path: string;
+  readonly #syncHandle: SyncHandle;
   #handle: Promise<FileHandle> | undefined;
   #running: Promise<void> | undefined;
   #next: Promise<void> | undefined;
@@ -49,8 +58,9 @@ class DirectorySync {
    */
   #failure: StoreError | undefined;
 
-  constructor(path: string) {
+  constructor(path: string, syncHandle: SyncHandle) {
     this.#path = path;
+    this.#syncHandle = syncHandle;
   }
 
   /** Whether its handle may be closed and forgotten. */
@@ -91,7 +101,7 @@ class DirectorySync {
     if (this.#failure !== undefined) throw this.#failure;
     const handle = await this.#open();
     try {
-      await handle.sync();
+      await this.#syncHandle(handle);
     } catch (error) {
       this.#failure = new StoreError(
         'fatal',

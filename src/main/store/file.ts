@@ -5,9 +5,10 @@ import { pathToFileURL } from 'node:url';
 import type { Clock } from '../../shared/base/clock.ts';
 import type { Random } from '../../shared/base/random.ts';
 import { StoreError } from './errors.ts';
+import { readFully, writeDurably } from './file-bytes.ts';
 import { isAbsent, isMissing, storeErrorOf } from './file-errors.ts';
 import { listFiles } from './file-list.ts';
-import { DirectorySyncs } from './file-sync.ts';
+import { DirectorySyncs, type SyncHandle } from './file-sync.ts';
 import { checkKey } from './keys.ts';
 import type { ObjectInfo, ObjectStore } from './store.ts';
 
@@ -33,13 +34,11 @@ const TEMPORARY = '.tmp';
 /** Another process may still be writing younger ones. */
 const TEMPORARY_AGE_MS_MAX = 3_600_000;
 
-/** macOS honours F_FULLFSYNC (libuv's fsync) only, so there O_DSYNC would be too little. */
-const OPEN_DURABLE = process.platform === 'linux' ? constants.O_DSYNC : 0;
-const OPEN_TEMPORARY = constants.O_CREAT | constants.O_EXCL | constants.O_WRONLY;
-
 export interface FileStoreOptions {
   readonly clock: Clock;
   readonly random: Random;
+  /** Instead of fsync for directories while the store is open, so that tests can see, hold and fail it. */
+  readonly syncDirectory?: SyncHandle;
 }
 
 /** Opens the store in `directory`, creating it (mode 0700) when it is missing. */
@@ -52,7 +51,7 @@ export async function openFileStore(directory: string, options: FileStoreOptions
   } catch (error) {
     throw storeErrorOf(error, `open the store directory ${directory}`);
   }
-  return new FileStore(directory, Buffer.from(options.random.bytes(8)).toString('hex'));
+  return new FileStore(directory, options);
 }
 
 async function removeLeftovers(temporary: string, olderThanMs: number): Promise<void> {
@@ -83,14 +82,15 @@ class FileStore implements ObjectStore {
   readonly url: string;
   readonly #directory: string;
   readonly #writer: string;
-  readonly #syncs = new DirectorySyncs();
+  readonly #syncs: DirectorySyncs;
   readonly #unlinks = new Set<Promise<void>>();
   #temporaries = 0;
 
-  constructor(directory: string, writer: string) {
+  constructor(directory: string, options: FileStoreOptions) {
     this.url = pathToFileURL(directory).href;
     this.#directory = directory;
-    this.#writer = writer;
+    this.#writer = Buffer.from(options.random.bytes(8)).toString('hex');
+    this.#syncs = new DirectorySyncs(options.syncDirectory ?? ((handle) => handle.sync()));
   }
 
   get(key: string, signal?: AbortSignal): Promise<Uint8Array | undefined> {
@@ -128,9 +128,17 @@ class FileStore implements ObjectStore {
   }
 
   async putMultipart(key: string, parts: AsyncIterable<Uint8Array>, signal?: AbortSignal): Promise<void> {
-    await this.#write(`write ${key}`, key, parts, signal, (temporary, path) =>
-      this.#replace(temporary, path, key),
-    );
+    let failure: { readonly error: unknown } | undefined;
+    const watched = watchParts(parts, (error) => {
+      failure = { error };
+    });
+    try {
+      await this.#write(`write ${key}`, key, watched, signal, (temporary, path) =>
+        this.#replace(temporary, path, key),
+      );
+    } catch (error) {
+      throw failure === undefined ? error : failure.error;
+    }
   }
 
   async *list(prefix: string, startAfter?: string): AsyncIterable<ObjectInfo> {
@@ -263,40 +271,15 @@ function parent(path: string): string {
   return path.slice(0, path.lastIndexOf('/'));
 }
 
-async function readFully(handle: FileHandle, offset: number, length: number): Promise<Uint8Array> {
-  const bytes = new Uint8Array(length);
-  let filled = 0;
-  while (filled < length) {
-    const { bytesRead } = await handle.read(bytes, filled, length - filled, offset + filled);
-    if (bytesRead === 0) throw new StoreError('transient', 'the file became shorter while it was read');
-    filled += bytesRead;
-  }
-  return bytes;
-}
-
-async function writeDurably(
-  path: string,
-  parts: Iterable<Uint8Array> | AsyncIterable<Uint8Array>,
-  signal: AbortSignal | undefined,
-): Promise<void> {
-  const durableWrites = Array.isArray(parts) ? OPEN_DURABLE : 0;
-  const handle = await open(path, OPEN_TEMPORARY | durableWrites, 0o600);
+/** The same parts; tells when it was they that failed, and not the store. */
+async function* watchParts(
+  parts: AsyncIterable<Uint8Array>,
+  onFailure: (error: unknown) => void,
+): AsyncIterable<Uint8Array> {
   try {
-    for await (const part of parts) {
-      signal?.throwIfAborted();
-      await writeFully(handle, part);
-    }
-    if (durableWrites === 0) await handle.sync();
-  } finally {
-    // Every write was durable or failed, so closing has nothing left to tell.
-    handle.close().catch(() => undefined);
-  }
-}
-
-async function writeFully(handle: FileHandle, bytes: Uint8Array): Promise<void> {
-  let written = 0;
-  while (written < bytes.length) {
-    const { bytesWritten } = await handle.write(bytes, written, bytes.length - written);
-    written += bytesWritten;
+    yield* parts;
+  } catch (error) {
+    onFailure(error);
+    throw error;
   }
 }

@@ -2,10 +2,10 @@ import type { Clock } from '../../shared/base/clock.ts';
 import { StoreError, type StoreErrorKind } from './errors.ts';
 import type { ObjectInfo, ObjectStore } from './store.ts';
 
-export type StoreOperation = 'get' | 'getRange' | 'putIfAbsent' | 'put' | 'list' | 'delete' | 'putMultipart';
+type StoreOperation = 'get' | 'getRange' | 'putIfAbsent' | 'put' | 'list' | 'delete' | 'putMultipart';
 
 /** 'aborted': the caller gave up. */
-export type StoreOutcome = 'ok' | 'exists' | 'absent' | 'aborted' | StoreErrorKind;
+type StoreOutcome = 'ok' | 'exists' | 'absent' | 'aborted' | StoreErrorKind;
 
 export interface StoreCall {
   readonly operation: StoreOperation;

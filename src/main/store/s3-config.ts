@@ -3,7 +3,7 @@ import type { Random } from '../../shared/base/random.ts';
 import { type CredentialProvider, type Environment, readProfile } from './s3-credentials.ts';
 
 /** How a bucket is named in a request: in its path, or in its host name. */
-export type Addressing = 'path' | 'virtual';
+type Addressing = 'path' | 'virtual';
 
 export interface S3Options {
   readonly clock: Clock;

@@ -47,7 +47,8 @@ export interface ObjectStore {
   delete(key: string, signal?: AbortSignal): Promise<void>;
   /**
    * Creates or replaces the object from `parts` (of any sizes) without holding all of them in memory.
-   * Nothing of it is visible before all of it is durable, nor after a failure.
+   * Nothing of it is visible before all of it is durable, nor after a failure. Rejects with what `parts` threw when
+   * that is why it failed.
    */
   putMultipart(key: string, parts: AsyncIterable<Uint8Array>, signal?: AbortSignal): Promise<void>;
   /** Releases connections and handles. Nothing may be called afterwards. */

@@ -1,0 +1,50 @@
+import { constants } from 'node:fs';
+import { type FileHandle, open } from 'node:fs/promises';
+import { StoreError } from './errors.ts';
+
+/** macOS honours F_FULLFSYNC (libuv's fsync) only, so there O_DSYNC would be too little. */
+const OPEN_DURABLE = process.platform === 'linux' ? constants.O_DSYNC : 0;
+const OPEN_TEMPORARY = constants.O_CREAT | constants.O_EXCL | constants.O_WRONLY;
+
+/** The `length` bytes from `offset` on, which must be there; a 'transient' `StoreError` when they no longer are. */
+export async function readFully(handle: FileHandle, offset: number, length: number): Promise<Uint8Array> {
+  const bytes = new Uint8Array(length);
+  let filled = 0;
+  while (filled < length) {
+    const { bytesRead } = await handle.read(bytes, filled, length - filled, offset + filled);
+    if (bytesRead === 0) throw new StoreError('transient', 'the file became shorter while it was read');
+    filled += bytesRead;
+  }
+  return bytes;
+}
+
+/**
+ * Makes a new file of `parts`, readable for this user only, durable when it resolves. Its name is not: for that
+ * the directory has to be synced.
+ */
+export async function writeDurably(
+  path: string,
+  parts: Iterable<Uint8Array> | AsyncIterable<Uint8Array>,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  const durableWrites = Array.isArray(parts) ? OPEN_DURABLE : 0;
+  const handle = await open(path, OPEN_TEMPORARY | durableWrites, 0o600);
+  try {
+    for await (const part of parts) {
+      signal?.throwIfAborted();
+      await writeFully(handle, part);
+    }
+    if (durableWrites === 0) await handle.sync();
+  } finally {
+    // Every write was durable or failed, so closing has nothing left to tell.
+    handle.close().catch(() => undefined);
+  }
+}
+
+async function writeFully(handle: FileHandle, bytes: Uint8Array): Promise<void> {
+  let written = 0;
+  while (written < bytes.length) {
+    const { bytesWritten } = await handle.write(bytes, written, bytes.length - written);
+    written += bytesWritten;
+  }
+}
