@@ -44,7 +44,8 @@ const store = await startSlowStore({
   port: flags.port,
   adminPort: flags.adminPort,
 });
-process.once('SIGTERM', () => void store.stop());
+const end = (): void => void store.stop().then(() => process.exit());
+process.once('SIGTERM', end);
 // The bench holds our stdin: when it is gone, however it ended, so are we.
-process.stdin.on('end', () => void store.stop().then(() => process.exit())).resume();
+process.stdin.on('end', end).resume();
 process.stdout.write(`${JSON.stringify({ port: store.port, adminPort: store.adminPort })}\n`);

@@ -142,9 +142,12 @@ function badGateway(error: unknown): Answer {
   return { status: 502, headers: ['Content-Type', 'text/plain'], body: Buffer.from(String(error)) };
 }
 
-/** Timers fire up to a millisecond late, so they aim half a millisecond early. */
+/**
+ * Timers count whole milliseconds and fire a little late; the two about cancel out, so that the
+ * median is the one asked for, and one answer may leave up to a millisecond early or late.
+ */
 function until(dueMs: number): Promise<void> {
-  const waitMs = dueMs - performance.now() - 0.5;
+  const waitMs = dueMs - performance.now();
   return waitMs < 0.5 ? Promise.resolve() : new Promise((resolve) => setTimeout(resolve, waitMs));
 }
 

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { createServer, type Http2Server, type ServerHttp2Stream } from 'node:http2';
+import { createServer, type Http2Server, type IncomingHttpHeaders, type ServerHttp2Stream } from 'node:http2';
 import type { AddressInfo } from 'node:net';
 import { after, before, test } from 'node:test';
 import { Server, ServerCredentials, status } from '@grpc/grpc-js';
@@ -73,7 +73,7 @@ test("a refusal carries grpc's code and text, with the characters that gRPC esca
 
 /** An HTTP/2 server that does what `onStream` says; closed by the test. */
 async function plainServer(
-  onStream: (stream: ServerHttp2Stream) => void,
+  onStream: (stream: ServerHttp2Stream, headers: IncomingHttpHeaders) => void,
 ): Promise<{ plain: Http2Server; plainPort: number }> {
   const plain = createServer({ settings: { maxConcurrentStreams: 2 } });
   plain.on('stream', onStream);
@@ -106,6 +106,25 @@ test('a server that allows two streams at once never sees more, and every call i
   await Promise.all(calls);
   assert.equal(order.length, 50);
   assert.ok(most <= 2, `${most} at once`);
+  connection.close();
+  plain.close();
+});
+
+test("every printable character of a refusal's text is read from HPACK's Huffman code", async () => {
+  const characters = Array.from({ length: 95 }, (_, index) => String.fromCharCode(32 + index));
+  const { plain, plainPort } = await plainServer((stream, headers) => {
+    const character = characters[Number(headers[':path']?.slice(3))]!;
+    // Among so many zeros, which take five bits each, Huffman's is always the shorter form.
+    const text = `${'0'.repeat(40)}${character === '%' ? '%25' : character}0`;
+    stream.respond({ ':status': 200, 'grpc-status': '2', 'grpc-message': text }, { endStream: true });
+  });
+  const connection = await Connection.open('127.0.0.1', plainPort);
+  const texts = await Promise.all(
+    characters.map((_, index) =>
+      call(connection, `/t/${index}`, Buffer.of(1)).catch((error: Error) => error.message.slice(40, -1)),
+    ),
+  );
+  assert.deepEqual(texts, characters);
   connection.close();
   plain.close();
 });
