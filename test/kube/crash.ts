@@ -42,19 +42,18 @@ class Load {
   constructor(context: ScenarioContext) {
     const { client } = context.apiServer;
     this.informer = new Informer(client, configMapPath(NAMESPACE));
+    const setting = { client, namespace: NAMESPACE, totals: this.totals, signal: this.#abort.signal };
     this.writers = Array.from({ length: WRITERS }, (_, index) => {
       const seeded = new Seeded(context.seeded.integer(1, 2 ** 31));
-      return new Writer(client, NAMESPACE, `writer-${index}`, seeded, this.totals);
+      return new Writer(setting, `writer-${index}`, seeded);
     });
   }
 
   async start(): Promise<void> {
     this.informer.start();
-    const runs = this.writers.map((writer) => writer.run(this.#abort.signal));
-    this.#running = Promise.all(runs).catch((error: Error) => {
-      this.#failure = error;
-      this.#abort.abort();
-    });
+    this.#running = Promise.all(
+      this.writers.map((writer) => writer.run().catch((error) => this.#fail(error))),
+    );
     await this.untilAcknowledged(WRITERS, systemClock.monotonicMs());
   }
 
@@ -71,6 +70,11 @@ class Load {
       },
       20,
     );
+  }
+
+  #fail(error: Error): void {
+    this.#failure ??= error;
+    this.#abort.abort();
   }
 
   /** Throws what a writer found wrong. */

@@ -9,7 +9,7 @@ const MUTATION_TIMEOUT = { timeout: '10s' };
 const OBJECTS_AT_ONCE = 20;
 const BACKOFF_MS = 100;
 
-/** What all writers of a crash scenario share. */
+/** What all writers of a crash scenario come to. */
 export interface WriterTotals {
   acknowledged: number;
   unknown: number;
@@ -19,29 +19,35 @@ export interface WriterTotals {
   readonly byVersion: Map<bigint, { name: string; content: string }>;
 }
 
+/** What all writers of a crash scenario share. */
+export interface WriterSetting {
+  readonly client: ApiClient;
+  readonly namespace: string;
+  readonly totals: WriterTotals;
+  /** Ends the writers, each after its request under way. */
+  readonly signal: AbortSignal;
+}
+
 /** One client that creates, updates and deletes its own ConfigMaps, one request at a time, until told to stop. */
 export class Writer {
   /** Every object it ever tried to create. */
   readonly entries: Entry[] = [];
   readonly #live: Entry[] = [];
-  readonly #client: ApiClient;
-  readonly #namespace: string;
+  readonly #setting: WriterSetting;
   readonly #prefix: string;
   readonly #seeded: Seeded;
-  readonly #totals: WriterTotals;
   #writes = 0;
 
-  constructor(client: ApiClient, namespace: string, prefix: string, seeded: Seeded, totals: WriterTotals) {
-    this.#client = client;
-    this.#namespace = namespace;
+  /** Its objects' names begin with `prefix`, which no other writer may have. */
+  constructor(setting: WriterSetting, prefix: string, seeded: Seeded) {
+    this.#setting = setting;
     this.#prefix = prefix;
     this.#seeded = seeded;
-    this.#totals = totals;
   }
 
-  /** Writes until `signal` is aborted. Rejects when an answer contradicts an earlier one. */
-  async run(signal: AbortSignal): Promise<void> {
-    while (!signal.aborted) {
+  /** Writes until the signal is aborted. Rejects when an answer contradicts an earlier one. */
+  async run(): Promise<void> {
+    while (!this.#setting.signal.aborted) {
       const draw = this.#seeded.fraction();
       if (this.#live.length < 2 || (draw < 0.3 && this.#live.length < OBJECTS_AT_ONCE)) await this.#create();
       else if (draw < 0.85) await this.#update(this.#seeded.pick(this.#live));
@@ -55,7 +61,13 @@ export class Writer {
     this.#live.push(entry);
     const content = this.#nextContent();
     const body = configMap(entry.name, content);
-    await this.#write(entry, { present: true, content }, 'POST', configMapPath(this.#namespace), body);
+    await this.#write(
+      entry,
+      { present: true, content },
+      'POST',
+      configMapPath(this.#setting.namespace),
+      body,
+    );
     // A create whose fate is unknown may still happen after a read that says it did not, so its name is left alone.
     if (!entry.known.present) this.#forget(entry);
   }
@@ -67,7 +79,7 @@ export class Writer {
       entry,
       { present: true, content },
       'PUT',
-      configMapPath(this.#namespace, entry.name),
+      configMapPath(this.#setting.namespace, entry.name),
       body,
     );
     if (!entry.known.present) this.#forget(entry);
@@ -76,14 +88,16 @@ export class Writer {
   async #delete(entry: Entry): Promise<void> {
     const preconditions = { resourceVersion: String(versionIn(entry)) };
     const body = { apiVersion: 'v1', kind: 'DeleteOptions', preconditions };
-    await this.#write(entry, ABSENT, 'DELETE', configMapPath(this.#namespace, entry.name), body);
+    await this.#write(entry, ABSENT, 'DELETE', configMapPath(this.#setting.namespace, entry.name), body);
     if (!entry.known.present) this.#forget(entry);
   }
 
   /** Sends one write and enters in the ledger what its answer, or the want of one, means. */
   async #write(entry: Entry, target: State, method: string, path: string, body: object): Promise<void> {
     const sentMs = systemClock.monotonicMs();
-    const response = await this.#client.send(method, path, body, MUTATION_TIMEOUT).catch(() => undefined);
+    const response = await this.#setting.client
+      .send(method, path, body, MUTATION_TIMEOUT)
+      .catch(() => undefined);
     if (response !== undefined && response.status < 300) {
       this.#acknowledge(entry, target, response, sentMs);
       return;
@@ -94,15 +108,15 @@ export class Writer {
     }
     if (!refused) {
       if (response !== undefined && response.status < 429) throw new Error(describe(response));
-      this.#totals.unknown += 1;
+      this.#setting.totals.unknown += 1;
       entry.possible.push(target);
     }
     await this.#read(entry);
   }
 
   #acknowledge(entry: Entry, target: State, response: ApiResponse, sentMs: number): void {
-    this.#totals.acknowledged += 1;
-    this.#totals.newestSentMs = Math.max(this.#totals.newestSentMs, sentMs);
+    this.#setting.totals.acknowledged += 1;
+    this.#setting.totals.newestSentMs = Math.max(this.#setting.totals.newestSentMs, sentMs);
     if (!target.present) {
       entry.acknowledge(ABSENT);
       return;
@@ -112,21 +126,21 @@ export class Writer {
     if (before !== undefined && version <= before) {
       throw new Error(`${entry.name} went from version ${before} to ${version}`);
     }
-    const other = this.#totals.byVersion.get(version);
+    const other = this.#setting.totals.byVersion.get(version);
     if (other !== undefined) throw new Error(`${entry.name} and ${other.name} both got version ${version}`);
-    this.#totals.byVersion.set(version, { name: entry.name, content: target.content });
+    this.#setting.totals.byVersion.set(version, { name: entry.name, content: target.content });
     entry.acknowledge({ ...target, version });
   }
 
-  /** Reads the object until an answer comes. A read without a version goes to our server, past the cache. */
+  /** Reads the object until an answer comes or the writer must end. A read without a version goes to our server, past the cache. */
   async #read(entry: Entry): Promise<void> {
-    for (;;) {
-      const response = await this.#client
-        .send('GET', configMapPath(this.#namespace, entry.name))
+    while (!this.#setting.signal.aborted) {
+      const response = await this.#setting.client
+        .send('GET', configMapPath(this.#setting.namespace, entry.name))
         .catch(() => undefined);
       if (response?.status === 200) return entry.observe(stateOf(response.body));
       if (response?.status === 404) return entry.observe(ABSENT);
-      await systemClock.sleep(BACKOFF_MS);
+      await systemClock.sleep(BACKOFF_MS, this.#setting.signal);
     }
   }
 
