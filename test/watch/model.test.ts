@@ -12,6 +12,8 @@ const REPLAYS_MAX = 2;
 const STREAMS = 3;
 const STEP_BYTES = 150;
 const BUFFER_BYTES = 400;
+/** Far more than the events of a run need. */
+const DRAIN_TURNS_MAX = 5000;
 const KEYS = ['\0', 'a', 'a/1', 'a/2', 'a/2/x', 'b', 'b/\xff', 'c'];
 const RANGES: [string, string][] = [
   ['a', ''],
@@ -203,17 +205,19 @@ class Run {
     await world.settle();
   }
 
-  /** Lets everybody read and every replay answer until nothing moves any more. */
+  /** Lets everybody read and every replay answer until all watchers are synced. */
   async drain(): Promise<void> {
     const { world } = this;
     world.apply();
-    for (let idle = 0; idle < 4; ) {
-      const moved = world.replays.answer() || this.peers.some((peer) => peer.client.sink.pendingBytes > 0);
-      idle = moved ? 0 : idle + 1;
+    for (let turn = 0; turn < DRAIN_TURNS_MAX; turn++) {
+      world.replays.answer();
       for (const peer of this.peers) this.#read(peer, Number.POSITIVE_INFINITY);
       world.clock.advance(100);
       await world.settle();
+      const { unsynced, pendingEvents, replaying } = world.hub.counts();
+      if (unsynced === 0 && pendingEvents === 0 && replaying === 0) return;
     }
+    assert.fail('with everything read and answered, the watchers never became synced');
   }
 
   verify(): void {
