@@ -56,7 +56,7 @@ const SAMPLES: Record<FlagKey, { text: string; beside?: string[] }> = {
   s3Endpoint: { text: 'http://127.0.0.1:9000', beside: ['--store=s3://bucket'] },
   s3Region: { text: 'eu-central-1', beside: ['--store=s3://bucket'] },
   s3Addressing: { text: 'path', beside: ['--store=s3://bucket'] },
-  batchWindow: { text: '5ms' },
+  batchWindow: { text: '7ms' },
   batchMaxBytes: { text: '8MiB' },
   batchMaxRequests: { text: '10' },
   pipelineDepth: { text: '64' },
@@ -80,7 +80,7 @@ describe('command line', () => {
     assert.equal(settings.cacheDir, resolve('data/cache'));
     assert.equal(settings.store, `file://${resolve('data/store')}`);
     assert.equal(settings.maxRequestBytes, 1_572_864);
-    assert.equal(settings.batchWindowMs, 2);
+    assert.equal(settings.batchWindowMs, 5);
     assert.deepEqual(settings.hedgeAfter, { kind: 'p95' });
     assert.equal(settings.watchProgressNotifyIntervalMs, 600_000);
     assert.equal(settings.tls, undefined);

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
 /** One key pair: its files, and their contents. */
-export interface Certificate {
+interface Certificate {
   readonly certFile: string;
   readonly keyFile: string;
   readonly cert: Buffer;
@@ -12,7 +12,7 @@ export interface Certificate {
 }
 
 /** An authority and what it signed, in a temporary directory. */
-export interface Certificates {
+interface Certificates {
   readonly authority: Certificate;
   /** For 127.0.0.1, ::1 and localhost. */
   readonly server: Certificate;

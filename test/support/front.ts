@@ -12,7 +12,7 @@ import { MalformedMessageError } from '../../src/shared/etcd/wire.ts';
 export const MAX_REQUEST_BYTES = 64 * 1024;
 const KEEPALIVE_INTERVAL_MS = 100;
 export const RANGE = '/etcdserverpb.KV/Range';
-export const HOLD = '/etcdserverpb.Watch/Watch';
+const HOLD = '/etcdserverpb.Watch/Watch';
 
 /** A service of two methods over bytes: Range echoes, Watch stays open until its client ends. */
 export class Front {

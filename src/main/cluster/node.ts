@@ -5,7 +5,7 @@ import { bytesInt64, int64Bytes } from '../../shared/base/bytes.ts';
 import { type Random, randomId } from '../../shared/base/random.ts';
 
 /** Two processes may not share a data directory. */
-export class DataDirectoryInUseError extends Error {
+class DataDirectoryInUseError extends Error {
   override name = 'DataDirectoryInUseError';
 }
 

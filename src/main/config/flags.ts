@@ -28,7 +28,7 @@ export interface Flag<T> {
   readonly parse: (text: string) => T;
 }
 
-export type Group = 'Serving' | 'TLS' | 'Store and cache' | 'S3' | 'Writes' | 'Reads and watches' | 'Log';
+type Group = 'Serving' | 'TLS' | 'Store and cache' | 'S3' | 'Writes' | 'Reads and watches' | 'Log';
 
 /** The environment variable of a flag. */
 export function environmentName(flagName: string): string {
@@ -189,7 +189,7 @@ export const FLAGS = {
     '<duration>',
     duration(0, 10_000),
     'how long a batch waits for more writes',
-    '2ms',
+    '5ms',
   ),
   batchMaxBytes: flag(
     'Writes',

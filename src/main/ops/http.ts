@@ -8,9 +8,9 @@ import { ETCD_CLUSTER_VERSION, ETCD_STORAGE_VERSION, ETCD_VERSION } from '../../
  */
 
 /** Undefined when all is well, else why not, in one line. */
-export type Check = () => Promise<string | undefined>;
+type Check = () => Promise<string | undefined>;
 
-export type CheckName = 'data_corruption' | 'serializable_read' | 'linearizable_read' | 'non_learner';
+type CheckName = 'data_corruption' | 'serializable_read' | 'linearizable_read' | 'non_learner';
 
 export interface HttpParts {
   /** etcd's checks. `/readyz` runs all, `/livez` only `serializable_read`. A check that throws has failed. */

@@ -8,13 +8,13 @@ import {
 import type { Counter, Gauge, Histogram } from '../../shared/base/metering.ts';
 
 /** Stages of a write, in their order. */
-export const COMMIT_STAGES = ['gather', 'evaluate', 'upload', 'wait_turn', 'reply'] as const;
+const COMMIT_STAGES = ['gather', 'evaluate', 'upload', 'wait_turn', 'reply'] as const;
 export type CommitStage = (typeof COMMIT_STAGES)[number];
 
-export const SEQUENCE_STATES = ['durable', 'applied', 'evaluated'] as const;
+const SEQUENCE_STATES = ['durable', 'applied', 'evaluated'] as const;
 export type SequenceState = (typeof SEQUENCE_STATES)[number];
 
-export const WATCHER_STATES = ['synced', 'unsynced'] as const;
+const WATCHER_STATES = ['synced', 'unsynced'] as const;
 export type WatcherState = (typeof WATCHER_STATES)[number];
 
 /** gRPC's code names in their order, as grpc-ecosystem's Prometheus interceptors write them. */

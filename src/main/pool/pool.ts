@@ -6,7 +6,7 @@ import type { LoadedChunk } from '../../workers/contract/writer.ts';
 const ZSTD_LEVEL = 1;
 
 /** A chunk in the store failed its checks; the message names the object, the offset and both values. */
-export class CorruptChunkError extends Error {
+class CorruptChunkError extends Error {
   override name = 'CorruptChunkError';
 }
 

@@ -7,7 +7,7 @@ const PREFACE = Buffer.from('PRI * HTTP/2.0');
 export type Protocol = 'http2' | 'http1';
 
 /** Which protocol these first bytes begin; undefined while they may still be either. */
-export function protocolOf(bytes: Buffer): Protocol | undefined {
+function protocolOf(bytes: Buffer): Protocol | undefined {
   const length = Math.min(bytes.length, PREFACE.length);
   if (!bytes.subarray(0, length).equals(PREFACE.subarray(0, length))) return 'http1';
   return length === PREFACE.length ? 'http2' : undefined;

@@ -39,7 +39,7 @@ const TCP_KEEPALIVE_DELAY_MS = 30_000;
 export const STREAM_WINDOW_BYTES = 1024 * 1024;
 export const CONNECTION_WINDOW_BYTES = 8 * 1024 * 1024;
 
-export type HttpHandler = (request: IncomingMessage, response: ServerResponse) => void;
+type HttpHandler = (request: IncomingMessage, response: ServerResponse) => void;
 
 /** PEM files' contents. With `ca`, every client must show a certificate that it signed. */
 export interface TlsMaterial {

@@ -11,7 +11,7 @@ import type {
 import { EtcdError } from '../../shared/etcd/errors.ts';
 import { type CallFailure, callFailure, type MessageSource, notImplemented } from './status.ts';
 
-export type UnaryCall = ServerUnaryCall<Buffer, Buffer>;
+type UnaryCall = ServerUnaryCall<Buffer, Buffer>;
 export type StreamingCall = ServerWritableStream<Buffer, Buffer>;
 export type DuplexCall = ServerDuplexStream<Buffer, Buffer>;
 
@@ -26,7 +26,7 @@ export interface ServiceHandlers {
 }
 
 /** Told how each call of a method ended. */
-export interface CallMeter {
+interface CallMeter {
   handled(code: number): void;
 }
 export type MeterOfMethod = (

@@ -17,6 +17,3 @@ export interface Gauge {
 export interface Histogram {
   observe(value: number): void;
 }
-
-/** Counts nothing; for tests and tools. */
-export const silentMeter: Counter & Gauge & Histogram = { add() {}, set() {}, observe() {} };

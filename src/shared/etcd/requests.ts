@@ -48,7 +48,7 @@ export interface DeleteRangeRequest {
 }
 
 /** Which member of `target_union` is set, by field number: none, version, create, mod, value, lease. */
-export type CompareUnion = 0 | 4 | 5 | 6 | 7 | 8;
+type CompareUnion = 0 | 4 | 5 | 6 | 7 | 8;
 
 /** One guard of a transaction. `union` and `target` may disagree: etcd then compares with zero. */
 export interface Compare {

@@ -112,7 +112,7 @@ export function keyValueSize(kv: KeyValue): number {
 }
 
 /** Appends a KeyValue without a length before it. */
-export function encodeKeyValue(writer: Writer, kv: KeyValue): void {
+function encodeKeyValue(writer: Writer, kv: KeyValue): void {
   bytesField(writer, 10, kv.key);
   int64Field(writer, 16, kv.createRevision);
   int64Field(writer, 24, kv.modRevision);

@@ -11,9 +11,6 @@ const MIB = 1024 * KIB;
  */
 export const PIPELINE_DEPTH_MAX = 64;
 
-/** A store's first revision: etcd's empty store is at revision 1. */
-export const FIRST_REVISION = 1;
-
 /** etcd's own limits: lease TTL in seconds (its lessor's minimum at default timings, and MaxLeaseTTL). */
 export const LEASE_TTL_SECONDS_MIN = 2;
 export const LEASE_TTL_SECONDS_MAX = 9_000_000_000;

@@ -49,7 +49,7 @@ export interface CachePosition extends LogPosition {
 }
 
 /** An empty log: the store's first revision is 1, and nothing is compacted (etcd starts at -1). */
-export const EMPTY_POSITION: CachePosition = {
+const EMPTY_POSITION: CachePosition = {
   sequence: 0,
   chunkCrc: 0n,
   nextSequence: 1,

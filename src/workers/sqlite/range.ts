@@ -43,7 +43,7 @@ export function readRevision(view: KeyView, asked: number): number {
 }
 
 /** True when the answer is in key order anyway. */
-export function isDefaultOrdering(request: RangeRequest): boolean {
+function isDefaultOrdering(request: RangeRequest): boolean {
   return (
     request.sortOrder === SortOrder.None ||
     (request.sortTarget === SortTarget.Key && request.sortOrder === SortOrder.Ascend)
@@ -51,7 +51,7 @@ export function isDefaultOrdering(request: RangeRequest): boolean {
 }
 
 /** True when minimum or maximum revisions are asked for. */
-export function hasRevisionFilters(request: RangeRequest): boolean {
+function hasRevisionFilters(request: RangeRequest): boolean {
   return (
     request.minModRevision !== 0 ||
     request.maxModRevision !== 0 ||
