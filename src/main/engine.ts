@@ -2,6 +2,7 @@ import type { Clock, Timer } from '../shared/base/clock.ts';
 import type { Log } from '../shared/base/log.ts';
 import type { Random } from '../shared/base/random.ts';
 import { EtcdError, GrpcCode } from '../shared/etcd/errors.ts';
+import { GRPC_OVERHEAD_BYTES } from '../shared/model/limits.ts';
 import { readEvents } from '../workers/contract/events.ts';
 import {
   type EvaluatedMessage,
@@ -94,7 +95,7 @@ export class Engine {
       streamBufferBytesMax: settings.watchStreamBufferBytesMax,
       totalBufferBytesMax: settings.watchStreamBufferBytesMax * STREAM_BUFFERS_TOTAL,
       progressNotifyIntervalMs: settings.watchProgressNotifyIntervalMs,
-      fragmentBytesMax: settings.maxRequestBytes,
+      fragmentBytesMax: settings.maxRequestBytes + GRPC_OVERHEAD_BYTES,
       clock,
       random,
       log,

@@ -12,7 +12,7 @@ interface Certificate {
 }
 
 /** An authority and what it signed, in a temporary directory. */
-interface Certificates {
+export interface Certificates {
   readonly authority: Certificate;
   /** For 127.0.0.1, ::1 and localhost. */
   readonly server: Certificate;

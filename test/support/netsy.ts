@@ -38,11 +38,18 @@ export interface Netsy {
   readonly exited: Promise<string>;
 }
 
+const directories: string[] = [];
+
 /** A new directory that is removed when this test process ends. */
 export function temporaryDirectory(): string {
+  if (directories.length === 0) process.on('exit', removeDirectories);
   const directory = mkdtempSync(join(tmpdir(), 'netsy-test-'));
-  process.on('exit', () => rmSync(directory, { recursive: true, force: true }));
+  directories.push(directory);
   return directory;
+}
+
+function removeDirectories(): void {
+  for (const directory of directories) rmSync(directory, { recursive: true, force: true, maxRetries: 3 });
 }
 
 /** Starts the server on a free port and resolves when it serves. Rejects, with its log, if it ends before. */
