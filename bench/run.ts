@@ -1,5 +1,5 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { availableParallelism, tmpdir } from 'node:os';
+import { availableParallelism, loadavg, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { LoadProcess } from './load/load-process.ts';
 import { isWhole } from './load/verify.ts';
@@ -17,6 +17,9 @@ import { type BenchStore, startStore } from './stores.ts';
  */
 
 const progress = (text: string): void => void process.stderr.write(`${text}\n`);
+
+/** Other programs on the machine make every figure worse: this says whether there were any. */
+const loadBefore = loadavg()[0] ?? 0;
 
 interface Outcome {
   readonly results: ScenarioResult[];
@@ -122,7 +125,7 @@ function report(options: BenchOptions, subjects: readonly Subject[], outcome: Ou
   const barred = subjects.filter(({ usesStore }) => usesStore && options.store === 'slow-s3');
   const verdicts = barred.map(({ name }) => ({ name, ...verdictOf(name, results) }));
   const lines = [
-    `node ${process.version}, ${availableParallelism()} cores; ${options.rounds} round(s) of ${options.seconds} s after ${options.warmup} s; ${options.loadProcesses} × ${options.connections} connections`,
+    `node ${process.version}, ${availableParallelism()} cores, load average before the run ${loadBefore.toFixed(1)}; ${options.rounds} round(s) of ${options.seconds} s after ${options.warmup} s; ${options.loadProcesses} × ${options.connections} connections`,
     ...[...outcome.stores].map((store) => `store: ${store}`),
     'values: 1 KiB of JSON around random base64; latency: open loop from when due, closed loop from when sent',
     '',
