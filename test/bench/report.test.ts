@@ -29,7 +29,8 @@ const closed = (throughputPerSecond: number): ScenarioResult =>
   result({ scenario: 'create, 500 in flight', pace: { inFlight: 500 }, throughputPerSecond });
 
 test('both bars held is a pass', () => {
-  assert.equal(verdictOf('netsy', [result({}), closed(3000)]).passed, true);
+  const { passed, complete } = verdictOf('netsy', [result({}), closed(3000)]);
+  assert.deepEqual([passed, complete], [true, true]);
 });
 
 test('a median write of 1.5 median PUTs fails', () => {
@@ -59,7 +60,7 @@ test('updates are held to the bars as creates are, gets are not', () => {
 test('of several rounds the median counts, and a scenario that did not run is said to be open', () => {
   const rounds = [result({ p50OverPut: 1.2 }), result({ p50OverPut: 9 }), result({ p50OverPut: 1.3 })];
   const verdict = verdictOf('netsy', rounds);
-  assert.equal(verdict.passed, true);
+  assert.deepEqual([verdict.passed, verdict.complete], [true, false]);
   assert.match(verdict.lines.join('\n'), /1\.30.*\nopen/);
   assert.deepEqual([median([]), median([4]), median([4, 1, 2, 3])], [undefined, 4, 2.5]);
 });
