@@ -27,12 +27,12 @@ const TAGS = { rangeResponse: 10, header: 10, more: 24, count: 32 } as const;
 export async function streamRange(parts: RangeStreamParts, call: StreamingCall): Promise<void> {
   try {
     const request = decodeRangeRequest(call.request);
+    checkRequest(request);
     const refusal = refusalOf(request);
     if (refusal !== undefined) {
       call.emit('error', { code: GrpcCode.Unimplemented, details: refusal });
       return;
     }
-    checkKey(request);
     if (!request.serializable) await passGate(parts.gate);
     if (request.countOnly) await sendCount(parts, call);
     else await sendPieces(parts, call, request);
@@ -42,7 +42,8 @@ export async function streamRange(parts: RangeStreamParts, call: StreamingCall):
   }
 }
 
-function checkKey(request: RangeRequest): void {
+/** etcd checks these before it looks at what a stream can't do. */
+function checkRequest(request: RangeRequest): void {
   if (request.key.length === 0) throw new EtcdError('EmptyKey');
   if (request.sortOrder < 0 || request.sortOrder > 2) throw new EtcdError('InvalidSortOption');
   if (request.sortTarget < 0 || request.sortTarget > 4) throw new EtcdError('InvalidSortOption');
@@ -50,9 +51,8 @@ function checkKey(request: RangeRequest): void {
 
 /** etcd's words for what a stream can't do. */
 function refusalOf(request: RangeRequest): string | undefined {
-  if (request.key.length === 0) return undefined;
   const { sortOrder, sortTarget } = request;
-  if (sortOrder === 2 || (sortOrder === 1 && sortTarget > 0 && sortTarget <= 4)) {
+  if (sortOrder === 2 || (sortOrder === 1 && sortTarget > 0)) {
     return 'RangeStream does not support custom sort orders';
   }
   const { minModRevision, maxModRevision, minCreateRevision, maxCreateRevision } = request;
