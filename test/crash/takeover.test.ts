@@ -1,0 +1,55 @@
+import assert from 'node:assert/strict';
+import { join } from 'node:path';
+import { describe, it } from 'node:test';
+import { pathToFileURL } from 'node:url';
+import { KV } from '../../src/shared/etcd/gen/etcdserverpb/rpc_pb.ts';
+import { temporaryDirectory } from '../support/netsy.ts';
+import { Client } from './client.ts';
+import { Ledger } from './ledger.ts';
+import { newSite, startSite } from './victim-process.ts';
+
+const ROUNDS = 4;
+
+describe('two processes on one store', { timeout: 120_000 }, () => {
+  it('the later one takes over; the earlier acknowledges nothing more and ends', async (test) => {
+    const seed = Number(process.env['SEED'] ?? Date.now() % 1_000_000);
+    test.diagnostic(`SEED=${seed}`);
+    const store = pathToFileURL(join(temporaryDirectory(), 'store')).href;
+    const ledger = new Ledger(seed);
+    const starting = (): ReturnType<typeof startSite> => startSite(newSite(['--store', store]));
+    let current = await starting();
+    for (let round = 0; round < ROUNDS; round++) {
+      const client = new Client(current.authority);
+      await ledger.verify(client);
+      const loaded = ledger.load(client);
+      await ledger.untilAcknowledged(100);
+      const next = await starting();
+      // Every lane has ended: the writes of the earlier process fail from the moment of the claim.
+      await loaded;
+      assert.equal(await current.exited, 'exit code 1');
+      assert.match(current.log(), /"error":"fenced: chunk \d+ was written by another process"/);
+      client.close();
+      current = next;
+    }
+    const client = new Client(current.authority);
+    await ledger.verify(client);
+    client.close();
+    assert.equal(await current.stop(), 'exit code 0');
+    test.diagnostic(`${ledger.acknowledged} acknowledged, ${ledger.unknown} of unknown fate`);
+  });
+
+  it('an idle one learns of it at its next write, which it refuses', async () => {
+    const store = pathToFileURL(join(temporaryDirectory(), 'store')).href;
+    const earlier = await startSite(newSite(['--store', store]));
+    const later = await startSite(newSite(['--store', store]));
+    const client = new Client(earlier.authority);
+    const put = client.call(KV.method.put, { key: Buffer.from('a'), value: Buffer.from('b') });
+    await assert.rejects(put, /leader changed|UNAVAILABLE/);
+    assert.equal(await earlier.exited, 'exit code 1');
+    client.close();
+    const successor = new Client(later.authority);
+    assert.equal(await successor.revision(), 1, 'the refused write is not there');
+    successor.close();
+    await later.stop();
+  });
+});
