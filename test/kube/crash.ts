@@ -22,7 +22,8 @@ export async function crashScenario(context: ScenarioContext): Promise<void> {
   try {
     await load.start();
     for (let kill = 1; kill <= context.options.kills; kill += 1) await killStep(context, load, kill);
-    if (context.backing.forgetLocalState !== undefined) await forgetStep(context, load);
+    const { kills } = context.options;
+    if (kills > 0 && context.backing.forgetLocalState !== undefined) await forgetStep(context, load);
     await settle(context, load);
   } finally {
     await load.stop().catch(() => undefined);
