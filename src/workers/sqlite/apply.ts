@@ -53,10 +53,14 @@ export class Applier {
     this.position = this.#transaction(chunks);
   }
 
-  /** Stores how far row removal has come; part of the caller's transaction. */
-  setCompacted(revision: number): void {
-    this.position = { ...this.position, compactedRevision: revision };
-    this.#positions.write(this.position);
+  /**
+   * Stores how far row removal has come; part of the caller's transaction. Answers the `position` that the
+   * caller sets once that is committed.
+   */
+  storeCompacted(revision: number): CachePosition {
+    const position = { ...this.position, compactedRevision: revision };
+    this.#positions.write(position);
+    return position;
   }
 
   #applyAll(chunks: DurableChunk[]): CachePosition {

@@ -1,11 +1,17 @@
 import type { Statement } from 'better-sqlite3';
 import type { Applier } from './apply.ts';
-import type { Connection } from './database.ts';
+import type { CachePosition, Connection } from './database.ts';
 
 /** Rows looked at per slice: a few milliseconds, so that a write never waits long behind one. */
 const SLICE_ROWS = 500;
 
 type Row = { id: number; revision: number; previous_id: number; deleted: number };
+
+/** What a slice leaves: where the next one starts, and the position when it was the last. */
+interface Slice {
+  cursor: { revision: number; id: number };
+  finished: CachePosition | undefined;
+}
 
 /**
  * Removes the history rows that a compaction made unreachable, in small slices between writes. What stays
@@ -19,7 +25,7 @@ export class Compactor {
   readonly #applier: Applier;
   readonly #select: Statement;
   readonly #delete: Statement;
-  readonly #slice: () => boolean;
+  readonly #slice: () => Slice;
   /** The compaction being carried out. One that comes meanwhile waits for it to end. */
   #target = -1;
   /** Where the next slice starts: the row after the last one looked at. */
@@ -49,10 +55,14 @@ export class Compactor {
       // Rows of the last compaction's own revision are looked at again: its tombstones may go now.
       this.#cursor = { revision: compactedRevision, id: -1 };
     }
-    return this.#slice();
+    // Taken over only now that it is committed: a full disk refuses the commit, and the rows stay.
+    const { cursor, finished } = this.#slice();
+    this.#cursor = cursor;
+    if (finished !== undefined) this.#applier.position = finished;
+    return finished !== undefined;
   }
 
-  #removeSlice(): boolean {
+  #removeSlice(): Slice {
     const target = this.#target;
     const rows = this.#select.all(this.#cursor.revision, this.#cursor.id, target) as Row[];
     for (const row of rows) {
@@ -60,9 +70,8 @@ export class Compactor {
       if (row.deleted === 1 && row.revision < target) this.#delete.run(row.id);
     }
     const last = rows[rows.length - 1];
-    if (last !== undefined) this.#cursor = { revision: last.revision, id: last.id };
-    if (rows.length === SLICE_ROWS) return false;
-    this.#applier.setCompacted(target);
-    return true;
+    const cursor = last === undefined ? this.#cursor : { revision: last.revision, id: last.id };
+    const finished = rows.length === SLICE_ROWS ? undefined : this.#applier.storeCompacted(target);
+    return { cursor, finished };
   }
 }
