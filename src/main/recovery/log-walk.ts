@@ -9,7 +9,8 @@ class BrokenLogError extends Error {
  * Decides, object by object, which chunks are the log. Sequences are contiguous except after an epoch chunk,
  * whose `skipTo` names the next one: what lies between was put by a fenced primary and is ignored. The log ends
  * at the first missing sequence. A few chunks may lie beyond it: uploads that overtook one that never came;
- * nobody was told that they happened. More than a pipeline's depth beyond, chunks must have been deleted.
+ * nobody was told that they happened. More than a pipeline's depth beyond, chunks must have been deleted; so they
+ * must where an epoch chunk lies beyond, because its writer had followed the log without a gap up to it.
  */
 export class LogWalk {
   /** The sequence that the log goes on with. */
@@ -25,17 +26,24 @@ export class LogWalk {
     if (sequence < this.next) return false;
     if (sequence === this.next) return this.#beyond === 0;
     this.#beyond = sequence;
-    if (sequence > this.next + PIPELINE_DEPTH_MAX) {
-      throw new BrokenLogError(
-        `chunk ${this.next} is missing but chunk ${sequence} exists: ` +
-          'the log has lost chunks; restore them from a backup or a version of the bucket',
-      );
-    }
+    if (sequence > this.next + PIPELINE_DEPTH_MAX) throw this.#broken(sequence);
     return false;
+  }
+
+  /** Looks at what a chunk that is not taken says. */
+  passes(sequence: number, skipTo: number | undefined): void {
+    if (sequence > this.next && skipTo !== undefined) throw this.#broken(sequence);
   }
 
   /** Goes past a chunk of the log. */
   took(sequence: number, skipTo: number | undefined): void {
     this.next = skipTo ?? sequence + 1;
+  }
+
+  #broken(sequence: number): BrokenLogError {
+    return new BrokenLogError(
+      `chunk ${this.next} is missing but chunk ${sequence} exists: ` +
+        'the log has lost chunks; restore them from a backup or a version of the bucket',
+    );
   }
 }

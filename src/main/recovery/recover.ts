@@ -94,7 +94,11 @@ export class Recovery {
       group = [];
     };
     for await (const { sequence, opened } of this.#chunksFrom(from.nextSequence)) {
-      if (!walk.takes(sequence)) continue;
+      if (!walk.takes(sequence)) {
+        // What is no part of the log may be damaged, and then has nothing to say.
+        walk.passes(sequence, (await opened.catch(() => undefined))?.skipTo);
+        continue;
+      }
       const chunk = await opened;
       walk.took(chunk.sequence, chunk.skipTo);
       group.push(chunk);
