@@ -64,6 +64,8 @@ export class Engine {
   diskTrouble: string | undefined;
   databaseBytes = { total: 0, inUse: 0 };
   readonly #parts: EngineParts;
+  /** Ends the uploads that are still tried when nobody waits for them any more. */
+  readonly #uploads = new AbortController();
   #revision: number;
   #sweeper: Timer | undefined;
   #defragmentWaiters: (() => void)[] = [];
@@ -142,6 +144,9 @@ export class Engine {
 
   async close(): Promise<void> {
     this.#sweeper?.cancel();
+    const stopped = new EtcdError('Stopped');
+    this.pipeline.abort(stopped);
+    this.#uploads.abort(stopped);
     this.hub.stop({ code: GrpcCode.Unavailable, message: new EtcdError('Stopped').message });
     await this.readers.close();
   }
@@ -154,7 +159,7 @@ export class Engine {
       meter,
       evaluate: (message) => writer.evaluate(message),
       compress: (body) => pool.compress(body),
-      append: (key, object) => appender.append(key, object),
+      append: (key, object) => appender.append(key, object, this.#uploads.signal),
       durable: (evaluated) => this.#durable(evaluated),
       publish: (evaluated) => this.#publish(evaluated),
       fenced: (sequence) => {

@@ -141,10 +141,13 @@ export class CommitPipeline {
     }
   }
 
-  /** Refuses new writes and resolves when everything taken is answered. */
+  /**
+   * Refuses new writes and resolves when everything taken is answered, if only by its time-out: uploads may still
+   * be under way then, while the store is away.
+   */
   async drain(): Promise<void> {
     this.#stopped = new EtcdError('Stopped');
-    while (this.#pendingRequests > 0) {
+    while (this.#hasUnanswered()) {
       this.#closeIfAllowed();
       await this.#parts.clock.sleep(5);
     }
@@ -158,6 +161,12 @@ export class CommitPipeline {
     for (const batch of [...this.#inFlight, this.#open]) {
       for (const write of batch.requests) answer(write, error, NO_BYTES);
     }
+  }
+
+  #hasUnanswered(): boolean {
+    return [...this.#inFlight, this.#open].some(({ requests }) =>
+      requests.some(({ callback }) => callback !== undefined),
+    );
   }
 
   #overload(bytes: number): Error | undefined {
