@@ -1,5 +1,6 @@
 import { parentPort, workerData } from 'node:worker_threads';
 import type { ReaderData, ReaderReply, ReaderRequest } from './contract/reader.ts';
+import { damageMessage, discardCache, isDamage } from './sqlite/database.ts';
 import { ReaderState } from './sqlite/reader-state.ts';
 
 const port = parentPort!;
@@ -15,6 +16,14 @@ function packedBytes(reply: ReaderReply): ArrayBuffer[] {
   return [];
 }
 
+/** A damaged cache is thrown away at once, so that the next start rebuilds it. */
+function messageOf(error: unknown): string {
+  const { cacheFile } = workerData as ReaderData;
+  if (!isDamage(error)) return error instanceof Error ? error.message : String(error);
+  discardCache(cacheFile);
+  return damageMessage(cacheFile, error);
+}
+
 port.on('message', (request: ReaderRequest) => {
   if (request.type === 'close') {
     state.close();
@@ -25,8 +34,7 @@ port.on('message', (request: ReaderRequest) => {
     const reply = state.handle(request);
     port.postMessage(reply, packedBytes(reply));
   } catch (error) {
-    const message = error instanceof Error ? error.message : String(error);
-    port.postMessage({ type: 'failed', message } satisfies ReaderReply);
+    port.postMessage({ type: 'failed', message: messageOf(error) } satisfies ReaderReply);
     port.close();
   }
 });

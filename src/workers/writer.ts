@@ -1,6 +1,7 @@
 import { parentPort, workerData } from 'node:worker_threads';
 import { systemClock } from '../shared/base/clock.ts';
 import type { WriterData, WriterReply, WriterRequest } from './contract/writer.ts';
+import { damageMessage, discardCache, isDamage } from './sqlite/database.ts';
 import { WriterState } from './sqlite/state.ts';
 
 /** How long a disk that refused a write is left alone before the next try. */
@@ -19,9 +20,17 @@ function guard(work: () => void): void {
   try {
     work();
   } catch (error) {
-    reply({ type: 'failed', message: error instanceof Error ? error.message : String(error) }, []);
+    reply({ type: 'failed', message: messageOf(error) }, []);
     port.close();
   }
+}
+
+/** A damaged cache is thrown away at once, so that the next start rebuilds it. */
+function messageOf(error: unknown): string {
+  const { cacheFile } = workerData as WriterData;
+  if (!isDamage(error)) return error instanceof Error ? error.message : String(error);
+  discardCache(cacheFile);
+  return damageMessage(cacheFile, error);
 }
 
 /** Work that can wait runs between messages, one small piece at a time. */

@@ -1,3 +1,4 @@
+import { rmSync } from 'node:fs';
 import Database from 'better-sqlite3';
 import { bytesInt64, int64Bytes } from '../../shared/base/bytes.ts';
 import type { LogPosition } from '../contract/writer.ts';
@@ -15,6 +16,9 @@ import type { LogPosition } from '../contract/writer.ts';
  */
 
 const SCHEMA_VERSION = 1;
+/** SQLite's result codes. */
+const DAMAGE = /^SQLITE_(CORRUPT|NOTADB)/;
+const DISK_TROUBLE = /^SQLITE_(FULL|IOERR)/;
 export const PAGE_BYTES = 8192;
 
 const SCHEMA = `
@@ -90,6 +94,31 @@ export function openToRead(file: string): Connection {
   connection.pragma('cache_size = -65536');
   connection.pragma('temp_store = MEMORY');
   return connection;
+}
+
+/** Throws the cache away. Connections that have it open go on with what they have. */
+export function discardCache(file: string): void {
+  for (const suffix of ['', '-wal', '-shm']) rmSync(file + suffix, { force: true });
+}
+
+/** Whether SQLite found that the file is damaged, or no database at all. */
+export function isDamage(error: unknown): error is Error {
+  return hasCode(error, DAMAGE);
+}
+
+/** Whether the disk refused a write: full, for instance. It may take it later. */
+export function isDiskTrouble(error: unknown): error is Error {
+  return hasCode(error, DISK_TROUBLE);
+}
+
+function hasCode(error: unknown, pattern: RegExp): boolean {
+  const code = (error as { code?: unknown }).code;
+  return typeof code === 'string' && pattern.test(code);
+}
+
+/** What to say of a damaged cache that a thread found and threw away. */
+export function damageMessage(file: string, error: Error): string {
+  return `the cache ${file} is damaged (${error.message}) and was thrown away; the next start fills it from the store`;
 }
 
 function createSchema(connection: Connection): void {

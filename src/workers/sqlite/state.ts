@@ -1,4 +1,3 @@
-import { rmSync } from 'node:fs';
 import type { Statement } from 'better-sqlite3';
 import { assert } from '../../shared/base/assert.ts';
 import { bytesInt64, NO_BYTES } from '../../shared/base/bytes.ts';
@@ -20,16 +19,15 @@ import type {
 } from '../contract/writer.ts';
 import { Applier, type DurableChunk } from './apply.ts';
 import { Compactor } from './compact.ts';
-import { type Connection, openToWrite, PAGE_BYTES } from './database.ts';
+import { type Connection, discardCache, isDiskTrouble, openToWrite, PAGE_BYTES } from './database.ts';
 import { Evaluator } from './evaluate.ts';
 import { OverlayView } from './overlay.ts';
 import { RowView } from './rows.ts';
 
 /** Pages moved per step of a defragmentation: a few milliseconds. */
 const VACUUM_PAGES = 128;
-
-/** SQLite's result codes for a disk that refuses a write; the writer waits and tries again. */
-const DISK_TROUBLE = /^SQLITE_(FULL|IOERR)/;
+/** While the log is followed, SQLite copies its write-ahead log into the database after so many pages. */
+const RECOVERY_CHECKPOINT_PAGES = 2048;
 
 /**
  * The state worker's whole state: the one writable SQLite connection, the overlay of what is evaluated and
@@ -51,6 +49,7 @@ export class WriterState {
   #evaluator: Evaluator | undefined;
   #freePages!: Statement;
   #defragmenting = false;
+  #inTrouble = false;
   /** Chunks that are evaluated and wait to be durable, in sequence order. */
   readonly #evaluated: DurableChunk[] = [];
   /** Chunks that are durable and wait for the disk to take them. */
@@ -69,9 +68,9 @@ export class WriterState {
     try {
       this.#attach(openToWrite(this.#data.cacheFile));
     } catch (error) {
-      if (isDiskTrouble(error)) throw error;
+      if (isDiskTrouble(error)) throw this.#explained(error);
       rebuilt = error instanceof Error ? error.message : String(error);
-      this.#discardFile();
+      discardCache(this.#data.cacheFile);
       this.#attach(openToWrite(this.#data.cacheFile));
     }
     this.#reply({ type: 'opened', position: this.#position(), rebuilt }, []);
@@ -87,15 +86,14 @@ export class WriterState {
         return this.#load(request.chunks);
       case 'reset':
         this.#connection.close();
-        this.#discardFile();
+        discardCache(this.#data.cacheFile);
         this.#attach(openToWrite(this.#data.cacheFile));
         this.#reply({ type: 'reset', position: this.#position() }, []);
         return;
       case 'begin':
         return this.#begin();
       case 'checkpoint':
-        this.#connection.pragma('wal_checkpoint(PASSIVE)');
-        return;
+        return this.#minding(() => void this.#connection.pragma('wal_checkpoint(PASSIVE)'));
       case 'defragment':
         this.#defragmenting = true;
         return;
@@ -107,40 +105,56 @@ export class WriterState {
 
   /** Whether `idle` has work to do. */
   get hasIdleWork(): boolean {
-    return this.#durable.length > 0 || this.#compactor.pending || this.#defragmenting;
+    return this.#durable.length > 0 || this.#compactor.pending || this.#defragmenting || this.#inTrouble;
   }
 
   /** One small piece of the work that can wait: a retried apply, or a slice of compaction. */
   idle(): void {
-    try {
+    this.#minding(() => {
       if (this.#durable.length > 0) this.#applyDurable();
       else if (this.#compactor.pending && this.#compactor.step()) {
         const { compactedRevision } = this.#applier.position;
         this.#reply({ type: 'compacted', revision: compactedRevision }, []);
       } else if (!this.#compactor.pending && this.#defragmenting) this.#vacuumSlice();
+    });
+  }
+
+  /** True after the disk refused a write, until it takes one. */
+  get inTrouble(): boolean {
+    return this.#inTrouble;
+  }
+
+  /** Does work that the disk may refuse; it is tried again later. */
+  #minding(work: () => void): void {
+    try {
+      work();
+      // Whoever heard of the trouble takes this for its end.
+      if (this.#inTrouble) this.#replyApplied();
     } catch (error) {
       if (!isDiskTrouble(error)) throw error;
+      this.#inTrouble = true;
       this.#reply({ type: 'trouble', message: error.message }, []);
     }
   }
 
-  /** True after a disk refused an apply, until it takes it. */
-  get inTrouble(): boolean {
-    return this.#durable.length > 0;
+  /** Recovery can't go on without the disk. */
+  #explained(error: unknown): unknown {
+    if (!isDiskTrouble(error)) return error;
+    const { cacheFile } = this.#data;
+    return new Error(
+      `the disk under ${cacheFile} refuses writes (${error.message}); make room and start again`,
+    );
   }
 
   #attach(connection: Connection): void {
     this.#connection = connection;
+    connection.pragma(`wal_autocheckpoint = ${RECOVERY_CHECKPOINT_PAGES}`);
     this.#applier = new Applier(connection);
     this.#compactor = new Compactor(connection, this.#applier);
     this.#rows = new RowView(connection);
     this.#rows.refresh();
     this.#pageCount = connection.prepare('PRAGMA page_count').pluck();
     this.#freePages = connection.prepare('PRAGMA freelist_count').pluck();
-  }
-
-  #discardFile(): void {
-    for (const suffix of ['', '-wal', '-shm']) rmSync(this.#data.cacheFile + suffix, { force: true });
   }
 
   #position(): LogPosition {
@@ -150,6 +164,8 @@ export class WriterState {
 
   #begin(): void {
     const { position } = this.#applier;
+    // From here on other threads copy it, off the write path.
+    this.#connection.pragma('wal_autocheckpoint = 0');
     this.#rows.refresh();
     this.#overlay = new OverlayView(this.#rows);
     this.#nextSequence = position.nextSequence;
@@ -256,6 +272,7 @@ export class WriterState {
   }
 
   #replyApplied(): void {
+    this.#inTrouble = false;
     const { sequence, revision } = this.#applier.position;
     const databaseBytes = (this.#pageCount.get() as number) * PAGE_BYTES;
     const freeBytes = (this.#freePages.get() as number) * PAGE_BYTES;
@@ -273,12 +290,11 @@ export class WriterState {
       previous = { sequence, crc: footer.crc };
       return { sequence, crc: footer.crc, changes: records.map((record) => ({ record })) };
     });
-    this.#applier.apply(durable);
+    try {
+      this.#applier.apply(durable);
+    } catch (error) {
+      throw this.#explained(error);
+    }
     this.#reply({ type: 'loaded', position: this.#position() }, []);
   }
-}
-
-function isDiskTrouble(error: unknown): error is Error {
-  const code = (error as { code?: unknown }).code;
-  return typeof code === 'string' && DISK_TROUBLE.test(code);
 }
