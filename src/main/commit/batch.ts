@@ -28,6 +28,5 @@ export interface Batch {
   bytes: number;
   /** When the current stage began, on the monotonic clock. */
   stageSinceMs: number;
-  readonly openedMs: number;
   evaluated: EvaluatedMessage | undefined;
 }

@@ -95,10 +95,10 @@ export class CommitPipeline {
     return this.#inFlight.length;
   }
 
-  /** Milliseconds that the oldest unanswered batch has been under way; 0 when there is none. */
+  /** Milliseconds since the oldest write under way arrived; 0 when there is none. */
   get oldestMs(): number {
-    const oldest = this.#inFlight[0];
-    return oldest === undefined ? 0 : this.#parts.clock.monotonicMs() - oldest.openedMs;
+    const oldest = this.#inFlight[0]?.requests[0];
+    return oldest === undefined ? 0 : this.#parts.clock.monotonicMs() - oldest.arrivedMs;
   }
 
   /** Takes a write. The answer comes through `callback`, once; `cancel` on the result forgets it. */
@@ -115,14 +115,14 @@ export class CommitPipeline {
     this.#pendingRequests++;
     this.#pendingBytes += request.length;
     if (this.#open.requests.length === 0) this.#open.stageSinceMs = write.arrivedMs;
-    this.#open.requests.push(write);
-    this.#open.bytes += request.length;
+    addTo(this.#open, write);
     this.#considerClosing();
     return write;
   }
 
   /** The writer's answer to the oldest batch that is with it. */
   evaluated(message: EvaluatedMessage): void {
+    if (this.#aborted) return;
     const batch = this.#inFlight.find((candidate) => candidate.stage === 'evaluate');
     assert(batch?.id === message.batch, 'the writer answers in order');
     batch.evaluated = message;
@@ -176,15 +176,13 @@ export class CommitPipeline {
   }
 
   #newBatch(): Batch {
-    const now = this.#parts.clock.monotonicMs();
-    const id = this.#nextId++;
+    const stageSinceMs = this.#parts.clock.monotonicMs();
     return {
-      id,
+      id: this.#nextId++,
       stage: 'gather',
       requests: [],
       bytes: 0,
-      stageSinceMs: now,
-      openedMs: now,
+      stageSinceMs,
       evaluated: undefined,
     };
   }
@@ -221,16 +219,38 @@ export class CommitPipeline {
     this.#window?.cancel();
     this.#window = undefined;
     this.#open = this.#newBatch();
-    // Whoever gave up before the batch closed never happens.
-    const live = batch.requests.filter((write) => write.callback !== undefined);
-    for (const write of batch.requests) if (write.callback === undefined) this.#forget(write);
-    batch.requests = live;
-    if (live.length === 0 || this.#aborted) return;
+    this.#splitFull(batch);
+    if (batch.requests.length === 0 || this.#aborted) return;
     this.#inFlight.push(batch);
     this.#enter(batch, 'evaluate');
+    this.#evaluate(batch);
+    // What did not fit has waited long enough.
+    this.#closeIfAllowed();
+  }
+
+  /** Leaves in `batch` what may share a chunk and moves the rest, which came while nothing could close, on. */
+  #splitFull(batch: Batch): void {
+    const gathered = batch.requests;
+    batch.requests = [];
+    batch.bytes = 0;
+    for (const write of gathered) {
+      // Whoever gave up before the batch closed never happens.
+      if (write.callback === undefined) this.#forget(write);
+      else addTo(this.#open.requests.length > 0 || this.#isFullFor(batch, write) ? this.#open : batch, write);
+    }
+    if (this.#open.requests.length > 0) this.#open.stageSinceMs = batch.stageSinceMs;
+  }
+
+  #isFullFor(batch: Batch, write: PendingWrite): boolean {
+    const { batchRequestsMax, batchBytesMax } = this.#options;
+    if (batch.requests.length === 0) return false;
+    return batch.requests.length >= batchRequestsMax || batch.bytes + write.request.length > batchBytesMax;
+  }
+
+  #evaluate(batch: Batch): void {
     const frames = new FrameWriter();
-    for (const { kind, request } of live) frames.add(kind, request);
-    this.#parts.meter.batch(live.length, batch.bytes);
+    for (const { kind, request } of batch.requests) frames.add(kind, request);
+    this.#parts.meter.batch(batch.requests.length, batch.bytes);
     this.#parts.evaluate({
       batch: batch.id,
       requests: frames.finish(),
@@ -298,6 +318,11 @@ export class CommitPipeline {
     batch.stage = stage;
     batch.stageSinceMs = now;
   }
+}
+
+function addTo(batch: Batch, write: PendingWrite): void {
+  batch.requests.push(write);
+  batch.bytes += write.request.length;
 }
 
 function answer(write: PendingWrite, error: Error | undefined, response: Uint8Array): void {
