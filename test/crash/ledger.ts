@@ -235,7 +235,7 @@ export class Ledger {
     const walks = new Map([...this.#all].map(([name, lane]) => [name, new Walk(lane)]));
     let last = 1;
     for (const revision of history) {
-      assert.equal(revision.revision, last + 1, 'revisions are contiguous');
+      assert.ok(revision.revision > last);
       last = revision.revision;
       const walk = walks.get(revision.changes[0]!.key.split('/')[0]!);
       assert.ok(walk, `revision ${last} has the key ${revision.changes[0]!.key}, which nobody wrote`);

@@ -88,11 +88,12 @@ export async function withSite(
     await ledger.verify(client);
     await body(client, netsy);
   } catch (error) {
-    throw new Error(`${(error as Error).message}\n${netsy.log()}`, { cause: error });
-  } finally {
     client.close();
-    if (end === 'kill') await netsy.kill();
-    else assert.equal(await netsy.stop(), 'exit code 0');
+    await netsy.stop();
+    throw new Error(`${(error as Error).message}\n${netsy.log()}`, { cause: error });
   }
+  client.close();
+  if (end === 'kill') await netsy.kill();
+  else assert.equal(await netsy.stop(), 'exit code 0', netsy.log());
   return netsy.log();
 }

@@ -1,0 +1,188 @@
+import assert from 'node:assert/strict';
+import { after, before, describe, it } from 'node:test';
+import type { ServiceError } from '@grpc/grpc-js';
+import { status } from '@grpc/grpc-js';
+import { systemClock } from '../../src/shared/base/clock.ts';
+import { KV } from '../../src/shared/etcd/gen/etcdserverpb/rpc_pb.ts';
+import { Client } from '../crash/client.ts';
+import { readHistory } from '../crash/history.ts';
+import { Ledger } from '../crash/ledger.ts';
+import { eventually } from '../kube/parallel.ts';
+import { type Netsy, startNetsy } from '../support/netsy.ts';
+import { TcpProxy } from '../support/tcp-proxy.ts';
+import { missingTools } from '../support/tools.ts';
+import { startVersityGateway, type VersityGateway } from '../support/versitygw.ts';
+
+const REQUEST_TIMEOUT_MS = 1000;
+const QUEUE_REQUESTS = 40;
+const BACK_WITHIN_MS = 30_000;
+const key = Buffer.from('key');
+
+function put(client: Client, value: string): Promise<unknown> {
+  return client.call(KV.method.put, { key, value: Buffer.from(value) });
+}
+
+async function read(client: Client, serializable: boolean): Promise<string> {
+  const { kvs } = await client.call(KV.method.range, { key, serializable }, 5000);
+  return Buffer.from(kvs[0]?.value ?? []).toString();
+}
+
+async function health(netsy: Netsy): Promise<{ code: number; health: string; reason: string }> {
+  const response = await fetch(`${netsy.endpoint}/health`);
+  const body = (await response.json()) as { health: string; reason: string };
+  return { code: response.status, ...body };
+}
+
+function isTimeout(error: unknown): true {
+  const { code, details } = error as ServiceError;
+  assert.deepEqual([code, details], [status.UNAVAILABLE, 'etcdserver: request timed out']);
+  return true;
+}
+
+describe('the store is away', { timeout: 170_000, skip: missingTools('go') }, () => {
+  const seed = Number(process.env['SEED'] ?? Date.now() % 1_000_000);
+  let gateway: VersityGateway;
+  let proxy: TcpProxy;
+  let netsy: Netsy;
+  let client: Client;
+  let prefixes = 0;
+
+  before(async () => {
+    gateway = await startVersityGateway({ buckets: ['outage'] });
+    proxy = await TcpProxy.start(Number(new URL(gateway.endpoint).port));
+  });
+
+  after(async () => {
+    await proxy.stop();
+    await gateway.stop();
+  });
+
+  async function start(): Promise<void> {
+    netsy = await startNetsy({
+      arguments: [
+        ...['--store', `s3://outage/${prefixes++}`, '--request-timeout', `${REQUEST_TIMEOUT_MS}ms`],
+        ...['--batch-max-requests', '10', '--queue-max-requests', `${QUEUE_REQUESTS}`],
+      ],
+      environment: { ...gateway.environment, AWS_ENDPOINT_URL_S3: `http://127.0.0.1:${proxy.port}` },
+    });
+    client = new Client(netsy.authority);
+  }
+
+  async function end(): Promise<void> {
+    client.close();
+    assert.equal(await netsy.stop(), 'exit code 0');
+  }
+
+  /** Waits until writes succeed again, which they do by themselves. */
+  async function back(): Promise<void> {
+    proxy.mode = 'pass';
+    await eventually('writes do not succeed again', BACK_WITHIN_MS, () =>
+      put(client, 'back').then(
+        () => true,
+        () => undefined,
+      ),
+    );
+    assert.equal(await read(client, false), 'back');
+    const healthy = await health(netsy);
+    assert.deepEqual(healthy, { code: 200, health: 'true', reason: '' });
+  }
+
+  for (const mode of ['refuse', 'hang'] as const) {
+    it(`(${mode}): reads go on, writes wait and time out, and all is well when it is back`, async () => {
+      await start();
+      await put(client, 'before');
+      proxy.mode = mode;
+      const writes = ['one', 'two', 'three'].map((value) => put(client, value));
+      const timeouts = Promise.all(writes.map((write) => assert.rejects(write, isTimeout)));
+      assert.equal(await read(client, true), 'before');
+      assert.equal(await read(client, false), 'before');
+      await timeouts;
+      assert.equal(await read(client, false), 'before', 'what is not durable is not shown');
+      const sick = await eventually('/health does not say it', BACK_WITHIN_MS, async () => {
+        const answer = await health(netsy);
+        return answer.code === 503 ? answer : undefined;
+      });
+      assert.equal(sick.health, 'false');
+      assert.match(sick.reason, /^store is (failing|not answering)/);
+      await back();
+      // The writes that timed out were tried on, in their order, each once.
+      const values = (await readHistory(client)).map(({ changes }) => changes[0]!.value);
+      assert.deepEqual(values.slice(0, 4), ['before', 'one', 'two', 'three']);
+      assert.ok(values.slice(4).every((value) => value === 'back'));
+      await end();
+    });
+  }
+
+  it('writes beyond the queue are refused at once, and nothing refused happens', async () => {
+    await start();
+    await put(client, 'before');
+    proxy.mode = 'hang';
+    const outcomes = await Promise.allSettled(
+      Array.from({ length: 2 * QUEUE_REQUESTS }, (_, index) => put(client, `queued ${index}`)),
+    );
+    const said = outcomes.map((outcome) => (outcome as PromiseRejectedResult).reason as ServiceError);
+    const refused = said.filter(({ details }) => details === 'etcdserver: too many requests');
+    assert.equal(refused.length, QUEUE_REQUESTS);
+    assert.ok(refused.every(({ code }) => code === status.RESOURCE_EXHAUSTED));
+    for (const error of said) if (!refused.includes(error)) isTimeout(error);
+    await back();
+    const values = (await readHistory(client)).map(({ changes }) => changes[0]!.value);
+    for (const value of values) {
+      const index = /^queued (\d+)$/.exec(value)?.[1];
+      if (index !== undefined) assert.ok(!refused.includes(said[Number(index)]!), `${value} was refused`);
+    }
+    await end();
+  });
+
+  it('answers that are lost are neither lost writes nor written twice', async () => {
+    await start();
+    await put(client, 'before');
+    proxy.mode = 'lose answers';
+    const writes = Array.from({ length: 20 }, (_, index) => put(client, `unanswered ${index}`));
+    await eventually('no answer was lost', BACK_WITHIN_MS, async () =>
+      proxy.lostAnswers > 2 ? true : undefined,
+    );
+    proxy.mode = 'pass';
+    const outcomes = await Promise.allSettled(writes);
+    await back();
+    const values = (await readHistory(client)).map(({ changes }) => changes[0]!.value);
+    assert.equal(new Set(values.slice(0, 21)).size, 21, 'each is there once');
+    for (const outcome of outcomes) if (outcome.status === 'rejected') isTimeout(outcome.reason);
+    await end();
+  });
+
+  it('again and again under load: nothing acknowledged is lost, nothing refused appears', async (test) => {
+    test.diagnostic(`SEED=${seed}`);
+    await start();
+    const ledger = new Ledger(seed, 16);
+    const stop = new AbortController();
+    const loaded = ledger.load(client, { signal: stop.signal, onUnknown: 'new keys' });
+    for (const mode of ['refuse', 'lose answers', 'hang', 'lose answers'] as const) {
+      await ledger.untilAcknowledged(100);
+      proxy.mode = mode;
+      await systemClock.sleep(mode === 'lose answers' ? 300 : 1.5 * REQUEST_TIMEOUT_MS);
+      proxy.mode = 'pass';
+    }
+    await ledger.untilAcknowledged(100);
+    stop.abort();
+    await loaded;
+    await back();
+    await client.call(KV.method.deleteRange, { key });
+    const history = await readHistory(client);
+    ledger.compare(history.filter(({ changes }) => changes[0]!.key !== 'key'));
+    test.diagnostic(`${ledger.acknowledged} acknowledged, ${ledger.unknown} of unknown fate`);
+    await end();
+  });
+
+  it('a server whose store is away ends when it is told to', async () => {
+    await start();
+    proxy.mode = 'hang';
+    const write = put(client, 'never answered by the store');
+    await systemClock.sleep(100);
+    const ended = netsy.stop();
+    await assert.rejects(write, isTimeout);
+    assert.equal(await ended, 'exit code 0');
+    client.close();
+    proxy.mode = 'pass';
+  });
+});
