@@ -7,6 +7,7 @@ import { decodeBody, decodeHeader } from '../../shared/format/decode.ts';
 import { encodeFile } from '../../shared/format/encode.ts';
 import { FileCompression, FileKind, SCHEMA_VERSION } from '../../shared/format/file.ts';
 import { chunkKey } from '../../shared/format/names.ts';
+import { RECORD_BYTES_MAX } from '../../shared/model/limits.ts';
 import { Operation } from '../../shared/model/record.ts';
 import type {
   EvaluatedMessage,
@@ -26,6 +27,8 @@ import { RowView } from './rows.ts';
 
 /** Pages moved per step of a defragmentation: a few milliseconds. */
 const VACUUM_PAGES = 128;
+/** More than a record takes in a chunk besides its key and value. */
+const RECORD_FRAME_BYTES_MAX = 192;
 /** While the log is followed, SQLite copies its write-ahead log into the database after so many pages. */
 const RECOVERY_CHECKPOINT_PAGES = 2048;
 
@@ -222,7 +225,9 @@ export class WriterState {
   ): void {
     const sequence = this.#nextSequence;
     const bytes = changes.reduce((sum, { record }) => sum + record.key.length + record.value.length, 0);
-    const compress = bytes >= request.compressBytesMin;
+    // Readers refuse to inflate more than this, and a deleted range may be that many records.
+    const inflatable = bytes + changes.length * RECORD_FRAME_BYTES_MAX < RECORD_BYTES_MAX / 2;
+    const compress = bytes >= request.compressBytesMin && inflatable;
     const file = encodeFile(
       {
         schemaVersion: SCHEMA_VERSION,
