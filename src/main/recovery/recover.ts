@@ -15,6 +15,7 @@ import { LogWalk } from './log-walk.ts';
 /** Chunks fetched at the same time, and applied in one SQLite transaction at the most. */
 const FETCH_CONCURRENCY = 32;
 const LOAD_CHUNKS_MAX = 64;
+const LOAD_BYTES_MAX = 32 * 1024 * 1024;
 const PROGRESS_EVERY_MS = 2000;
 /** Takeovers lost in a row to another process before this one gives up. */
 const CLAIM_TRIES_MAX = 100;
@@ -88,10 +89,12 @@ export class Recovery {
     let position = from;
     let chunks = 0;
     let group: LoadedChunk[] = [];
+    let groupBytes = 0;
     const load = async (): Promise<void> => {
       if (group.length > 0) position = await this.#parts.writer.load(group);
       chunks += group.length;
       group = [];
+      groupBytes = 0;
     };
     for await (const { sequence, opened } of this.#chunksFrom(from.nextSequence)) {
       if (!walk.takes(sequence)) {
@@ -102,7 +105,8 @@ export class Recovery {
       const chunk = await opened;
       walk.took(chunk.sequence, chunk.skipTo);
       group.push(chunk);
-      if (group.length === LOAD_CHUNKS_MAX) await load();
+      groupBytes += chunk.body.length;
+      if (group.length === LOAD_CHUNKS_MAX || groupBytes >= LOAD_BYTES_MAX) await load();
       if (clock.monotonicMs() - shown >= PROGRESS_EVERY_MS) {
         shown = clock.monotonicMs();
         log.info('recovering', { chunks, sequence: position.sequence, revision: position.revision });
