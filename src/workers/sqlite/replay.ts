@@ -33,7 +33,10 @@ export class Replayer {
       `SELECT ${COLUMNS} FROM history WHERE revision >= ? ORDER BY revision, id LIMIT ${SCAN_ROWS}`,
     );
     this.#scanKey = connection.prepare(
-      `SELECT ${COLUMNS} FROM history WHERE key = ? AND revision >= ? ORDER BY id LIMIT ${SCAN_ROWS}`,
+      // By id and not by revision, so that what came before is not even looked at.
+      `SELECT ${COLUMNS} FROM history
+       WHERE key = ? AND id >= (SELECT id FROM history WHERE revision >= ? ORDER BY revision, id LIMIT 1)
+       ORDER BY id LIMIT ${SCAN_ROWS}`,
     );
     this.#revisionRows = connection.prepare(`SELECT ${COLUMNS} FROM history WHERE revision = ? ORDER BY id`);
   }
