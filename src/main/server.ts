@@ -87,7 +87,7 @@ export class Server {
       urls: settings.listenClientUrls,
       ...(tls && { tls }),
       grpc: this.#grpc,
-      http: createHttpHandler({ ...this.#checks(), metrics, log }),
+      http: createHttpHandler({ ...this.#checks(), metrics: this.#metricsPage(), log }),
       log,
       clock,
     });
@@ -249,6 +249,16 @@ export class Server {
     };
   }
 
+  /** The metrics, with what is only known when asked for. */
+  #metricsPage(): Parameters<typeof createHttpHandler>[0]['metrics'] {
+    const { metrics } = this.#parts;
+    const text = async (): Promise<string> => {
+      if (this.#engine !== undefined) setGauges(metrics, this.#engine);
+      return metrics.text();
+    };
+    return { text, contentType: metrics.contentType };
+  }
+
   /** Why this server can't take writes now. */
   #unhealthyReason(): string | undefined {
     const engine = this.#engine;
@@ -258,4 +268,14 @@ export class Server {
     if (engine.pipeline.oldestMs > UNHEALTHY_AFTER_MS) return 'store is not answering';
     return engine.diskTrouble === undefined ? undefined : `cache disk: ${engine.diskTrouble}`;
   }
+}
+
+function setGauges(metrics: Metrics, { gate, hub, lessor, pipeline }: Engine): void {
+  const { synced, unsynced } = hub.counts();
+  metrics.watchers.synced.set(synced);
+  metrics.watchers.unsynced.set(unsynced);
+  metrics.leases.set(lessor.count);
+  metrics.sequence.durable.set(gate.durableSequence);
+  metrics.sequence.applied.set(gate.appliedSequence);
+  metrics.sequence.evaluated.set(Math.max(gate.durableSequence, pipeline.evaluatedSequence));
 }

@@ -77,6 +77,8 @@ export class CommitPipeline {
   #pendingBytes = 0;
   #stopped: Error | undefined;
   #aborted = false;
+  /** Of the last chunk that was evaluated; 0 before the first. */
+  evaluatedSequence = 0;
   /** Refuses new writes while set: the disk under the cache is full, for instance. */
   refusal: Error | undefined;
 
@@ -126,6 +128,7 @@ export class CommitPipeline {
     const batch = this.#inFlight.find((candidate) => candidate.stage === 'evaluate');
     assert(batch?.id === message.batch, 'the writer answers in order');
     batch.evaluated = message;
+    if (message.sequence > 0) this.evaluatedSequence = message.sequence;
     this.#enter(batch, 'upload');
     if (message.sequence === 0) this.#uploaded(batch, 'durable');
     else void this.#upload(batch, message);

@@ -8,7 +8,7 @@ import type {
   sendUnaryData,
   UntypedServiceImplementation,
 } from '@grpc/grpc-js';
-import { EtcdError } from '../../shared/etcd/errors.ts';
+import { EtcdError, GrpcCode } from '../../shared/etcd/errors.ts';
 import { type CallFailure, callFailure, type MessageSource, notImplemented } from './status.ts';
 
 type UnaryCall = ServerUnaryCall<Buffer, Buffer>;
@@ -116,10 +116,22 @@ function implement(
         meter.handled(missing.code);
         return fail(missing);
       }
-      call.once('close', () => meter.handled(0));
+      countEnd(call, meter);
       (handle as (call: DuplexCall) => void)(call);
     });
   };
+}
+
+/** Counts how a streaming call ended, once. */
+function countEnd(call: DuplexCall, meter: CallMeter): void {
+  let code: number = GrpcCode.OK;
+  call.once('error', (error: Partial<CallFailure>) => {
+    code = error.code ?? GrpcCode.Unknown;
+  });
+  call.once('cancelled', () => {
+    code = GrpcCode.Canceled;
+  });
+  call.once('close', () => meter.handled(code));
 }
 
 function whenReady(
