@@ -42,6 +42,8 @@ async function serve(settings: Settings, warnings: readonly string[]): Promise<v
     store: settings.store,
     node: process.version,
   });
+  let serving: Server | undefined;
+  stopOnSignals(async () => serving?.stop(), log);
   const metrics = new Metrics();
   const store = await openProbed(settings, metrics);
   const server = new Server({
@@ -60,18 +62,21 @@ async function serve(settings: Settings, warnings: readonly string[]): Promise<v
     },
   });
   await server.start();
+  serving = server;
   log.info('serving', { clients: server.addresses });
-  stopOnSignals(server, log);
 }
 
-/** The first SIGTERM or SIGINT drains, a second one ends at once. */
-function stopOnSignals(server: Server, log: Log): void {
+/**
+ * The first SIGTERM or SIGINT drains, a second one ends at once. From the start on, when there is nothing to drain
+ * yet: as a container's first process, one without a handler would not be ended by them.
+ */
+function stopOnSignals(drain: () => Promise<void>, log: Log): void {
   let stopping = false;
   const stop = (signal: NodeJS.Signals): void => {
     if (stopping) process.exit(FAILED);
     stopping = true;
     log.info('stopping', { signal });
-    server.stop().then(
+    drain().then(
       () => process.exit(0),
       (error: unknown) => {
         log.error('stopping failed', { error: String(error) });
