@@ -31,8 +31,7 @@ port.on('message', (request: ReaderRequest) => {
     return;
   }
   try {
-    const reply = state.handle(request);
-    port.postMessage(reply, packedBytes(reply));
+    state.handle(request, (reply) => port.postMessage(reply, packedBytes(reply)));
   } catch (error) {
     port.postMessage({ type: 'failed', message: messageOf(error) } satisfies ReaderReply);
     port.close();

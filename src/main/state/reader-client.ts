@@ -1,4 +1,5 @@
 import { Worker } from 'node:worker_threads';
+import { assert } from '../../shared/base/assert.ts';
 import { asBuffer } from '../../shared/base/bytes.ts';
 import { FrameReader, FrameWriter } from '../../shared/base/frames.ts';
 import { etcdErrorById } from '../../shared/etcd/errors.ts';
@@ -86,29 +87,37 @@ class ReaderThread {
     this.#frames = new FrameWriter();
     const id = this.#nextId++;
     this.#batchesInFlight++;
+    let answered = 0;
     this.#waiting.set(id, (reply) => {
-      this.#batchesInFlight--;
-      this.#flush();
-      if (reply.type === 'read') answerAll(callbacks, reply.replies);
+      if (reply.type !== 'read') return;
+      if (reply.last) {
+        this.#batchesInFlight--;
+        this.#flush();
+      }
+      answered = answerNext(callbacks, answered, reply.replies);
+      assert(!reply.last || answered === callbacks.length, 'one reply per read');
     });
     this.#worker.postMessage({ type: 'read', id, requests } satisfies ReaderRequest, [requests.buffer]);
   }
 
   #settle(reply: Exclude<ReaderReply, { type: 'failed' }>): void {
     const settle = this.#waiting.get(reply.id);
-    this.#waiting.delete(reply.id);
+    if (reply.type !== 'read' || reply.last) this.#waiting.delete(reply.id);
     settle?.(reply);
   }
 }
 
-function answerAll(callbacks: ReadCallback[], replies: Uint8Array): void {
+/** Calls the callbacks from `first` on whose replies are here; answers which is the next. */
+function answerNext(callbacks: ReadCallback[], first: number, replies: Uint8Array): number {
   const frames = new FrameReader(replies);
-  for (const callback of callbacks) {
-    frames.next();
+  let next = first;
+  while (frames.next()) {
     const { tag, payload } = frames;
+    const callback = callbacks[next++]!;
     if (tag === 0) callback(undefined, asBuffer(payload));
     else callback(replyError(tag, payload), NO_RESPONSE);
   }
+  return next;
 }
 
 /** The error that a reply's tag stands for. */

@@ -62,8 +62,11 @@ export type ReaderRequest =
   | { type: 'close' };
 
 export type ReaderReply =
-  /** One frame per request, in order: the tag is an EtcdError id (0: none), the payload the response. */
-  | { type: 'read'; id: number; replies: Uint8Array }
+  /**
+   * One frame per request, in order: the tag is an EtcdError id (0: none), the payload the response. Large
+   * responses come in several messages, of which the last says so.
+   */
+  | { type: 'read'; id: number; replies: Uint8Array; last: boolean }
   | { type: 'piece'; id: number; piece: RangePieceReply }
   | { type: 'replay'; id: number; replay: ReplayReply }
   | { type: 'leaseKeys'; id: number; keys: Uint8Array[] }

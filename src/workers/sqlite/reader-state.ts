@@ -22,6 +22,10 @@ import { checkRange, checkTxn } from './validate.ts';
 
 /** The tag of RangeResponse.kvs. */
 const KVS_TAG = 18;
+/** Responses are packed together up to this, so that many large ones never need one buffer for all. */
+const REPLIES_BYTES_MAX = 4 * 1024 * 1024;
+
+type Send = (reply: ReaderReply) => void;
 
 /**
  * A reader's state: a read-only SQLite connection. Every message is answered from one snapshot, and a
@@ -43,15 +47,16 @@ export class ReaderState {
     this.#header = (revision) => header.encode(revision, data.raftTerm);
   }
 
-  /** Answers one message; an EtcdError becomes the reply. */
-  handle(request: Exclude<ReaderRequest, { type: 'close' }>): ReaderReply {
+  /** Answers one message through `send`; an EtcdError becomes the reply. */
+  handle(request: Exclude<ReaderRequest, { type: 'close' }>, send: Send): void {
     this.#connection.exec('BEGIN');
     try {
       this.#rows.refresh();
-      return this.#answer(request);
+      if (request.type === 'read') this.#readAll(request, send);
+      else send(this.#answer(request));
     } catch (error) {
       if (!(error instanceof EtcdError)) throw error;
-      return { type: 'error', id: request.id, errorId: error.id, message: error.message };
+      send({ type: 'error', id: request.id, errorId: error.id, message: error.message });
     } finally {
       this.#connection.exec('COMMIT');
     }
@@ -61,11 +66,9 @@ export class ReaderState {
     this.#connection.close();
   }
 
-  #answer(request: Exclude<ReaderRequest, { type: 'close' }>): ReaderReply {
+  #answer(request: Exclude<ReaderRequest, { type: 'close' | 'read' }>): ReaderReply {
     const { id } = request;
     switch (request.type) {
-      case 'read':
-        return { type: 'read', id, replies: this.#readAll(request.requests) };
       case 'piece':
         return { type: 'piece', id, piece: this.#piece(request.piece) };
       case 'replay':
@@ -75,11 +78,16 @@ export class ReaderState {
     }
   }
 
-  #readAll(requests: Uint8Array): Uint8Array {
-    const replies = new FrameWriter();
+  #readAll({ id, requests }: Extract<ReaderRequest, { type: 'read' }>, send: Send): void {
+    let replies = new FrameWriter();
     const frames = new FrameReader(requests);
-    while (frames.next()) this.#readOne(replies, frames.tag as ReadKind, frames.payload);
-    return replies.finish();
+    while (frames.next()) {
+      this.#readOne(replies, frames.tag as ReadKind, frames.payload);
+      if (replies.length < REPLIES_BYTES_MAX) continue;
+      send({ type: 'read', id, replies: replies.finish(), last: false });
+      replies = new FrameWriter();
+    }
+    send({ type: 'read', id, replies: replies.finish(), last: true });
   }
 
   #readOne(replies: FrameWriter, kind: ReadKind, request: Uint8Array): void {
