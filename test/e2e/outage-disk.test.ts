@@ -1,0 +1,147 @@
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { mkdirSync, rmSync, statfsSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { after, before, describe, it } from 'node:test';
+import type { ServiceError } from '@grpc/grpc-js';
+import { status } from '@grpc/grpc-js';
+import { AlarmType, KV, Maintenance } from '../../src/shared/etcd/gen/etcdserverpb/rpc_pb.ts';
+import { Client } from '../crash/client.ts';
+import { Ledger } from '../crash/ledger.ts';
+import { eventually } from '../kube/parallel.ts';
+import { type Netsy, runNetsy, serverArguments, startNetsy, temporaryDirectory } from '../support/netsy.ts';
+
+const DISK_BYTES = 16 * 1024 * 1024;
+const WITHIN_MS = 30_000;
+const KEY = Buffer.from('lane-0/0');
+
+/** A small file system of its own, with a file that can be taken away to make room. */
+class SmallDisk {
+  readonly directory = join(temporaryDirectory(), 'disk');
+  readonly #ballast = join(this.directory, 'ballast');
+
+  /** Why there can't be one here; false when there is. */
+  mount(): string | false {
+    mkdirSync(this.directory);
+    const options = ['-t', 'tmpfs', '-o', `size=${DISK_BYTES}`, 'netsy-test', this.directory];
+    const { status: code } = spawnSync('mount', options);
+    return code === 0 ? false : 'needs the permission to mount a tmpfs, which is not given here';
+  }
+
+  unmount(): void {
+    assert.equal(spawnSync('umount', [this.directory]).status, 0);
+  }
+
+  /** Leaves `bytes` free. */
+  fill(bytes: number): void {
+    const { bavail, bsize } = statfsSync(this.directory);
+    writeFileSync(this.#ballast, Buffer.alloc(Math.max(0, bavail * bsize - bytes), 1));
+  }
+
+  free(): void {
+    rmSync(this.#ballast);
+  }
+}
+
+async function alarms(client: Client): Promise<AlarmType[]> {
+  const reply = await client.call(Maintenance.method.alarm, {});
+  return reply.alarms.map(({ alarm }) => alarm);
+}
+
+async function health(netsy: Netsy): Promise<string> {
+  const response = await fetch(`${netsy.endpoint}/health`);
+  return `${response.status} ${(await response.text()).trim()}`;
+}
+
+function put(client: Client): Promise<unknown> {
+  return client.call(KV.method.put, { key: Buffer.from('other'), value: Buffer.from('value') });
+}
+
+async function refusedForSpace(client: Client): Promise<void> {
+  await assert.rejects(put(client), (error: ServiceError) => {
+    const said = [error.code, error.details];
+    assert.deepEqual(said, [status.RESOURCE_EXHAUSTED, 'etcdserver: mvcc: database space exceeded']);
+    return true;
+  });
+}
+
+describe('the disk under the cache is full', { timeout: 120_000 }, () => {
+  const seed = Number(process.env['SEED'] ?? Date.now() % 1_000_000);
+  const disk = new SmallDisk();
+  const dataDir = temporaryDirectory();
+  const cacheDir = ['--cache-dir', join(disk.directory, 'cache')];
+  const options = { dataDir, arguments: [...cacheDir, '--request-timeout', '2s'] };
+  const ledger = new Ledger(seed, 8);
+  let reason: string | false = false;
+
+  before(() => {
+    reason = disk.mount();
+  });
+  after(() => {
+    if (reason === false) disk.unmount();
+  });
+
+  /** Writes until the server says that there is no room. */
+  async function loadUntilFull(client: Client, netsy: Netsy): Promise<void> {
+    const stop = new AbortController();
+    const loaded = ledger.load(client, { signal: stop.signal, onUnknown: 'new keys' });
+    const isFull = async (): Promise<true | undefined> =>
+      (await alarms(client)).includes(AlarmType.NOSPACE) ? true : undefined;
+    await eventually('no alarm is raised', WITHIN_MS, isFull, 20);
+    stop.abort();
+    await loaded;
+    assert.equal(await health(netsy), '503 {"health":"false","reason":"ALARM NOSPACE"}');
+    assert.match(netsy.log(), /"level":"error".*the disk under the cache refuses writes; make room/);
+  }
+
+  it('says so, refuses writes, reads on, and goes on by itself when there is room', async (test) => {
+    if (reason !== false) return test.skip(reason);
+    test.diagnostic(`SEED=${seed}`);
+    const netsy = await startNetsy(options);
+    const client = new Client(netsy.authority);
+    await ledger.load(client, { operationsMax: 5 });
+    for (let round = 0; round < 2; round++) {
+      disk.fill(2 * 1024 * 1024);
+      await loadUntilFull(client, netsy);
+      await refusedForSpace(client);
+      const { kvs } = await client.call(KV.method.range, { key: KEY, serializable: true });
+      assert.ok(kvs.length <= 1);
+      disk.free();
+      await eventually('writes do not succeed again', WITHIN_MS, () =>
+        put(client).then(
+          () => true,
+          () => undefined,
+        ),
+      );
+      await client.call(KV.method.deleteRange, { key: Buffer.from('other') });
+      assert.deepEqual(await alarms(client), []);
+      assert.equal(await health(netsy), '200 {"health":"true","reason":""}');
+      await ledger.verify(client, ['other']);
+    }
+    client.close();
+    assert.equal(await netsy.stop(), 'exit code 0');
+    test.diagnostic(`${ledger.acknowledged} acknowledged, ${ledger.refused} refused`);
+  });
+
+  it('keeps what was acknowledged when it is killed then, and says so at a start', async (test) => {
+    if (reason !== false) return test.skip(reason);
+    const full = await startNetsy(options);
+    const client = new Client(full.authority);
+    disk.fill(1024 * 1024);
+    await loadUntilFull(client, full);
+    await full.kill();
+    client.close();
+    rmSync(join(disk.directory, 'cache'), { recursive: true });
+    disk.free();
+    disk.fill(512 * 1024);
+    const { code, stderr } = runNetsy(serverArguments(options));
+    assert.equal(code, 1);
+    assert.match(stderr, /^netsy: the disk under .* refuses writes .*; make room and start again$/m);
+    disk.free();
+    const again = await startNetsy(options);
+    const reader = new Client(again.authority);
+    await ledger.verify(reader, ['other']);
+    reader.close();
+    assert.equal(await again.stop(), 'exit code 0');
+  });
+});
