@@ -113,6 +113,17 @@ export class EtcdClient {
     return messages;
   }
 
+  /** Sends one request on a two-way stream that stays open, and resolves when the server ends it without an error. */
+  async watch<I extends DescMessage, O extends DescMessage>(
+    method: DescMethodBiDiStreaming<I, O>,
+    request: MessageInitShape<I>,
+    received: (message: MessageShape<O>) => void = () => {},
+  ): Promise<void> {
+    const call = this.#client.makeBidiStreamRequest(pathOf(method), asIs, asIs);
+    call.write(Buffer.from(toBinary(method.input, create(method.input, request))));
+    for await (const message of call) received(fromBinary(method.output, message as Buffer));
+  }
+
   close(): void {
     this.#client.close();
   }
