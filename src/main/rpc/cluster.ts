@@ -5,7 +5,7 @@ import {
   ResponseHeaderSchema,
 } from '../../shared/etcd/gen/etcdserverpb/rpc_pb.ts';
 import type { Identity } from './identity.ts';
-import type { ServiceHandlers } from './service.ts';
+import { checkMessage, type ServiceHandlers } from './service.ts';
 
 export interface ClusterParts {
   identity: Identity;
@@ -15,7 +15,14 @@ export interface ClusterParts {
 
 /** etcd's Cluster service: this node is the one member. */
 export function clusterHandlers(parts: ClusterParts): ServiceHandlers {
-  return { unary: { MemberList: (_request, reply) => reply(undefined, memberList(parts)) } };
+  return {
+    unary: {
+      MemberList: (request, reply) => {
+        checkMessage(request);
+        reply(undefined, memberList(parts));
+      },
+    },
+  };
 }
 
 function memberList({ identity, name, clientUrls }: ClusterParts): Uint8Array {

@@ -17,7 +17,7 @@ import type { ReadGate } from '../commit/read-gate.ts';
 import type { Lessor } from '../lease/lessor.ts';
 import type { ReaderPool } from '../state/reader-client.ts';
 import type { Identity } from './identity.ts';
-import { type DuplexCall, failStream, type Reply, type ServiceHandlers } from './service.ts';
+import { checkMessage, type DuplexCall, failStream, type Reply, type ServiceHandlers } from './service.ts';
 
 export interface LeaseParts {
   submit(kind: WriteKind, request: Uint8Array, callback: WriteCallback): void;
@@ -40,10 +40,12 @@ export function leaseHandlers(parts: LeaseParts): ServiceHandlers {
         parts.submit(WriteKind.LeaseGrant, withId(parts.random, request), reply),
       LeaseRevoke: (request, reply) => parts.submit(WriteKind.LeaseRevoke, request, reply),
       LeaseTimeToLive: (request, reply) => timeToLive(parts, request, reply),
-      LeaseLeases: (_request, reply) =>
+      LeaseLeases: (request, reply) => {
+        checkMessage(request);
         throughGate(parts, reply, () =>
           reply(undefined, encodeLeaseLeasesResponse(parts.identity.header(), parts.lessor.ids())),
-        ),
+        );
+      },
     },
     duplex: { LeaseKeepAlive: (call) => keepAlives(parts, call) },
   };

@@ -9,6 +9,7 @@ import type {
   UntypedServiceImplementation,
 } from '@grpc/grpc-js';
 import { EtcdError, GrpcCode } from '../../shared/etcd/errors.ts';
+import { Reader } from '../../shared/etcd/wire.ts';
 import { type CallFailure, callFailure, type MessageSource, notImplemented } from './status.ts';
 
 type UnaryCall = ServerUnaryCall<Buffer, Buffer>;
@@ -164,6 +165,12 @@ function answerUnary(
   } catch (error) {
     reply(error as Error, call.request);
   }
+}
+
+/** Throws `MalformedMessageError` unless `message` is protobuf; for handlers that need none of its fields. */
+export function checkMessage(message: Uint8Array): void {
+  const reader = new Reader(message);
+  while (reader.more()) reader.skip(reader.tag());
 }
 
 /** Ends a streaming call with what `error` stands for. */
