@@ -24,11 +24,13 @@ export interface Revision {
 /** The revisions of one watcher's responses. Throws when one is split, repeated, missing or out of order. */
 export class RevisionReader {
   readonly revisions: Revision[] = [];
+  readonly #whole: boolean;
   #last: number;
 
-  /** `last`: the revision before the first that may come. */
-  constructor(last: number) {
+  /** `last`: the revision before the first that may come. `whole`: no revision may be missing. */
+  constructor(last: number, whole = true) {
     this.#last = last;
+    this.#whole = whole;
   }
 
   get last(): number {
@@ -37,19 +39,24 @@ export class RevisionReader {
 
   take(response: WatchResponse): void {
     assert.equal(response.fragment, false, 'nobody asked for fragments');
-    const before = this.#last;
-    for (const event of response.events) this.#add(event, before);
+    this.takeChanges(response.events.map((event) => [Number(event.kv!.modRevision), changeOf(event)]));
   }
 
-  #add(event: Event, lastOfOtherResponses: number): void {
-    const revision = Number(event.kv!.modRevision);
+  /** Takes one response as changes with their revisions. */
+  takeChanges(changes: readonly (readonly [revision: number, change: Change])[]): void {
+    const before = this.#last;
+    for (const [revision, change] of changes) this.#add(revision, change, before);
+  }
+
+  #add(revision: number, change: Change, lastOfOtherResponses: number): void {
     assert.ok(revision > lastOfOtherResponses, `revision ${revision} came again, or in two responses`);
     if (revision !== this.#last) {
-      assert.equal(revision, this.#last + 1, `revision ${revision} came after ${this.#last}`);
+      const next = this.#last + 1;
+      if (this.#whole) assert.equal(revision, next, `revision ${revision} came after ${this.#last}`);
       this.revisions.push({ revision, changes: [] });
       this.#last = revision;
     }
-    (this.revisions[this.revisions.length - 1]!.changes as Change[]).push(changeOf(event));
+    (this.revisions[this.revisions.length - 1]!.changes as Change[]).push(change);
   }
 }
 
