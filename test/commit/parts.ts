@@ -1,0 +1,126 @@
+import { type CommitOptions, CommitPipeline } from '../../src/main/commit/pipeline.ts';
+import { FrameReader, FrameWriter } from '../../src/shared/base/frames.ts';
+import { parseChunkKey } from '../../src/shared/format/names.ts';
+import { type EvaluatedMessage, WriteKind } from '../../src/workers/contract/writer.ts';
+import { ManualClock } from '../support/clock.ts';
+
+export const WINDOW_MS = 10;
+export const TIMEOUT_MS = 1000;
+
+interface Upload {
+  readonly sequence: number;
+  resolve(outcome: 'durable' | 'lost'): void;
+  reject(error: Error): void;
+}
+
+/** A pipeline whose uploads end when a test says so, on a clock of its own. Each request echoes its own bytes. */
+export class HeldPipeline {
+  readonly clock = new ManualClock();
+  readonly uploads: Upload[] = [];
+  /** Requests of each batch that closed, as text. */
+  readonly batches: string[][] = [];
+  /** What happened, in order: `durable 1`, `reply a`, `publish 1`, `fenced 2`. */
+  readonly events: string[] = [];
+  readonly failures: Error[] = [];
+  /** The most uploads that were ever past the last durable sequence. */
+  depthSeen = 0;
+  readonly pipeline: CommitPipeline;
+  #sequence = 0;
+
+  constructor(options: Partial<CommitOptions> = {}) {
+    this.pipeline = new CommitPipeline(
+      {
+        batchWindowMs: WINDOW_MS,
+        batchBytesMax: 1000,
+        batchRequestsMax: 4,
+        pipelineDepth: 3,
+        requestTimeoutMs: TIMEOUT_MS,
+        queueBytesMax: 10_000,
+        queueRequestsMax: 100,
+        ...options,
+      },
+      {
+        clock: this.clock,
+        random: { fraction: () => 0, bytes: (length) => new Uint8Array(length) },
+        evaluate: ({ batch, requests }) => this.#evaluate(batch, requests),
+        compress: async (body) => body,
+        append: (key) => this.#append(key),
+        durable: ({ sequence }) => this.events.push(`durable ${sequence}`),
+        publish: ({ sequence }) => this.events.push(`publish ${sequence}`),
+        fenced: (sequence) => {
+          this.events.push(`fenced ${sequence}`);
+          this.pipeline.abort(new Error('fenced'));
+        },
+        failed: (error) => this.failures.push(error),
+        meter: { stage: () => {}, batch: () => {} },
+      },
+    );
+  }
+
+  /** Submits a request; its answer becomes an event: `reply NAME` or `NAME: ERROR`. */
+  submit(name: string): void {
+    this.pipeline.submit(WriteKind.Put, Buffer.from(name), (error, response) => {
+      const label = name.slice(0, 8);
+      this.events.push(
+        error === undefined ? `reply ${text(response).slice(0, 8)}` : `${label}: ${error.message}`,
+      );
+    });
+  }
+
+  /** Ends the upload of a sequence and lets what follows from it happen. */
+  async finish(sequence: number, outcome: 'durable' | 'lost' = 'durable'): Promise<void> {
+    const index = this.uploads.findIndex((upload) => upload.sequence === sequence);
+    const [upload] = this.uploads.splice(index, 1);
+    upload!.resolve(outcome);
+    await this.settle();
+  }
+
+  /** Time passes; promises run. */
+  async advance(durationMs = 0): Promise<void> {
+    this.clock.advance(durationMs);
+    await this.settle();
+  }
+
+  async settle(): Promise<void> {
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+
+  #evaluate(batch: number, requests: Uint8Array): void {
+    const replies = new FrameWriter();
+    const names: string[] = [];
+    for (const frames = new FrameReader(requests); frames.next(); ) {
+      names.push(text(frames.payload).slice(0, 8));
+      replies.add(0, frames.payload);
+    }
+    this.batches.push(names);
+    const readsOnly = names.every((name) => name.startsWith('no-op'));
+    const message: EvaluatedMessage = {
+      type: 'evaluated',
+      batch,
+      sequence: readsOnly ? 0 : ++this.#sequence,
+      object: new Uint8Array(10),
+      headerLength: 2,
+      compress: false,
+      replies: replies.finish(),
+      events: new Uint8Array(),
+      leases: [],
+      revision: 1,
+      compactRevision: -1,
+      records: readsOnly ? 0 : names.length,
+    };
+    // As from another thread: later than the call.
+    this.clock.soon(() => this.pipeline.evaluated(message));
+  }
+
+  #append(key: string): Promise<'durable' | 'lost'> {
+    return new Promise((resolve, reject) => {
+      this.uploads.push({ sequence: parseChunkKey(key)!, resolve, reject });
+      const durable = this.events.filter((event) => event.startsWith('durable')).length;
+      this.depthSeen = Math.max(this.depthSeen, this.#sequence - durable);
+    });
+  }
+}
+
+function text(bytes: Uint8Array): string {
+  return Buffer.from(bytes).toString();
+}
