@@ -7,6 +7,7 @@ import type { ServiceError } from '@grpc/grpc-js';
 import { status } from '@grpc/grpc-js';
 import { AlarmType, KV, Maintenance } from '../../src/shared/etcd/gen/etcdserverpb/rpc_pb.ts';
 import { Client } from '../crash/client.ts';
+import { readKeys } from '../crash/history.ts';
 import { Ledger } from '../crash/ledger.ts';
 import { eventually } from '../kube/parallel.ts';
 import { type Netsy, runNetsy, serverArguments, startNetsy, temporaryDirectory } from '../support/netsy.ts';
@@ -143,5 +144,32 @@ describe('the disk under the cache is full', { timeout: 120_000 }, () => {
     await ledger.verify(reader, ['other']);
     reader.close();
     assert.equal(await again.stop(), 'exit code 0');
+  });
+
+  it('while a compaction removes rows: it goes on when there is room, and so do writes', async (test) => {
+    if (reason !== false) return test.skip(reason);
+    const netsy = await startNetsy({ ...options, dataDir: temporaryDirectory() });
+    const client = new Client(netsy.authority);
+    const load = new Ledger(seed, 8);
+    await load.load(client, { operationsMax: 40 });
+    const keys = await readKeys(client);
+    const revision = BigInt(await client.revision());
+    // Room for the compaction's own record, not for the pages that it changes.
+    disk.fill(64 * 1024);
+    const compacted = client.call(KV.method.compact, { revision, physical: true });
+    await eventually('no alarm is raised', WITHIN_MS, async () =>
+      (await alarms(client)).includes(AlarmType.NOSPACE) ? true : undefined,
+    );
+    await refusedForSpace(client);
+    disk.free();
+    await compacted;
+    await eventually('the alarm stays', WITHIN_MS, async () =>
+      (await alarms(client)).length === 0 ? true : undefined,
+    );
+    await put(client);
+    await client.call(KV.method.deleteRange, { key: Buffer.from('other') });
+    assert.deepEqual(await readKeys(client), keys);
+    client.close();
+    assert.equal(await netsy.stop(), 'exit code 0');
   });
 });
