@@ -76,6 +76,8 @@ export function openToWrite(file: string): Connection {
     // and recovery applies the rest of the log again.
     connection.pragma('synchronous = NORMAL');
     connection.pragma('wal_autocheckpoint = 0');
+    // The file is cut when its log starts anew; else it would keep its size, which is what checkpoints go by.
+    connection.pragma('journal_size_limit = 0');
     connection.pragma('cache_size = -65536');
     connection.pragma('temp_store = MEMORY');
     const version = connection.pragma('user_version', { simple: true });
