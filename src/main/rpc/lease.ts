@@ -17,7 +17,14 @@ import type { ReadGate } from '../commit/read-gate.ts';
 import type { Lessor } from '../lease/lessor.ts';
 import type { ReaderPool } from '../state/reader-client.ts';
 import type { Identity } from './identity.ts';
-import { checkMessage, type DuplexCall, failStream, type Reply, type ServiceHandlers } from './service.ts';
+import {
+  checkMessage,
+  type DuplexCall,
+  failStream,
+  type Reply,
+  type ServiceHandlers,
+  sendMessage,
+} from './service.ts';
 
 export interface LeaseParts {
   submit(kind: WriteKind, request: Uint8Array, callback: WriteCallback): void;
@@ -83,7 +90,7 @@ function timeToLive(parts: LeaseParts, request: Buffer, reply: Reply): void {
   });
 }
 
-/** Answers keep-alives in the order they came. */
+/** Answers keep-alives in the order they came; the next one is read when the one before is answered. */
 function keepAlives(parts: LeaseParts, call: DuplexCall): void {
   let turn = Promise.resolve();
   const answer = async (message: Buffer): Promise<void> => {
@@ -91,10 +98,14 @@ function keepAlives(parts: LeaseParts, call: DuplexCall): void {
     // Made before the renewal, so that it is never newer than a revoke that made the renewal fail.
     const header = parts.identity.header();
     const ttl = await parts.lessor.keepAlive(id);
-    if (!call.cancelled) call.write(Buffer.from(encodeLeaseKeepAliveResponse(header, id, ttl).buffer));
+    if (!call.cancelled) await sendMessage(call, encodeLeaseKeepAliveResponse(header, id, ttl));
   };
   call.on('data', (message: Buffer) => {
-    turn = turn.then(() => answer(message)).catch((error: unknown) => failStream(call, error));
+    call.pause();
+    turn = answer(message).then(
+      () => void call.resume(),
+      (error: unknown) => failStream(call, error),
+    );
   });
   call.on('end', () => {
     void turn.then(() => call.end());

@@ -1,4 +1,3 @@
-import { once } from 'node:events';
 import { EtcdError, GrpcCode } from '../../shared/etcd/errors.ts';
 import { decodeRangeRequest, type RangeRequest } from '../../shared/etcd/requests.ts';
 import { Writer } from '../../shared/etcd/wire.ts';
@@ -6,7 +5,7 @@ import { type RangePieceReply, ReadKind } from '../../workers/contract/reader.ts
 import type { ReadGate } from '../commit/read-gate.ts';
 import type { ReaderPool } from '../state/reader-client.ts';
 import type { Identity } from './identity.ts';
-import { failStream, type StreamingCall } from './service.ts';
+import { failStream, type StreamingCall, sendMessage } from './service.ts';
 
 export interface RangeStreamParts {
   gate: ReadGate;
@@ -140,15 +139,5 @@ async function send(call: StreamingCall, rangeResponse: Uint8Array): Promise<voi
   const writer = new Writer(rangeResponse.length + 8);
   writer.varint(TAGS.rangeResponse);
   writer.delimited(rangeResponse);
-  const bytes = writer.finish();
-  const stop = new AbortController();
-  const onCancelled = (): void => stop.abort();
-  call.once('cancelled', onCancelled);
-  try {
-    if (!call.write(Buffer.from(bytes.buffer)) && !call.cancelled) {
-      await once(call, 'drain', { signal: stop.signal });
-    }
-  } finally {
-    call.removeListener('cancelled', onCancelled);
-  }
+  await sendMessage(call, writer.finish());
 }

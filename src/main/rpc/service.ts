@@ -1,3 +1,4 @@
+import { once } from 'node:events';
 import type { DescService } from '@bufbuild/protobuf';
 import type {
   MethodDefinition,
@@ -8,6 +9,7 @@ import type {
   sendUnaryData,
   UntypedServiceImplementation,
 } from '@grpc/grpc-js';
+import { asBuffer } from '../../shared/base/bytes.ts';
 import { EtcdError, GrpcCode } from '../../shared/etcd/errors.ts';
 import { Reader } from '../../shared/etcd/wire.ts';
 import { type CallFailure, callFailure, type MessageSource, notImplemented } from './status.ts';
@@ -171,6 +173,20 @@ function answerUnary(
 export function checkMessage(message: Uint8Array): void {
   const reader = new Reader(message);
   while (reader.more()) reader.skip(reader.tag());
+}
+
+/** Sends one message, and waits while the client is slow. Rejects with an AbortError when it is gone. */
+export async function sendMessage(call: StreamingCall | DuplexCall, message: Uint8Array): Promise<void> {
+  const stop = new AbortController();
+  const onCancelled = (): void => stop.abort();
+  call.once('cancelled', onCancelled);
+  try {
+    if (!call.write(asBuffer(message)) && !call.cancelled) {
+      await once(call, 'drain', { signal: stop.signal });
+    }
+  } finally {
+    call.removeListener('cancelled', onCancelled);
+  }
 }
 
 /** Ends a streaming call with what `error` stands for. */
