@@ -7,6 +7,14 @@ interface Entry {
 export class ExpiryQueue {
   readonly #heap: Entry[] = [];
 
+  get size(): number {
+    return this.#heap.length;
+  }
+
+  clear(): void {
+    this.#heap.length = 0;
+  }
+
   add(atMs: number, id: bigint): void {
     const heap = this.#heap;
     let index = heap.length;

@@ -3,6 +3,8 @@ import type { LeaseChange } from '../../workers/contract/writer.ts';
 import { ExpiryQueue } from './expiry-queue.ts';
 
 const MS_PER_SECOND = 1000;
+/** Places in the queue that leases which ended early may still take, besides as many as there are leases. */
+const STALE_PLACES_MAX = 10_000;
 
 interface Lease {
   id: bigint;
@@ -81,6 +83,7 @@ export class Lessor {
   /** Revokes what has ended; called several times a second. */
   sweep(): void {
     const now = this.#parts.clock.monotonicMs();
+    this.#dropStalePlaces();
     while (this.#revoking < this.#parts.revokesMax) {
       const id = this.#queue.takeBefore(now);
       if (id === undefined) return;
@@ -89,6 +92,13 @@ export class Lessor {
       if (this.#hasEnded(lease)) void this.#revoke(lease);
       else this.#queue.add(lease.expiresAtMs, id);
     }
+  }
+
+  /** A lease that is revoked early leaves its place in the queue, which may be due in years only. */
+  #dropStalePlaces(): void {
+    if (this.#queue.size <= 2 * this.#leases.size + STALE_PLACES_MAX) return;
+    this.#queue.clear();
+    for (const { id, expiresAtMs } of this.#leases.values()) this.#queue.add(expiresAtMs, id);
   }
 
   async #revoke(lease: Lease): Promise<void> {
