@@ -52,4 +52,28 @@ describe('two processes on one store', { timeout: 120_000 }, () => {
     successor.close();
     await later.stop();
   });
+
+  it('started at once end up with one that writes, whichever it is', async () => {
+    const store = pathToFileURL(join(temporaryDirectory(), 'store')).href;
+    const started = await Promise.all([1, 2, 3].map(() => startSite(newSite(['--store', store]))));
+    const outcomes = await Promise.all(
+      started.map(async (netsy) => {
+        const client = new Client(netsy.authority);
+        const key = Buffer.from(netsy.authority);
+        const wrote = await client.call(KV.method.put, { key, value: key }).then(
+          () => true,
+          () => false,
+        );
+        client.close();
+        return { netsy, wrote };
+      }),
+    );
+    const [winner, ...others] = outcomes.filter(({ wrote }) => wrote);
+    assert.ok(winner !== undefined && others.length === 0, 'exactly one of them was acknowledged');
+    for (const { netsy, wrote } of outcomes) if (!wrote) assert.equal(await netsy.exited, 'exit code 1');
+    const client = new Client(winner.netsy.authority);
+    assert.equal(await client.revision(), 2);
+    client.close();
+    await winner.netsy.stop();
+  });
 });
