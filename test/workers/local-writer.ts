@@ -1,0 +1,103 @@
+import { join } from 'node:path';
+import { FrameReader, FrameWriter } from '../../src/shared/base/frames.ts';
+import type {
+  EvaluatedMessage,
+  LoadedChunk,
+  WriteKind,
+  WriterReply,
+} from '../../src/workers/contract/writer.ts';
+import { openToRead } from '../../src/workers/sqlite/database.ts';
+import { WriterState } from '../../src/workers/sqlite/state.ts';
+import { temporaryDirectory } from '../support/netsy.ts';
+
+export interface Write {
+  readonly kind: WriteKind;
+  readonly request: Uint8Array;
+}
+
+const TABLES = ['log_position', 'history', 'current', 'leases'];
+
+/** The state worker without its thread: a test decides when what it evaluated becomes durable. */
+export class LocalWriter {
+  readonly file: string;
+  /** What was evaluated so far, as the store would hold it. */
+  readonly chunks: LoadedChunk[] = [];
+  readonly #state: WriterState;
+  #evaluated: EvaluatedMessage | undefined;
+  #batch = 0;
+
+  constructor(file = join(temporaryDirectory(), 'cache.sqlite')) {
+    this.file = file;
+    const data = { cacheFile: file, maxTxnOps: 10_000, memberId: 2n, nodeId: 'test' };
+    this.#state = new WriterState(data, (reply) => this.#take(reply));
+    this.#state.open();
+  }
+
+  /** Recovery: takes what another writer left in the store. */
+  load(chunks: LoadedChunk[]): void {
+    this.#state.handle({ type: 'load', chunks });
+  }
+
+  begin(): void {
+    this.#state.handle({ type: 'begin' });
+  }
+
+  /** One batch; answers each request's tag (0: no error) and response. */
+  evaluate(writes: readonly Write[]): { tag: number; response: Uint8Array }[] {
+    const frames = new FrameWriter();
+    for (const { kind, request } of writes) frames.add(kind, request);
+    this.#state.handle({
+      type: 'evaluate',
+      batch: ++this.#batch,
+      requests: frames.finish(),
+      createdAtMs: 1_700_000_000_000 + this.#batch,
+      nonce: BigInt(this.#batch),
+      compressBytesMin: Number.POSITIVE_INFINITY,
+    });
+    const { sequence, object, headerLength, replies } = this.#evaluated!;
+    if (sequence > 0) {
+      const [header, body] = [object.slice(0, headerLength), object.slice(headerLength)];
+      this.chunks.push({ sequence, header, body, crc: 0n, skipTo: undefined });
+    }
+    const answers: { tag: number; response: Uint8Array }[] = [];
+    for (const reader = new FrameReader(replies); reader.next(); ) {
+      answers.push({ tag: reader.tag, response: reader.payload });
+    }
+    return answers;
+  }
+
+  /** The packed events of the last batch. */
+  get events(): Uint8Array {
+    return this.#evaluated!.events;
+  }
+
+  /** Everything up to `sequence` is durable. */
+  apply(sequence: number): void {
+    this.#state.handle({ type: 'apply', sequence });
+  }
+
+  /** Does up to `slices` pieces of the work that can wait; all of it by default. */
+  idle(slices = Number.POSITIVE_INFINITY): void {
+    for (let done = 0; done < slices && this.#state.hasIdleWork; done++) this.#state.idle();
+  }
+
+  /** Every row of every table. */
+  dump(): Record<string, unknown[]> {
+    const connection = openToRead(this.file);
+    try {
+      const rowsOf = (table: string): unknown[] =>
+        connection.prepare(`SELECT * FROM ${table} ORDER BY 1`).all();
+      return Object.fromEntries(TABLES.map((table) => [table, rowsOf(table)]));
+    } finally {
+      connection.close();
+    }
+  }
+
+  close(): void {
+    this.#state.handle({ type: 'close' });
+  }
+
+  #take(reply: WriterReply): void {
+    if (reply.type === 'evaluated') this.#evaluated = reply;
+  }
+}
