@@ -1,8 +1,10 @@
 import { assert } from '../../shared/base/assert.ts';
 import { NO_BYTES } from '../../shared/base/bytes.ts';
+import { EtcdError } from '../../shared/etcd/errors.ts';
 import { encodeEvent, keyValueBytes } from '../../shared/etcd/responses.ts';
 import type { KeyRange } from '../../shared/model/key-range.ts';
 import type { KeyState } from '../../shared/model/key-state.ts';
+import { RECORD_BYTES_MAX } from '../../shared/model/limits.ts';
 import { type LogRecord, Operation } from '../../shared/model/record.ts';
 import type { OverlayView, PendingChange } from './overlay.ts';
 
@@ -22,6 +24,7 @@ export class WriteTxn {
   readonly #view: OverlayView;
   readonly #revision: number;
   readonly #createdAtMs: number;
+  #bytes = 0;
 
   constructor(view: OverlayView, createdAtMs: number) {
     this.#view = view;
@@ -93,6 +96,9 @@ export class WriteTxn {
     const prevKv = before === undefined ? undefined : this.#view.kv(before);
     const { bytes, lengthWithoutPrevKv } = encodeEvent(record.deleted, kv, prevKv);
     assert(record.revision === this.#revision, 'a transaction has one revision');
+    // A deleted range is as large as its values, which its events carry: more than this no buffer should hold.
+    this.#bytes += kv.length + bytes.length;
+    if (this.#bytes > RECORD_BYTES_MAX) throw new EtcdError('RequestTooLarge');
     const change = { record, kv, event: bytes, plainLength: lengthWithoutPrevKv };
     this.changes.push(change);
     this.#view.add(change);
