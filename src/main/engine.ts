@@ -201,6 +201,7 @@ export class Engine {
       log.error('the disk under the cache refuses writes; make room: what was acknowledged is safe', fields);
     } else if (message === undefined) log.info('the disk under the cache takes writes again');
     this.diskTrouble = message;
+    this.gate.setStuck(message !== undefined);
     this.pipeline.refusal = message === undefined ? undefined : new EtcdError('NoSpace');
   }
 

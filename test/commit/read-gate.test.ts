@@ -38,6 +38,22 @@ describe('read gate', () => {
     assert.deepEqual([seen, gate.waiting], [['a', 'b'], 0]);
   });
 
+  it('holds a serializable read too, so that a client sees its own writes, but not for a disk that is full', () => {
+    const { gate, seen, enter } = gateAt(5);
+    gate.durableTo(6);
+    gate.enter(() => seen.push('serializable'), true);
+    enter('linearizable');
+    assert.deepEqual(seen, []);
+    gate.setStuck(true);
+    assert.deepEqual(seen, ['serializable']);
+    gate.enter(() => seen.push('another'), true);
+    assert.deepEqual([seen, gate.waiting], [['serializable', 'another'], 1]);
+    gate.setStuck(false);
+    gate.enter(() => seen.push('late'), true);
+    gate.appliedTo(6);
+    assert.deepEqual(seen, ['serializable', 'another', 'linearizable', 'late']);
+  });
+
   it('fails a read that waited too long, once', () => {
     const { gate, clock, seen, enter } = gateAt(1);
     gate.durableTo(2);

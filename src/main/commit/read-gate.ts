@@ -4,20 +4,23 @@ import { EtcdError } from '../../shared/etcd/errors.ts';
 
 interface Waiter {
   sequence: number;
+  serializable: boolean;
   sinceMs: number;
   go: (error: Error | undefined) => void;
 }
 
 /**
- * Lets a linearizable read through when SQLite has everything that was durable when the read arrived
- * (invariant 6). Waiters leave in the order they came, since what is durable only grows.
+ * Lets a read through when SQLite has everything that was durable when the read arrived (invariant 6). Waiters
+ * leave in the order they came, since what is durable only grows. A serializable read waits too, because
+ * single-node etcd shows a client its own acknowledged writes; but not for a disk that takes no more.
  */
 export class ReadGate {
   readonly #clock: Clock;
   readonly #timeoutMs: number;
   #durable: number;
   #applied: number;
-  readonly #waiters: Waiter[] = [];
+  #waiters: Waiter[] = [];
+  #stuck = false;
 
   constructor(clock: Clock, timeoutMs: number, sequence: number) {
     this.#clock = clock;
@@ -53,9 +56,21 @@ export class ReadGate {
   }
 
   /** Calls `go` as soon as the read may be answered; with etcd's error if that takes too long. */
-  enter(go: (error: Error | undefined) => void): void {
-    if (this.#applied >= this.#durable) go(undefined);
-    else this.#waiters.push({ sequence: this.#durable, sinceMs: this.#clock.monotonicMs(), go });
+  enter(go: (error: Error | undefined) => void, serializable = false): void {
+    if (this.#applied >= this.#durable || (serializable && this.#stuck)) go(undefined);
+    else {
+      const sinceMs = this.#clock.monotonicMs();
+      this.#waiters.push({ sequence: this.#durable, serializable, sinceMs, go });
+    }
+  }
+
+  /** Says whether the disk under the cache takes what is durable; while it does not, serializable reads pass. */
+  setStuck(stuck: boolean): void {
+    this.#stuck = stuck;
+    if (!stuck) return;
+    const passing = this.#waiters.filter(({ serializable }) => serializable);
+    this.#waiters = this.#waiters.filter(({ serializable }) => !serializable);
+    for (const waiter of passing) waiter.go(undefined);
   }
 
   /** Fails what has waited too long; called from time to time. */

@@ -26,13 +26,12 @@ export function kvHandlers(parts: KvParts): ServiceHandlers {
   return {
     unary: {
       Range: (request, reply) => {
-        if (decodeRangeRequest(request).serializable) parts.readers.read(ReadKind.Range, request, reply);
-        else linearizableRead(parts, ReadKind.Range, request, reply);
+        read(parts, ReadKind.Range, request, reply, decodeRangeRequest(request).serializable);
       },
       Put: (request, reply) => write(parts, WriteKind.Put, request, reply),
       DeleteRange: (request, reply) => write(parts, WriteKind.DeleteRange, request, reply),
       Txn: (request, reply) => {
-        if (isReadOnlyTxn(request)) linearizableRead(parts, ReadKind.Txn, request, reply);
+        if (isReadOnlyTxn(request)) read(parts, ReadKind.Txn, request, reply, false);
         else write(parts, WriteKind.Txn, request, reply);
       },
       Compact: (request, reply) => compact(parts, request, reply),
@@ -41,11 +40,11 @@ export function kvHandlers(parts: KvParts): ServiceHandlers {
   };
 }
 
-function linearizableRead(parts: KvParts, kind: ReadKind, request: Buffer, reply: Reply): void {
+function read(parts: KvParts, kind: ReadKind, request: Buffer, reply: Reply, serializable: boolean): void {
   parts.gate.enter((error) => {
     if (error === undefined) parts.readers.read(kind, request, reply);
     else reply(error, NO_RESPONSE);
-  });
+  }, serializable);
 }
 
 function write(parts: KvParts, kind: WriteKind, request: Buffer, reply: Reply): void {

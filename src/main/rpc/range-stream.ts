@@ -32,7 +32,7 @@ export async function streamRange(parts: RangeStreamParts, call: StreamingCall):
       call.emit('error', { code: GrpcCode.Unimplemented, details: refusal });
       return;
     }
-    if (!request.serializable) await passGate(parts.gate);
+    await passGate(parts.gate, request.serializable);
     if (request.countOnly) await sendCount(parts, call);
     else await sendPieces(parts, call, request);
     call.end();
@@ -61,9 +61,9 @@ function refusalOf(request: RangeRequest): string | undefined {
     : undefined;
 }
 
-async function passGate(gate: ReadGate): Promise<void> {
+async function passGate(gate: ReadGate, serializable: boolean): Promise<void> {
   await new Promise<void>((resolve, reject) => {
-    gate.enter((error) => (error === undefined ? resolve() : reject(error)));
+    gate.enter((error) => (error === undefined ? resolve() : reject(error)), serializable);
   });
 }
 
