@@ -6,7 +6,7 @@ import fc from 'fast-check';
  */
 
 export type Fields = { readonly [name: string]: Field };
-export type Field = string | bigint | number | boolean | Fields | readonly Fields[];
+type Field = string | bigint | number | boolean | Fields | readonly Fields[];
 
 export interface Operation {
   readonly rpc: Rpc;
