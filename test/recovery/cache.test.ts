@@ -92,22 +92,23 @@ describe('the cache at start', { timeout: 120_000 }, () => {
     assert.doesNotMatch(await restart(store), /rebuilt/);
   });
 
-  it('is rebuilt when it is from another store, shorter or longer, and the log says so', async () => {
-    const [one, other] = [await written(seed), await written(seed + 1)];
-    const kept = join(one.site.dataDir, 'kept');
-    cpSync(one.cache, kept, { recursive: true });
-    await write(other);
-    for (const [to, from] of [
-      [one, other.cache],
-      [other, kept],
+  it('is rebuilt when it is from another store, ahead of this one or behind it, and the log says so', async () => {
+    const [store, ahead] = [await written(seed), await written(seed + 1)];
+    await write(ahead);
+    // Its one chunk is an epoch chunk, and every store has one at sequence 1.
+    const behind = newSite();
+    await withSite(behind, new Ledger(seed), 'stop');
+    for (const [from, why] of [
+      [ahead.cache, 'no'],
+      [join(behind.dataDir, 'cache'), 'another'],
     ] as const) {
-      rmSync(to.cache, { recursive: true });
-      cpSync(from, to.cache, { recursive: true });
-      const log = await restart(to);
-      assert.match(
-        log,
-        /"reason":"the store has (no|another) chunks\/.*"msg":"cache is not from this store and is rebuilt"/,
+      rmSync(store.cache, { recursive: true });
+      cpSync(from, store.cache, { recursive: true });
+      const log = await restart(store);
+      const said = new RegExp(
+        `"reason":"the store has ${why} chunks/.*"msg":"cache is not from this store and is rebuilt"`,
       );
+      assert.match(log, said);
     }
   });
 
