@@ -7,24 +7,28 @@ import { KV } from '../../src/shared/etcd/gen/etcdserverpb/rpc_pb.ts';
 import { missingTools } from '../support/tools.ts';
 import { Fixture } from './fixture.ts';
 
+interface Printed {
+  code: number | null;
+  out: string;
+  err: string;
+}
+
 describe('etcdctl', { timeout: 60_000, skip: missingTools('etcdctl') }, () => {
   const server = new Fixture();
 
   const environment = (): NodeJS.ProcessEnv => ({
     ...process.env,
     ETCDCTL_API: '3',
-    // Without a scheme: for its maintenance calls, version 3.4 sends the whole URL as :authority, which
-    // Node's HTTP/2 refuses as malformed.
     ETCDCTL_ENDPOINTS: server.netsy.authority,
   });
 
-  function etcdctl(words: string, input = ''): { code: number | null; out: string; err: string } {
-    const run = spawnSync('etcdctl', words.split(' '), { env: environment(), input, encoding: 'utf8' });
+  function etcdctl(words: string, input = '', env = environment()): Printed {
+    const run = spawnSync('etcdctl', words.split(' '), { env, input, encoding: 'utf8' });
     return { code: run.status, out: run.stdout, err: run.stderr };
   }
 
-  function prints(words: string, wanted: string | RegExp, input?: string): void {
-    const { code, out, err } = etcdctl(words, input);
+  function prints(words: string, wanted: string | RegExp, input?: string, env?: NodeJS.ProcessEnv): void {
+    const { code, out, err } = etcdctl(words, input, env);
     assert.equal(code, 0, `${words}: ${err}`);
     if (typeof wanted === 'string') assert.equal(out, wanted, words);
     else assert.match(out, wanted, words);
@@ -77,6 +81,16 @@ describe('etcdctl', { timeout: 60_000, skip: missingTools('etcdctl') }, () => {
     prints('member list', /, started, default, /);
     prints('alarm list', '');
     prints('defrag', /Finished defragmenting/);
+  });
+
+  it('shows status and health, and defragments, at an endpoint that is a URL, which 3.4 sends as :authority', () => {
+    const { endpoint, authority } = server.netsy;
+    const url = { ...environment(), ETCDCTL_ENDPOINTS: endpoint };
+    prints('endpoint status', /^http:.*, \w+, 3\.7\.3, [\d.]+ kB, true, false, /, '', url);
+    prints('endpoint health', '', '', url);
+    prints('defrag', /Finished defragmenting/, '', url);
+    const both = { ...environment(), ETCDCTL_ENDPOINTS: `${endpoint},${authority}` };
+    prints('endpoint status', /^http:.*\n127\..*\n$/, '', both);
   });
 
   it('watches a prefix', async () => {

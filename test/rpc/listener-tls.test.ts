@@ -150,17 +150,12 @@ async function etcdctlGets(front: Front, flags: readonly string[]): Promise<void
   front.grpc.unregister(RANGE);
   const empty = (_call: UnaryCall, reply: Reply): void => reply(null, Buffer.alloc(0));
   front.grpc.register(RANGE, empty, asIs, asIs, 'unary');
-  const words = [
-    '--endpoints',
-    front.url,
-    '--dial-timeout=5s',
-    '--command-timeout=5s',
-    ...flags,
-    'get',
-    'key',
-  ];
-  const { stdout } = await promisify(execFile)('etcdctl', words, {
-    env: { ...process.env, ETCDCTL_API: '3' },
-  });
-  assert.equal(stdout, '');
+  front.grpc.register('/etcdserverpb.Maintenance/Defragment', empty, asIs, asIs, 'unary');
+  const options = ['--endpoints', front.url, '--dial-timeout=5s', '--command-timeout=5s', ...flags];
+  const env = { ...process.env, ETCDCTL_API: '3' };
+  const got = await promisify(execFile)('etcdctl', [...options, 'get', 'key'], { env });
+  assert.equal(got.stdout, '');
+  // Sends the whole URL as :authority.
+  const defragmented = await promisify(execFile)('etcdctl', [...options, 'defrag'], { env });
+  assert.match(defragmented.stdout, /^Finished defragmenting/);
 }

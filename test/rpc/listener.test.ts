@@ -187,6 +187,7 @@ describe('listener', { timeout: 60_000 }, () => {
   it('grants the windows and the number of streams that it promises', async () => {
     await withFront(async (front) => {
       const session = http2Connect(front.url);
+      openStream(session);
       const [settings] = (await once(session, 'remoteSettings')) as [{ [name: string]: number }];
       assert.equal(settings['initialWindowSize'], STREAM_WINDOW_BYTES);
       assert.equal(settings['maxConcurrentStreams'], 321);
@@ -200,6 +201,7 @@ describe('listener', { timeout: 60_000 }, () => {
   it('pings its clients, to notice those that are gone', async () => {
     await withFront(async (front) => {
       const session = http2Connect(front.url);
+      openStream(session).on('error', () => {});
       await once(session, 'ping');
       await once(session, 'ping');
       session.destroy();

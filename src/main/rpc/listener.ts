@@ -8,18 +8,25 @@ import type { Http2Server, ServerHttp2Session } from 'node:http2';
 import { createServer as createHttpsServer } from 'node:https';
 import type { AddressInfo, Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
-import { type ConnectionInjector, type Server as GrpcServer, ServerCredentials } from '@grpc/grpc-js';
+import {
+  type ConnectionInjector,
+  type Server as GrpcServer,
+  ServerCredentials,
+  type ServerOptions,
+} from '@grpc/grpc-js';
 import { assert } from '../../shared/base/assert.ts';
 import { type Clock, systemClock } from '../../shared/base/clock.ts';
 import type { Log } from '../../shared/base/log.ts';
 import { tellProtocol } from './first-bytes.ts';
+import { Opening } from './opening.ts';
 
 /**
  * Sockets. One port speaks gRPC and HTTP/1.1; a connection's first bytes tell which.
  *
  * Each listen URL is a `node:http` (or https) server, whose own connection listener is taken off and kept aside. A
  * new socket's first bytes are looked at: HTTP/1.1 goes to the listener that was kept, so node's time-outs and
- * bookkeeping hold as ever; HTTP/2 is injected into grpc-js. After that nothing of ours is in the way of a call.
+ * bookkeeping hold as ever; HTTP/2 is looked at until its first request's headers (see `Opening`) and injected into
+ * grpc-js. After that nothing of ours is in the way of a call, unless the client sends URLs as `:authority`.
  *
  * With TLS, ALPN prefers http/1.1: gRPC clients offer h2 alone, while browsers, curl and probes offer both, and
  * grpc-js serves nothing but gRPC over h2.
@@ -66,6 +73,8 @@ export class Listener {
   readonly #servers = new Map<string, Server>();
   /** Every open socket; a TLS connection has two, the raw one and the one inside. */
   readonly #sockets = new Set<Socket>();
+  /** HTTP/2 connections that grpc-js has not got yet. */
+  readonly #openings = new Set<Opening>();
   #closing = false;
 
   constructor(options: ListenerOptions) {
@@ -107,6 +116,7 @@ export class Listener {
    */
   async close(graceMs: number): Promise<void> {
     this.stopAccepting();
+    for (const opening of this.#openings) opening.close();
     this.#injector.drain(graceMs);
     const timer = this.#clock.after(graceMs, () => {
       for (const socket of this.#sockets) socket.destroy();
@@ -182,17 +192,27 @@ export class Listener {
     tellProtocol(socket, this.#clock, SILENCE_MS_MAX, (protocol) => {
       if (this.#closing) socket.destroy();
       else if (protocol === 'http1') serveHttp(socket);
-      else this.#serveGrpc(socket);
+      else this.#open(socket);
     });
   }
 
-  #serveGrpc(socket: Socket): void {
+  #open(socket: Socket): void {
     // http servers leave half-closed sockets open; in HTTP/2 a client that has ended is gone.
     socket.allowHalfOpen = false;
     // node refuses HTTP/2 on a TLS socket without ALPN, but the client's first bytes have said what it speaks.
     const secure = socket as Partial<TLSSocket>;
     if (secure.alpnProtocol === false) secure.alpnProtocol = 'h2';
-    this.#injector.injectConnection(socket);
+    const opening = new Opening(socket, {
+      clock: this.#clock,
+      maxConcurrentStreams: maxConcurrentStreams(this.#options.grpc),
+      handOver: (connection) => {
+        this.#openings.delete(opening);
+        this.#injector.injectConnection(connection);
+      },
+    });
+    this.#openings.add(opening);
+    socket.once('close', () => this.#openings.delete(opening));
+    opening.start();
   }
 }
 
@@ -221,6 +241,12 @@ function createInjector(grpc: GrpcServer): ConnectionInjector {
     if (!session.destroyed) session.setLocalWindowSize(CONNECTION_WINDOW_BYTES);
   });
   return injector;
+}
+
+/** The limit that the server was made with, from grpc-js's private options; undefined when it has none. */
+function maxConcurrentStreams(grpc: GrpcServer): number | undefined {
+  const { options } = grpc as unknown as { options?: ServerOptions };
+  return options?.['grpc.max_concurrent_streams'];
 }
 
 function closed(socket: Socket): Promise<void> {
