@@ -1,10 +1,10 @@
-import { GrpcCode } from '../../shared/etcd/errors.ts';
 import { decodeWatchRequest } from '../../shared/etcd/requests.ts';
 import { MalformedMessageError } from '../../shared/etcd/wire.ts';
 import type { WatchHub } from '../watch/hub.ts';
 import type { StreamStatus, WatchSink } from '../watch/sink.ts';
 import type { WatchStream } from '../watch/stream.ts';
 import type { DuplexCall, ServiceHandlers } from './service.ts';
+import { callFailure } from './status.ts';
 
 type WatchCall = DuplexCall;
 
@@ -27,8 +27,8 @@ function take(stream: WatchStream, message: Buffer): void {
     stream.request(decodeWatchRequest(message));
   } catch (error) {
     if (!(error instanceof MalformedMessageError)) throw error;
-    // grpc-go ends the stream with this code when it can't unmarshal a message.
-    stream.end({ code: GrpcCode.Internal, message: `malformed watch request: ${error.message}` });
+    const { code, details } = callFailure(error, 'stream');
+    stream.end({ code, message: details });
   }
 }
 
