@@ -58,6 +58,14 @@ class RawClient {
       await sleep(2);
     }
   }
+
+  /** Waits for the second call of the front. */
+  async isServedTwice(front: Front): Promise<void> {
+    while (front.peers.length < 2) {
+      assert.ok(!this.socket.closed, `closed after ${this.got.toString('hex')}`);
+      await sleep(2);
+    }
+  }
 }
 
 function rawClient(front: Front): RawClient {
@@ -82,7 +90,7 @@ describe('opening of HTTP/2 connections', { timeout: 60_000 }, () => {
         await client.sees('\0\0\0\0\x02hi');
         // node's own SETTINGS, acknowledged like any: a surplus acknowledgement would end the connection.
         client.socket.write(Buffer.concat([ACK, call(authority, 3)]));
-        while (front.peers.length < 2) await sleep(2);
+        await client.isServedTwice(front);
         client.socket.destroy();
       });
     });
@@ -98,7 +106,7 @@ describe('opening of HTTP/2 connections', { timeout: 60_000 }, () => {
         client.socket.write(ACK);
         await client.sees('\0\0\0\0\x02hi');
         client.socket.write(Buffer.concat([ACK, call(authority, 3)]));
-        while (front.peers.length < 2) await sleep(2);
+        await client.isServedTwice(front);
         client.socket.destroy();
       });
     });
@@ -117,7 +125,7 @@ describe('opening of HTTP/2 connections', { timeout: 60_000 }, () => {
           client.socket.write(Buffer.of(byte));
           await sleep(1);
         }
-        while (front.peers.length < 2) await sleep(2);
+        await client.isServedTwice(front);
         client.socket.destroy();
       });
     });
