@@ -77,9 +77,7 @@ test('every room is in the table of layers, and imports only rooms below it', ()
     [...new Set(all.map(({ room }) => room))].filter((room) => lineOf(room) === -1),
     [],
   );
-  const problems = all.flatMap((source) =>
-    importsOf(source).map((target) => problemWith(source, target)),
-  );
+  const problems = all.flatMap((source) => importsOf(source).map((target) => problemWith(source, target)));
   assert.deepEqual(
     problems.filter((problem) => problem !== undefined),
     [],

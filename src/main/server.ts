@@ -1,8 +1,8 @@
-import { mkdirSync } from 'node:fs';
 import path from 'node:path';
 import { Server as GrpcServer } from '@grpc/grpc-js';
 import { assert } from '../shared/base/assert.ts';
 import type { Clock } from '../shared/base/clock.ts';
+import { makeDirectory } from '../shared/base/directory.ts';
 import type { Log } from '../shared/base/log.ts';
 import type { Random } from '../shared/base/random.ts';
 import { EtcdError } from '../shared/etcd/errors.ts';
@@ -101,7 +101,7 @@ export class Server {
   /** Resolves when it serves. Calls that come earlier wait. */
   async start(): Promise<void> {
     const { settings, store, random, clock, log } = this.#parts;
-    mkdirSync(settings.cacheDir, { recursive: true, mode: 0o700 });
+    makeDirectory(settings.cacheDir);
     this.#node = new Node(settings.dataDir, random);
     // Bound first: a port in use must not make this process take the log over from the one that uses it.
     await this.#listener.listen();

@@ -9,7 +9,7 @@ const MALFORMED = [[0x0a, 0x64], [0x08, 0xff], [0x00, 0x00], [0x0c]].map((one) =
 /** INTERNAL in words of grpc-go's. */
 const MALFORMED_WORDS = {
   unary: /^13 grpc: error unmarshalling request: /,
-  server_streaming: /^13 grpc: error unmarshalling request: /,
+  server_streaming: /^13 grpc: failed to unmarshal the received message: /,
   client_streaming: /^13 grpc: failed to unmarshal the received message: /,
   bidi_streaming: /^13 grpc: failed to unmarshal the received message: /,
 };

@@ -74,6 +74,7 @@ export class LocalWriter {
   /** Everything up to `sequence` is durable. */
   apply(sequence: number): void {
     this.#state.handle({ type: 'apply', sequence });
+    this.#state.idle();
   }
 
   /** Does up to `slices` pieces of the work that can wait; all of it by default. */

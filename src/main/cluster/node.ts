@@ -1,7 +1,7 @@
-import { mkdirSync } from 'node:fs';
 import path from 'node:path';
 import Database from 'better-sqlite3';
 import { bytesInt64, int64Bytes } from '../../shared/base/bytes.ts';
+import { makeDirectory } from '../../shared/base/directory.ts';
 import { type Random, randomId } from '../../shared/base/random.ts';
 
 /** Two processes may not share a data directory. */
@@ -20,7 +20,7 @@ export class Node {
 
   /** Opens or creates the node in `directory`. Throws DataDirectoryInUseError while another process holds it. */
   constructor(directory: string, random: Random) {
-    mkdirSync(directory, { recursive: true, mode: 0o700 });
+    makeDirectory(directory);
     this.#database = new Database(path.join(directory, 'node.sqlite'), { timeout: 0 });
     try {
       this.#database.pragma('locking_mode = EXCLUSIVE');

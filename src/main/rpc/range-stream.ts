@@ -37,7 +37,7 @@ export async function streamRange(parts: RangeStreamParts, call: StreamingCall):
     else await sendPieces(parts, call, request);
     call.end();
   } catch (error) {
-    failStream(call, error, 'unary');
+    failStream(call, error);
   }
 }
 

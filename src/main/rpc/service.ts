@@ -12,7 +12,7 @@ import type {
 import { asBuffer } from '../../shared/base/bytes.ts';
 import { EtcdError, GrpcCode } from '../../shared/etcd/errors.ts';
 import { Reader } from '../../shared/etcd/wire.ts';
-import { type CallFailure, callFailure, type MessageSource, notImplemented } from './status.ts';
+import { type CallFailure, callFailure, notImplemented } from './status.ts';
 
 type UnaryCall = ServerUnaryCall<Buffer, Buffer>;
 export type StreamingCall = ServerWritableStream<Buffer, Buffer>;
@@ -190,10 +190,6 @@ export async function sendMessage(call: StreamingCall | DuplexCall, message: Uin
 }
 
 /** Ends a streaming call with what `error` stands for. */
-export function failStream(
-  call: StreamingCall | DuplexCall,
-  error: unknown,
-  source: MessageSource = 'stream',
-): void {
-  call.emit('error', callFailure(error, source));
+export function failStream(call: StreamingCall | DuplexCall, error: unknown): void {
+  call.emit('error', callFailure(error, 'stream'));
 }

@@ -3,6 +3,7 @@ import { type FileHandle, link, mkdir, open, readdir, rename, stat, unlink } fro
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import type { Clock } from '../../shared/base/clock.ts';
+import { makeDirectory } from '../../shared/base/directory.ts';
 import type { Random } from '../../shared/base/random.ts';
 import { StoreError } from './errors.ts';
 import { readFully, writeDurably } from './file-bytes.ts';
@@ -45,7 +46,7 @@ export interface FileStoreOptions {
 export async function openFileStore(directory: string, options: FileStoreOptions): Promise<ObjectStore> {
   const temporary = join(directory, TEMPORARY);
   try {
-    await mkdir(temporary, { recursive: true, mode: 0o700 });
+    makeDirectory(temporary);
     await removeLeftovers(temporary, options.clock.wallMs() - TEMPORARY_AGE_MS_MAX);
     await syncTree(directory);
   } catch (error) {

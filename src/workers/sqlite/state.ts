@@ -101,6 +101,7 @@ export class WriterState {
         this.#defragmenting = true;
         return;
       case 'close':
+        if (this.#durable.length > 0) this.idle();
         this.#connection.close();
         return;
     }
@@ -111,7 +112,7 @@ export class WriterState {
     return this.#durable.length > 0 || this.#compactor.pending || this.#defragmenting || this.#inTrouble;
   }
 
-  /** One small piece of the work that can wait: a retried apply, or a slice of compaction. */
+  /** One piece of the work that can wait: what became durable, or a slice of compaction or defragmentation. */
   idle(): void {
     this.#minding(() => {
       if (this.#durable.length > 0) this.#applyDurable();
@@ -248,11 +249,14 @@ export class WriterState {
     Object.assign(reply, { sequence, object: file.bytes, headerLength: file.header.length, compress });
   }
 
+  /**
+   * Only notes it: `idle` applies. So a batch that arrived meanwhile is evaluated first, because its client waits
+   * for more than those whose reads wait here, and chunks that became durable together share a transaction.
+   */
   #apply(sequence: number): void {
     while (this.#evaluated.length > 0 && this.#evaluated[0]!.sequence <= sequence) {
       this.#durable.push(this.#evaluated.shift()!);
     }
-    this.idle();
   }
 
   #applyDurable(): void {
