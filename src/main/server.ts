@@ -189,9 +189,6 @@ export class Server {
       service: Parameters<typeof addService>[1],
       make: (engine: Engine) => ServiceHandlers,
     ): void => addService(this.#grpc, service, ready.then(make), meterOf);
-    const submitOf = (engine: Engine) => ({
-      submit: (...write: Parameters<Engine['pipeline']['submit']>) => void engine.pipeline.submit(...write),
-    });
     const { maxRequestBytes } = settings;
     add(KV, (engine) =>
       kvHandlers({
@@ -200,7 +197,7 @@ export class Server {
         identity: engine.identity,
         compacted: (revision) => engine.compactions.wait(revision),
         maxRequestBytes,
-        ...submitOf(engine),
+        submit: (...write) => void engine.pipeline.submit(...write),
       }),
     );
     add(Watch, (engine) => watchHandlers(engine.hub));

@@ -5,7 +5,7 @@ import { encodeFile } from '../../shared/format/encode.ts';
 import { FileCompression, FileKind, SCHEMA_VERSION } from '../../shared/format/file.ts';
 import { CHUNKS_PREFIX, chunkKey, parseChunkKey } from '../../shared/format/names.ts';
 import { PIPELINE_DEPTH_MAX } from '../../shared/model/limits.ts';
-import { type EpochClaim, type LogRecord, Operation } from '../../shared/model/record.ts';
+import { type EpochClaim, Operation, operationRecord } from '../../shared/model/record.ts';
 import type { LoadedChunk, LogPosition } from '../../workers/contract/writer.ts';
 import type { TaskPool } from '../pool/pool.ts';
 import type { WriterClient } from '../state/writer-client.ts';
@@ -163,29 +163,11 @@ export class Recovery {
         previousChunkCrc: position.chunkCrc,
         nonce: randomId(random),
       },
-      [epochRecord(claim, createdAtMs)],
+      [{ ...operationRecord(Operation.Epoch, createdAtMs), epoch: claim }],
     );
     const key = chunkKey(sequence);
     if ((await this.#parts.append(key, file.bytes)) === 'lost') return undefined;
     log.info('claimed the log', { epoch: claim.epoch, sequence, next: claim.skipTo });
     return writer.load([await pool.open(key, sequence, file.bytes)]);
   }
-}
-
-function epochRecord(claim: EpochClaim, createdAtMs: number): LogRecord {
-  return {
-    operation: Operation.Epoch,
-    revision: 0,
-    sub: 0,
-    key: new Uint8Array(0),
-    created: false,
-    deleted: false,
-    createRevision: 0,
-    prevRevision: 0,
-    version: 0,
-    lease: 0n,
-    value: new Uint8Array(0),
-    createdAtMs,
-    epoch: claim,
-  };
 }

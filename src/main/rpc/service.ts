@@ -155,7 +155,7 @@ function answerUnary(
   const reply: Reply = (error, response) => {
     if (error === undefined) {
       meter.handled(0);
-      callback(null, Buffer.from(response.buffer, response.byteOffset, response.byteLength));
+      callback(null, asBuffer(response));
       return;
     }
     const failure = callFailure(error);

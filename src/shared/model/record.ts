@@ -1,3 +1,5 @@
+import { NO_BYTES } from '../base/bytes.ts';
+
 /**
  * One change in the log, as `evaluate` makes it, a `.netsy` file carries it and `apply` turns it into
  * SQLite rows. Revisions are JavaScript numbers: they stay below 2^53. Lease ids are 64-bit and random,
@@ -56,4 +58,22 @@ export interface EpochClaim {
   holder: string;
   /** The store's cluster id, chosen once by the first epoch and repeated by every later one. */
   clusterId: bigint;
+}
+
+/** A log operation's record: it changes no key and uses no revision. The caller adds the operation's own fields. */
+export function operationRecord(operation: Operation, createdAtMs: number): LogRecord {
+  return {
+    operation,
+    revision: 0,
+    sub: 0,
+    key: NO_BYTES,
+    created: false,
+    deleted: false,
+    createRevision: 0,
+    prevRevision: 0,
+    version: 0,
+    lease: 0n,
+    value: NO_BYTES,
+    createdAtMs,
+  };
 }

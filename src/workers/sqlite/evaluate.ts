@@ -18,7 +18,7 @@ import {
 } from '../../shared/etcd/responses.ts';
 import { MalformedMessageError } from '../../shared/etcd/wire.ts';
 import { LEASE_TTL_SECONDS_MAX, LEASE_TTL_SECONDS_MIN } from '../../shared/model/limits.ts';
-import { type LogRecord, Operation } from '../../shared/model/record.ts';
+import { type LogRecord, Operation, operationRecord } from '../../shared/model/record.ts';
 import { EventWriter } from '../contract/events.ts';
 import { type LeaseChange, REPLY_MALFORMED, WriteKind } from '../contract/writer.ts';
 import type { OverlayView, PendingChange } from './overlay.ts';
@@ -152,7 +152,7 @@ export class Evaluator {
     if (revision > this.#view.revision) throw new EtcdError('FutureRev');
     this.#view.compactRevision = revision;
     this.#changes.push({
-      record: { ...this.#logRecord(Operation.Compaction), compactRevision: revision },
+      record: { ...operationRecord(Operation.Compaction, this.#createdAtMs), compactRevision: revision },
     });
     return encodeHeaderOnlyResponse(this.#header(this.#view.revision));
   }
@@ -165,7 +165,11 @@ export class Evaluator {
     const ttlSeconds = Math.max(ttl, LEASE_TTL_SECONDS_MIN);
     this.leases.set(id, ttlSeconds);
     this.#leaseChanges.push({ id, ttlSeconds });
-    const record = { ...this.#logRecord(Operation.LeaseGrant), lease: id, leaseTtlSeconds: ttlSeconds };
+    const record = {
+      ...operationRecord(Operation.LeaseGrant, this.#createdAtMs),
+      lease: id,
+      leaseTtlSeconds: ttlSeconds,
+    };
     this.#changes.push({ record });
     return encodeLeaseGrantResponse(this.#header(this.#view.revision), id, ttlSeconds);
   }
@@ -184,7 +188,7 @@ export class Evaluator {
         this.#leaseChanges.push({ id, ttlSeconds: 0 });
         return encodeHeaderOnlyResponse(this.#header(this.#view.revision));
       },
-      { ...this.#logRecord(Operation.LeaseRevoke), lease: id },
+      { ...operationRecord(Operation.LeaseRevoke, this.#createdAtMs), lease: id },
     );
   }
 
@@ -203,22 +207,5 @@ export class Evaluator {
       this.#view.undo(txn.changes);
       throw error;
     }
-  }
-
-  #logRecord(operation: Operation): LogRecord {
-    return {
-      operation,
-      revision: 0,
-      sub: 0,
-      key: new Uint8Array(0),
-      created: false,
-      deleted: false,
-      createRevision: 0,
-      prevRevision: 0,
-      version: 0,
-      lease: 0n,
-      value: new Uint8Array(0),
-      createdAtMs: this.#createdAtMs,
-    };
   }
 }
