@@ -1,6 +1,7 @@
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { integer, nonNegative, positive, positives, words } from './flags.ts';
 import { type OperationName, operationNames } from './load/workload.ts';
+import { PUT_EFFECTS, type PutEffect } from './store/slow-store.ts';
 
 const serverNames = ['netsy', 'etcd'] as const;
 export type ServerName = (typeof serverNames)[number];
@@ -30,6 +31,7 @@ export interface BenchOptions {
   readonly tailShare: number;
   readonly tailMinMs: number;
   readonly tailMaxMs: number;
+  readonly putEffect: PutEffect;
   readonly seed: number;
   readonly json?: string;
 }
@@ -61,6 +63,14 @@ export function readOptions(parameters: readonly string[]): BenchOptions {
     .option('--tail-share <share>', 'share of requests that are stragglers', nonNegative, 0.005)
     .option('--tail-min-ms <ms>', 'a straggler takes at least', nonNegative, 100)
     .option('--tail-max-ms <ms>', 'a straggler takes at most', nonNegative, 400)
+    .addOption(
+      new Option(
+        '--put-effect <when>',
+        'whether a PUT makes its object at the end of its delay or at the start',
+      )
+        .choices(PUT_EFFECTS)
+        .default('end'),
+    )
     .option('--seed <number>', 'of delays, values and the choice of keys', integer, 1)
     .option('--json <file>', 'write all figures and histograms there');
   const options = command.parse([...parameters], { from: 'user' }).opts<BenchOptions>();

@@ -1,8 +1,8 @@
-import { Command } from 'commander';
+import { Command, Option } from 'commander';
 import { integer, nonNegative } from '../flags.ts';
 import { memoryBackend } from './memory-backend.ts';
 import { proxyBackend } from './proxy-backend.ts';
-import { startSlowStore } from './slow-store.ts';
+import { PUT_EFFECTS, type PutEffect, startSlowStore } from './slow-store.ts';
 
 /**
  * The slow store's own process. Prints one JSON line with `port` and `adminPort` once it listens,
@@ -20,6 +20,11 @@ const flags = new Command('slow-store')
   .option('--tail-share <share>', 'share of requests that are stragglers', nonNegative, 0.005)
   .option('--tail-min-ms <ms>', 'a straggler takes at least', nonNegative, 100)
   .option('--tail-max-ms <ms>', 'a straggler takes at most', nonNegative, 400)
+  .addOption(
+    new Option('--put-effect <when>', 'of its delay, at which a PUT makes its object')
+      .choices(PUT_EFFECTS)
+      .default('end'),
+  )
   .parse()
   .opts<{
     port: number;
@@ -33,6 +38,7 @@ const flags = new Command('slow-store')
     tailShare: number;
     tailMinMs: number;
     tailMaxMs: number;
+    putEffect: PutEffect;
   }>();
 
 const { sigma, tailShare, tailMinMs, tailMaxMs } = flags;
@@ -40,6 +46,7 @@ const store = await startSlowStore({
   backend: flags.backend === 'memory' ? memoryBackend([flags.bucket]) : proxyBackend(new URL(flags.backend)),
   put: { medianMs: flags.putMedianMs, sigma, tailShare, tailMinMs, tailMaxMs },
   read: { medianMs: flags.readMedianMs, sigma, tailShare, tailMinMs, tailMaxMs },
+  putEffect: flags.putEffect,
   seed: flags.seed,
   port: flags.port,
   adminPort: flags.adminPort,

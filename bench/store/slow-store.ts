@@ -4,12 +4,22 @@ import { Latencies, type LatencySummary } from '../latency.ts';
 import type { Answer, Backend } from './backend.ts';
 import { type DelaySettings, delayDraws, seededFractions } from './delay.ts';
 
+/**
+ * A PUT's time is mostly the store's own work of making it durable, so its effect comes at its 'end'. With
+ * 'start' the effect is at once and only the answer is late: of two PUTs of one name the first to arrive makes
+ * the object, whichever is answered first.
+ */
+export const PUT_EFFECTS = ['end', 'start'] as const;
+export type PutEffect = (typeof PUT_EFFECTS)[number];
+
 export interface SlowStoreSettings {
   readonly backend: Backend;
   /** Delay of PUT and POST: what makes objects. */
   readonly put: DelaySettings;
   /** Delay of everything else. */
   readonly read: DelaySettings;
+  /** Whether an object is made when its PUT arrives and the answer waits, or when the delay is over. */
+  readonly putEffect: PutEffect;
   readonly seed: number;
   /** 0 takes a free port. */
   readonly port: number;
@@ -98,9 +108,8 @@ class StoreCounters {
 }
 
 /**
- * An S3 endpoint on loopback that holds every answer back until its drawn delay has passed since
- * the request arrived. The backend's own time is part of the delay: the answer leaves at the later
- * of the two.
+ * An S3 endpoint on loopback that holds every request back for its drawn delay: PUTs as `putEffect` says, of the
+ * others the answer, in which the backend's own time is part of the delay.
  */
 export async function startSlowStore(settings: SlowStoreSettings): Promise<SlowStore> {
   const fraction = seededFractions(settings.seed);
@@ -118,6 +127,7 @@ export async function startSlowStore(settings: SlowStoreSettings): Promise<SlowS
     });
     const creates = request.method === 'PUT' || request.method === 'POST';
     const dueMs = arrivedMs + (creates ? putDelay() : readDelay());
+    if (request.method === 'PUT' && settings.putEffect === 'end') await until(dueMs);
     const answer = await settings.backend.handle(request).catch(badGateway);
     await until(dueMs);
     send(response, answer);

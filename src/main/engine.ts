@@ -159,7 +159,7 @@ export class Engine {
       meter,
       evaluate: (message) => writer.evaluate(message),
       compress: (body) => pool.compress(body),
-      append: (key, object) => appender.append(key, object, this.#uploads.signal),
+      append: (key, object, writes) => appender.append(key, object, writes, this.#uploads.signal),
       durable: (evaluated) => this.#durable(evaluated),
       publish: (evaluated) => this.#publish(evaluated),
       fenced: (sequence) => {

@@ -70,8 +70,7 @@ export class Server {
     this.#parts = parts;
     const hedged = metrics.uploadsHedged;
     this.#appender = new Appender(store, {
-      hedgeAfterMs:
-        settings.hedgeAfter.kind === 'fixed' ? settings.hedgeAfter.delayMs : settings.hedgeAfter.kind,
+      hedgeAfterMs: hedgeAfterMs(settings),
       attemptTimeoutMs: ATTEMPT_TIMEOUT_MS,
       onAttempt: ({ request }) => {
         if (request === 'hedge') hedged.add(1);
@@ -111,7 +110,7 @@ export class Server {
     const writer = this.#createWriter(cacheFile, nodeId, memberId);
     const recovery = new Recovery({
       store: retryingStore(store, { clock, random, retryForMs: RECOVERY_RETRY_MS }),
-      append: (key, object) => this.#appender.append(key, object),
+      append: (key, object) => this.#appender.append(key, object, 0),
       writer,
       pool: this.#pool,
       nodeId,
@@ -275,4 +274,10 @@ function setGauges(metrics: Metrics, { gate, hub, lessor, pipeline }: Engine): v
   metrics.sequence.durable.set(gate.durableSequence);
   metrics.sequence.applied.set(gate.appliedSequence);
   metrics.sequence.evaluated.set(Math.max(gate.durableSequence, pipeline.evaluatedSequence));
+}
+
+/** A second write to the same disk only makes the first one slower. */
+function hedgeAfterMs({ hedgeAfter, store }: Settings): number | 'auto' | 'p95' | 'off' {
+  if (hedgeAfter.kind === 'fixed') return hedgeAfter.delayMs;
+  return hedgeAfter.kind === 'auto' && store.startsWith('file:') ? 'off' : hedgeAfter.kind;
 }

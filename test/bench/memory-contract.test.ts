@@ -13,7 +13,15 @@ describe("the bench's memory backend", () => {
   let slow: SlowStore;
   before(async () => {
     const backend = memoryBackend(['bench']);
-    slow = await startSlowStore({ backend, put: noDelay, read: noDelay, seed: 1, port: 0, adminPort: 0 });
+    slow = await startSlowStore({
+      backend,
+      put: noDelay,
+      read: noDelay,
+      putEffect: 'end',
+      seed: 1,
+      port: 0,
+      adminPort: 0,
+    });
   });
   after(() => slow.stop());
 

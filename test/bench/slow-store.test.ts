@@ -8,14 +8,19 @@ import type { Backend } from '../../bench/store/backend.ts';
 import { defaultDelay } from '../../bench/store/delay.ts';
 import { memoryBackend } from '../../bench/store/memory-backend.ts';
 import { proxyBackend } from '../../bench/store/proxy-backend.ts';
-import { type SlowStore, type StoreStats, startSlowStore } from '../../bench/store/slow-store.ts';
+import {
+  type PutEffect,
+  type SlowStore,
+  type StoreStats,
+  startSlowStore,
+} from '../../bench/store/slow-store.ts';
 import { payloadHash, signRequest } from '../../src/main/store/s3-sign.ts';
 import { missingTools } from '../support/tools.ts';
 import { startVersityGateway } from '../support/versitygw.ts';
 
 const noDelay = { ...defaultDelay, medianMs: 0 };
-const start = (backend: Backend, put = noDelay): Promise<SlowStore> =>
-  startSlowStore({ backend, put, read: noDelay, seed: 1, port: 0, adminPort: 0 });
+const start = (backend: Backend, put = noDelay, putEffect: PutEffect = 'end'): Promise<SlowStore> =>
+  startSlowStore({ backend, put, read: noDelay, putEffect, seed: 1, port: 0, adminPort: 0 });
 
 interface Said {
   status: number;
@@ -141,6 +146,22 @@ test('every PUT is held back for its delay, is counted, and a reset starts the c
   assert.ok(stats.putLatency.p50Ms >= 29, `p50 ${stats.putLatency.p50Ms}`);
   assert.equal(((await (await fetch(`${admin}/__stats`)).json()) as StoreStats).puts, 0);
   await store.stop();
+});
+
+test("a PUT makes its object at its delay's end, or at its start if asked", async () => {
+  const put = { medianMs: 300, sigma: 0, tailShare: 0, tailMinMs: 0, tailMaxMs: 0 };
+  for (const [effect, status] of [
+    ['end', 404],
+    ['start', 200],
+  ] as const) {
+    const store = await start(memoryBackend(['bench']), put, effect);
+    const making = ask(store, 'PUT', '/bench/1', 'abcd', once412);
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    assert.equal((await ask(store, 'GET', '/bench/1')).status, status, effect);
+    assert.equal((await making).status, 200);
+    assert.equal((await ask(store, 'GET', '/bench/1')).status, 200);
+    await store.stop();
+  }
 });
 
 test('the proxy hands on Host, headers and bytes untouched, both ways, and says 502 when nobody is there', async () => {

@@ -64,6 +64,7 @@ describe('flag values', () => {
   it('reads when to hedge', () => {
     assert.deepEqual(hedgeAfter('off'), { kind: 'off' });
     assert.deepEqual(hedgeAfter('p95'), { kind: 'p95' });
+    assert.deepEqual(hedgeAfter('auto'), { kind: 'auto' });
     assert.deepEqual(hedgeAfter('80ms'), { kind: 'fixed', delayMs: 80 });
     refuses(hedgeAfter, 'p99', '0ms', '80', '');
   });

@@ -37,8 +37,8 @@ export interface CommitParts {
     compressBytesMin: number;
   }): void;
   compress(body: Uint8Array): Promise<Uint8Array>;
-  /** Resolves when the store has exactly this object, or another writer's under its name. */
-  append(key: string, object: Uint8Array): Promise<'durable' | 'lost'>;
+  /** Resolves when the store has exactly this object, or another writer's under its name; `writes` wait for it. */
+  append(key: string, object: Uint8Array, writes: number): Promise<'durable' | 'lost'>;
   /** A batch's turn has come: it and everything before it is durable. Called before its replies. */
   durable(evaluated: EvaluatedMessage): void;
   /** Called after its replies: watchers may see it. */
@@ -266,7 +266,8 @@ export class CommitPipeline {
   async #upload(batch: Batch, message: EvaluatedMessage): Promise<void> {
     try {
       const object = await this.#object(message);
-      this.#uploaded(batch, await this.#parts.append(chunkKey(message.sequence), object));
+      const writes = batch.requests.length;
+      this.#uploaded(batch, await this.#parts.append(chunkKey(message.sequence), object, writes));
     } catch (error) {
       if (!this.#aborted) this.#parts.failed(error as Error);
     }

@@ -220,8 +220,8 @@ export const FLAGS = {
     'hedge-after',
     '<delay>',
     hedgeAfter,
-    'when a slow upload is sent a second time: a duration, p95 (of recent uploads), or off',
-    'p95',
+    'when an upload is sent a second time: p95 (of recent uploads), a duration, off, or auto (at once where many writes share an upload, else p95; off on a directory)',
+    'auto',
   ),
   requestTimeout: flag(
     'Writes',

@@ -95,17 +95,16 @@ export function anyText(text: string): string {
   return text;
 }
 
-/** How long to wait before a slow upload gets a second try. */
+/** How long to wait before an upload gets a second PUT. */
 export type HedgeAfter =
-  | { readonly kind: 'off' }
-  | { readonly kind: 'p95' }
+  | { readonly kind: 'auto' | 'p95' | 'off' }
   | { readonly kind: 'fixed'; readonly delayMs: number };
 
-/** `off`, `p95`, or a duration. */
+/** `auto`, `p95`, `off`, or a duration. */
 export function hedgeAfter(text: string): HedgeAfter {
-  if (text === 'off' || text === 'p95') return { kind: text };
+  if (text === 'auto' || text === 'p95' || text === 'off') return { kind: text };
   if (!DURATION_FORM.test(text)) {
-    throw new ValueError(`"${text}" is not known; use p95, off, or a duration such as 80ms`);
+    throw new ValueError(`"${text}" is not known; use auto, p95, off, or a duration such as 80ms`);
   }
   return { kind: 'fixed', delayMs: duration(1, DURATION_MS_MAX)(text) };
 }

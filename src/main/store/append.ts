@@ -29,17 +29,28 @@ const HEDGE_AFTER_P95_TIMES = 1.1;
 /** Until the store's latencies are known. */
 const HEDGE_AFTER_MS_AT_FIRST = 1_000;
 
+/**
+ * Two PUTs at once cut the latency more than anything later can, and cost little where many writes share
+ * them: see docs/decisions/batch-window-and-hedge.md for the figures.
+ */
+const TWO_PUTS_WRITES_MIN = 8;
+/** Sending a large object twice takes from the others the bandwidth that it would win for itself. */
+const TWO_PUTS_BYTES_MAX = 256 * 1024;
+
 /** One request to the store on behalf of an append, for metrics. */
 export interface AppendAttempt {
   readonly request: 'put' | 'hedge' | 'readback';
-  /** 'dropped': another request of the same append was answered first, or the append was aborted. */
+  /** 'dropped': given up long after another request had decided the append, or the append was aborted. */
   readonly outcome: 'created' | 'exists' | 'read' | 'absent' | 'failed' | 'dropped';
   readonly latencyMs: number;
 }
 
 export interface AppenderOptions {
-  /** When a second PUT is sent for a slow one: after so many milliseconds, after the recent p95, or never. */
-  readonly hedgeAfterMs: number | 'p95' | 'off';
+  /**
+   * When the second PUT is sent: after so many milliseconds, after the recent p95, or never. 'auto': at once for
+   * small objects that many writes wait for, else after the p95.
+   */
+  readonly hedgeAfterMs: number | 'auto' | 'p95' | 'off';
   /** For one request, in milliseconds. Its outcome is unknown when it takes longer. */
   readonly attemptTimeoutMs: number;
   readonly clock: Clock;
@@ -76,23 +87,25 @@ export class Appender {
    * Resolves 'durable' when the object under `key` is exactly `body`, 'lost' when it is another writer's.
    * Failures are retried with backoff for as long as `signal` is not aborted; so are refusals ('denied',
    * 'no-bucket'), because credentials and policies are rotated and mended while the server runs. Rejects with
-   * the signal's reason, or with a 'fatal' or 'unsupported' `StoreError`. `body` must not change meanwhile.
+   * the signal's reason, or with a 'fatal' or 'unsupported' `StoreError`. `body` must not change meanwhile;
+   * `writes` is how many requests wait for it.
    */
-  async append(key: string, body: Uint8Array, signal?: AbortSignal): Promise<'durable' | 'lost'> {
+  async append(
+    key: string,
+    body: Uint8Array,
+    writes: number,
+    signal?: AbortSignal,
+  ): Promise<'durable' | 'lost'> {
     const { clock, random } = this.#options;
     const trustUntil = clock.monotonicMs() + UPLOAD_TRUST_MS;
-    let step: 'put' | 'read back' = 'put';
     for (let failures = 1; ; failures++) {
       let failure: unknown;
       try {
-        if (step === 'put') {
-          const answer = await this.#put(key, body, signal);
-          if (answer === 'created' && clock.monotonicMs() <= trustUntil) return 'durable';
-          step = 'read back';
-        }
-        const stored = await this.#readBack(key, signal);
+        this.#budget.earn();
+        const outcome = await hedgedPut(this.#hedgedPut(key, body, writes), signal);
+        if (outcome === 'created' && clock.monotonicMs() <= trustUntil) return 'durable';
+        const stored = outcome === 'created' ? await this.#readBack(key, signal) : outcome.stored;
         if (stored !== undefined) return asBuffer(stored).equals(body) ? 'durable' : 'lost';
-        step = 'put';
       } catch (error) {
         failure = error;
         this.#noteFailure(key, error, signal);
@@ -102,29 +115,28 @@ export class Appender {
     }
   }
 
-  async #put(key: string, body: Uint8Array, signal: AbortSignal | undefined): Promise<'created' | 'exists'> {
-    const begun = this.#options.clock.monotonicMs();
-    this.#budget.earn();
-    const answer = await hedgedPut(this.#hedgedPut(key, body), signal);
-    this.#noteAnswer(key);
-    if (answer === 'created') this.#latencies.record(this.#options.clock.monotonicMs() - begun);
-    return answer;
-  }
-
-  #hedgedPut(key: string, body: Uint8Array): HedgedPut {
+  #hedgedPut(key: string, body: Uint8Array, writes: number): HedgedPut {
+    const isTwin = this.#isWorthTwoPuts(body, writes);
     return {
       clock: this.#options.clock,
-      hedgeAfterMs: this.#hedgeAfterMs(),
-      mayHedge: () => this.#budget.spend(),
+      hedgeAfterMs: isTwin ? 0 : this.#hedgeAfterMs(),
+      mayHedge: () => isTwin || this.#budget.spend(),
       put: (request, stop) =>
-        this.#attempt(request, stop, (signal) => this.#store.putIfAbsent(key, body, signal)),
+        this.#attempt(key, request, stop, (signal) => this.#store.putIfAbsent(key, body, signal)),
+      readBack: (stop) => this.#readBack(key, stop),
     };
+  }
+
+  /** Only while the store is well: one that is in trouble isn't helped by more requests. */
+  #isWorthTwoPuts(body: Uint8Array, writes: number): boolean {
+    if (this.#options.hedgeAfterMs !== 'auto' || this.#trouble !== undefined) return false;
+    return writes >= TWO_PUTS_WRITES_MIN && body.length <= TWO_PUTS_BYTES_MAX;
   }
 
   #hedgeAfterMs(): number | undefined {
     const after = this.#options.hedgeAfterMs;
     if (after === 'off') return undefined;
-    if (after !== 'p95') return after;
+    if (typeof after === 'number') return after;
     const p95 = this.#latencies.p95;
     if (p95 === undefined) return HEDGE_AFTER_MS_AT_FIRST;
     return Math.max(p95 * HEDGE_AFTER_P95_TIMES, HEDGE_AFTER_MS_MIN);
@@ -132,16 +144,16 @@ export class Appender {
 
   async #readBack(key: string, signal: AbortSignal | undefined): Promise<Uint8Array | undefined> {
     let stored: Uint8Array | undefined;
-    await this.#attempt('readback', signal, async (stop) => {
+    await this.#attempt(key, 'readback', signal, async (stop) => {
       stored = await this.#store.get(key, stop);
       return stored === undefined ? 'absent' : 'read';
     });
-    this.#noteAnswer(key);
     return stored;
   }
 
   /** One request with its deadline, reported to `onAttempt` however it ends. */
   async #attempt<T extends AppendAttempt['outcome']>(
+    key: string,
     request: AppendAttempt['request'],
     signal: AbortSignal | undefined,
     action: (signal: AbortSignal) => Promise<T>,
@@ -152,6 +164,8 @@ export class Appender {
     try {
       const answer = await withDeadline(clock, attemptTimeoutMs, signal, action);
       outcome = answer;
+      this.#noteAnswer(key);
+      if (request !== 'readback') this.#latencies.record(clock.monotonicMs() - begun);
       return answer;
     } catch (error) {
       if (signal?.aborted) outcome = 'dropped';
