@@ -5,8 +5,8 @@ import { EtcdError, GrpcCode } from '../shared/etcd/errors.ts';
 import { GRPC_OVERHEAD_BYTES } from '../shared/model/limits.ts';
 import { readEvents } from '../workers/contract/events.ts';
 import {
+  type BegunState,
   type EvaluatedMessage,
-  type LeaseChange,
   type LogPosition,
   WriteKind,
   type WriterReply,
@@ -20,6 +20,7 @@ import type { TaskPool } from './pool/pool.ts';
 import { Identity } from './rpc/identity.ts';
 import { isLeaseGone, revokeRequest } from './rpc/lease.ts';
 import { ReaderPool } from './state/reader-client.ts';
+import { SystemState } from './state/system-state.ts';
 import type { WriterClient, WriterEvents } from './state/writer-client.ts';
 import type { Appender } from './store/append.ts';
 import { WatchHub } from './watch/hub.ts';
@@ -35,7 +36,7 @@ export interface EngineParts {
   cacheFile: string;
   memberId: bigint;
   position: LogPosition;
-  leases: LeaseChange[];
+  begun: BegunState;
   writer: WriterClient;
   pool: TaskPool;
   appender: Appender;
@@ -60,6 +61,7 @@ export class Engine {
   readonly hub: WatchHub;
   readonly lessor: Lessor;
   readonly compactions: CompactionWaiters;
+  readonly system: SystemState;
   /** Why the disk under the cache refuses writes; undefined while it takes them. */
   diskTrouble: string | undefined;
   databaseBytes = { total: 0, inUse: 0 };
@@ -77,6 +79,7 @@ export class Engine {
     const ids = { clusterId: position.clusterId, memberId, raftTerm: position.epoch };
     this.identity = new Identity(ids, () => this.#revision);
     this.gate = new ReadGate(clock, settings.requestTimeoutMs, position.sequence);
+    this.system = new SystemState(parts.begun.system);
     this.compactions = new CompactionWaiters(position.compactRevision);
     this.readers = new ReaderPool(
       { cacheFile: parts.cacheFile, maxTxnOps: settings.maxTxnOps, ...ids },
@@ -104,7 +107,7 @@ export class Engine {
     });
     this.pipeline = this.#createPipeline();
     const revoke = (id: bigint): Promise<void> => this.#revoke(id);
-    this.lessor = new Lessor({ clock, revoke, revokesMax: LEASE_REVOKES_MAX }, parts.leases);
+    this.lessor = new Lessor({ clock, revoke, revokesMax: LEASE_REVOKES_MAX }, parts.begun.leases);
     this.#scheduleSweep();
   }
 
@@ -177,6 +180,7 @@ export class Engine {
     this.gate.durableTo(evaluated.sequence);
     this.#parts.writer.apply(evaluated.sequence);
     this.lessor.change(evaluated.leases);
+    this.system.change(evaluated.system);
   }
 
   #publish(evaluated: EvaluatedMessage): void {

@@ -72,7 +72,7 @@ function headerLine(header: DecodedHeader): object {
 
 /** Lease ids are decimal strings, as in etcd's JSON: they are larger than JSON's numbers. */
 function recordLine(record: LogRecord): object {
-  const { key, value, createdAtMs, epoch, auth, ...rest } = record;
+  const { key, value, createdAtMs, epoch, ...rest } = record;
   const text = asBuffer(key).toString('latin1');
   return {
     ...rest,
@@ -83,7 +83,6 @@ function recordLine(record: LogRecord): object {
     value: asBuffer(value).toString('base64'),
     createdAt: timeText(createdAtMs),
     ...(epoch === undefined ? {} : { epoch: { ...epoch, clusterId: hex64(epoch.clusterId) } }),
-    ...(auth === undefined ? {} : { auth: asBuffer(auth).toString('base64') }),
   };
 }
 

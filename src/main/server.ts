@@ -119,13 +119,13 @@ export class Server {
       log,
     });
     const position = await recovery.run();
-    const leases = await writer.begin();
+    const begun = await writer.begin();
     this.#engine = new Engine({
       ...this.#parts,
       cacheFile,
       memberId,
       position,
-      leases,
+      begun,
       writer,
       pool: this.#pool,
       appender: this.#appender,

@@ -104,6 +104,7 @@ export class HeldPipeline {
       replies: replies.finish(),
       events: new Uint8Array(),
       leases: [],
+      system: [],
       revision: 1,
       compactRevision: -1,
       records: readsOnly ? 0 : names.length,

@@ -57,7 +57,6 @@ function asRecord(from: MessageShape<typeof RecordSchema>): object {
     createdAtMs: timestampMs(from.createdAt!),
     ...(from.operation === 1 ? { leaseTtlSeconds: Number(from.leaseTtl) } : {}),
     ...(from.operation === 3 ? { compactRevision: Number(from.compactRevision) } : {}),
-    auth: from.operation === 4 ? Buffer.from(from.auth).toString('hex') : undefined,
     ...(claim && {
       epoch: {
         epoch: Number(claim.epoch),

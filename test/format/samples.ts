@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import type { NewFileHeader } from '../../src/shared/format/encode.ts';
 import { FileCompression, FileKind, SCHEMA_VERSION } from '../../src/shared/format/file.ts';
-import { type LogRecord, Operation } from '../../src/shared/model/record.ts';
+import { type LogRecord, Operation, systemRecord } from '../../src/shared/model/record.ts';
 
 /** Headers and records to test with: one fixed pair, and arbitraries for the rest. */
 
@@ -56,7 +56,7 @@ export function sampleRecords(): LogRecord[] {
     samplePut({ ...none, operation: Operation.LeaseGrant, lease: 2n ** 62n + 1n, leaseTtlSeconds: 3600 }),
     samplePut({ ...none, operation: Operation.LeaseRevoke, lease: 7n }),
     samplePut({ ...none, operation: Operation.Compaction, compactRevision: 990 }),
-    samplePut({ ...none, operation: Operation.Auth, auth: Buffer.from([1, 2, 3]) }),
+    systemRecord({ name: 'auth/users/root', value: Buffer.from([1, 2, 3]) }, 1_700_000_000_123),
     samplePut({ ...none, operation: Operation.Epoch, epoch: claim }),
   ];
 }
@@ -112,7 +112,7 @@ const anyDetail = fc.oneof(
   fc.record({ operation: fc.constant(Operation.LeaseGrant), leaseTtlSeconds: count }),
   fc.record({ operation: fc.constant(Operation.LeaseRevoke) }),
   fc.record({ operation: fc.constant(Operation.Compaction), compactRevision: count }),
-  fc.record({ operation: fc.constant(Operation.Auth), auth: bytes }),
+  fc.record({ operation: fc.constant(Operation.System) }),
   fc.record({ operation: fc.constant(Operation.Epoch), epoch: anyEpoch }),
 );
 
@@ -123,11 +123,10 @@ export const anyRecord: fc.Arbitrary<LogRecord> = fc.tuple(anyCommon, anyDetail)
 
 /** Equal contents in one form, whatever kind of byte array they are in. */
 export function plain(record: LogRecord): object {
-  const { key, value, auth, ...rest } = record;
+  const { key, value, ...rest } = record;
   return {
     ...rest,
     key: Buffer.from(key).toString('hex'),
     value: Buffer.from(value).toString('hex'),
-    auth: auth && Buffer.from(auth).toString('hex'),
   };
 }

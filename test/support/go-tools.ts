@@ -16,7 +16,14 @@ const run = promisify(execFile);
 
 const GO = 'go';
 
-export type GoToolName = 'versitygw' | 'etcd' | 'kube-apiserver' | 'kubectl';
+export type GoToolName =
+  | 'versitygw'
+  | 'etcd'
+  | 'etcdctl'
+  | 'etcdutl'
+  | 'grpcurl'
+  | 'kube-apiserver'
+  | 'kubectl';
 
 interface GoTool {
   /** Of its Go module, below `test/go`. */
@@ -30,6 +37,9 @@ const KUBERNETES_FLAGS = ['-ldflags', '-s -w -X k8s.io/component-base/version.gi
 const TOOLS: Readonly<Record<GoToolName, GoTool>> = {
   versitygw: { module: '.', package: 'github.com/versity/versitygw/cmd/versitygw', flags: [] },
   etcd: { module: '.', package: './cmd/etcd', flags: [] },
+  etcdctl: { module: '.', package: 'go.etcd.io/etcd/etcdctl/v3', flags: [] },
+  etcdutl: { module: '.', package: 'go.etcd.io/etcd/etcdutl/v3', flags: [] },
+  grpcurl: { module: '.', package: 'github.com/fullstorydev/grpcurl/cmd/grpcurl', flags: [] },
   'kube-apiserver': { module: 'kube', package: './cmd/kube-apiserver', flags: KUBERNETES_FLAGS },
   kubectl: { module: 'kube', package: './cmd/kubectl', flags: KUBERNETES_FLAGS },
 };

@@ -1,8 +1,8 @@
 import { Worker } from 'node:worker_threads';
 import { assert } from '../../shared/base/assert.ts';
 import type {
+  BegunState,
   EvaluatedMessage,
-  LeaseChange,
   LoadedChunk,
   LogPosition,
   WriterData,
@@ -61,10 +61,10 @@ export class WriterClient {
     return (await this.#await('loaded')).position;
   }
 
-  /** Ends recovery; answers the leases that are alive. */
-  async begin(): Promise<LeaseChange[]> {
+  /** Ends recovery. */
+  async begin(): Promise<BegunState> {
     this.#post({ type: 'begin' });
-    return (await this.#await('begun')).leases;
+    return this.#await('begun');
   }
 
   /** Evaluates a batch; the answer comes as `evaluated`. Gives the packed requests away. */

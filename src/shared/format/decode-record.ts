@@ -7,7 +7,7 @@ import { EpochClaimTag, RecordTag, readCount, readFixed64, readString, readTimes
 const OPERATION_MAX = Math.max(...Object.values(Operation));
 
 /**
- * Decodes one Record message. Key, value and auth are views of `message`, not copies. Throws `Fault` or
+ * Decodes one Record message. Key and value are views of `message`, not copies. Throws `Fault` or
  * `MalformedMessageError`.
  */
 export function decodeRecord(message: Uint8Array): LogRecord {
@@ -94,9 +94,6 @@ function readOurField(reader: Reader, tag: number, record: LogRecord): void {
     case RecordTag.epochClaim:
       record.epoch = decodeEpochClaim(reader.bytes());
       break;
-    case RecordTag.auth:
-      record.auth = reader.bytes();
-      break;
     default:
       reader.skip(tag);
   }
@@ -138,7 +135,6 @@ function checkRecord(record: LogRecord): void {
   }
   if (operation === Operation.LeaseGrant) record.leaseTtlSeconds ??= 0;
   else if (operation === Operation.Compaction) record.compactRevision ??= 0;
-  else if (operation === Operation.Auth) record.auth ??= NO_BYTES;
   else if (operation === Operation.Epoch && record.epoch === undefined) {
     throw new Fault('epoch_claim', 'one in an epoch record', 'none');
   }

@@ -202,7 +202,6 @@ function writeOperation(to: Writer, record: LogRecord): void {
   writeInteger(to, RecordTag.leaseTtl, record.leaseTtlSeconds ?? 0);
   writeInteger(to, RecordTag.compactRevision, record.compactRevision ?? 0);
   if (record.epoch !== undefined) writeEpochClaim(to, record.epoch);
-  if (record.auth !== undefined) writeBytes(to, RecordTag.auth, record.auth);
 }
 
 function writeEpochClaim(to: Writer, claim: EpochClaim): void {

@@ -47,7 +47,6 @@ export const RecordTag = {
   leaseTtl: varintTag(102),
   compactRevision: varintTag(103),
   epochClaim: bytesTag(104),
-  auth: bytesTag(105),
 } as const;
 
 export const EpochClaimTag = {

@@ -1,4 +1,4 @@
-import { NO_BYTES } from '../base/bytes.ts';
+import { asBuffer, NO_BYTES } from '../base/bytes.ts';
 
 /**
  * One change in the log, as `evaluate` makes it, a `.netsy` file carries it and `apply` turns it into
@@ -12,7 +12,7 @@ export const Operation = {
   LeaseGrant: 1,
   LeaseRevoke: 2,
   Compaction: 3,
-  Auth: 4,
+  System: 4,
   Epoch: 5,
 } as const;
 export type Operation = (typeof Operation)[keyof typeof Operation];
@@ -23,11 +23,11 @@ export interface LogRecord {
   revision: number;
   /** Place within the revision: 0, 1, 2 … */
   sub: number;
-  /** The key; empty for a log operation. */
+  /** The key; of System an entry's name (`SystemChange`); empty for the other log operations. */
   key: Uint8Array;
   /** True for a put that creates its key. */
   created: boolean;
-  /** True for a delete (a tombstone). */
+  /** True for a delete (a tombstone), or of System for an entry's removal. */
   deleted: boolean;
   createRevision: number;
   /** mod_revision of the key's record before this one; 0 if there was none or it was a tombstone. */
@@ -45,8 +45,17 @@ export interface LogRecord {
   compactRevision?: number;
   /** Epoch: what a new primary says of itself. */
   epoch?: EpochClaim;
-  /** Auth: an encoded change; reserved. */
-  auth?: Uint8Array;
+}
+
+/**
+ * A change of the server's own replicated state, which clients see only through its own RPCs: users, roles, alarms.
+ * Entries are few and small; every thread that needs them holds them all in memory.
+ */
+export interface SystemChange {
+  /** Such as `auth/users/root`. */
+  name: string;
+  /** Undefined: the entry is removed. */
+  value: Uint8Array | undefined;
 }
 
 /** The claim in an epoch chunk (design, section 6). */
@@ -76,4 +85,19 @@ export function operationRecord(operation: Operation, createdAtMs: number): LogR
     value: NO_BYTES,
     createdAtMs,
   };
+}
+
+/** The record of a change of the server's own state. */
+export function systemRecord({ name, value }: SystemChange, createdAtMs: number): LogRecord {
+  return {
+    ...operationRecord(Operation.System, createdAtMs),
+    key: Buffer.from(name),
+    value: value ?? NO_BYTES,
+    deleted: value === undefined,
+  };
+}
+
+/** What `systemRecord` was made from. */
+export function systemChange({ key, value, deleted }: LogRecord): SystemChange {
+  return { name: asBuffer(key).toString(), value: deleted ? undefined : value };
 }

@@ -1,3 +1,5 @@
+import type { SystemChange } from '../../shared/model/record.ts';
+
 /** Messages of the SQLite writer (the state worker). Types and constants only. */
 
 /** What kind of request a frame of an `evaluate` message holds: its tag. */
@@ -89,10 +91,19 @@ export interface EvaluatedMessage {
   events: Uint8Array;
   /** Leases granted and revoked, in order. */
   leases: LeaseChange[];
+  /** Changes of the server's own state, in order. */
+  system: SystemChange[];
   /** The store's revision and compaction revision after this batch. */
   revision: number;
   compactRevision: number;
   records: number;
+}
+
+/** What the main thread holds of the log's state when it begins. */
+export interface BegunState {
+  leases: LeaseChange[];
+  /** Every entry of the server's own state. */
+  system: SystemChange[];
 }
 
 export interface LeaseChange {
@@ -107,7 +118,7 @@ export type WriterReply =
   | { type: 'applied'; sequence: number; revision: number; databaseBytes: number; freeBytes: number }
   | { type: 'loaded'; position: LogPosition }
   | { type: 'reset'; position: LogPosition }
-  | { type: 'begun'; leases: LeaseChange[] }
+  | ({ type: 'begun' } & BegunState)
   /** Rows up to this compaction revision are gone. */
   | { type: 'compacted'; revision: number }
   /** The disk under the cache refused a write (full, for instance); the writer tries again by itself. */

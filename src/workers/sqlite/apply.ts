@@ -2,7 +2,7 @@ import type { Statement } from 'better-sqlite3';
 import { assert } from '../../shared/base/assert.ts';
 import { int64Bytes } from '../../shared/base/bytes.ts';
 import { keyValueBytes } from '../../shared/etcd/responses.ts';
-import { type LogRecord, Operation } from '../../shared/model/record.ts';
+import { type LogRecord, Operation, type SystemChange, systemChange } from '../../shared/model/record.ts';
 import { type CachePosition, type Connection, PositionTable } from './database.ts';
 import type { LoggedChange } from './evaluate.ts';
 
@@ -29,6 +29,8 @@ export class Applier {
   readonly #deleteCurrent: Statement;
   readonly #insertLease: Statement;
   readonly #deleteLease: Statement;
+  readonly #upsertSystem: Statement;
+  readonly #deleteSystem: Statement;
   readonly #transaction: (chunks: DurableChunk[]) => CachePosition;
 
   constructor(connection: Connection) {
@@ -45,6 +47,8 @@ export class Applier {
     this.#deleteCurrent = connection.prepare('DELETE FROM current WHERE key = ?');
     this.#insertLease = connection.prepare('INSERT INTO leases (id, ttl_seconds) VALUES (?, ?)');
     this.#deleteLease = connection.prepare('DELETE FROM leases WHERE id = ?');
+    this.#upsertSystem = connection.prepare('INSERT OR REPLACE INTO system (name, value) VALUES (?, ?)');
+    this.#deleteSystem = connection.prepare('DELETE FROM system WHERE name = ?');
     this.#transaction = connection.transaction((chunks) => this.#applyAll(chunks));
   }
 
@@ -101,9 +105,15 @@ export class Applier {
         position.nextSequence = claim.skipTo;
         return;
       }
-      case Operation.Auth:
-        throw new Error('this version does not know auth records; run a newer netsy');
+      case Operation.System:
+        this.#applySystem(systemChange(record));
+        return;
     }
+  }
+
+  #applySystem({ name, value }: SystemChange): void {
+    if (value === undefined) this.#deleteSystem.run(name);
+    else this.#upsertSystem.run(name, value);
   }
 
   #applyKeyValue(position: CachePosition, record: LogRecord, kv: Uint8Array): void {

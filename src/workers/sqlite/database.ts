@@ -15,7 +15,7 @@ import type { LogPosition } from '../contract/writer.ts';
  * A lease id is 8 bytes big-endian, not an SQLite integer, because JavaScript numbers can't hold it.
  */
 
-const SCHEMA_VERSION = 1;
+const SCHEMA_VERSION = 2;
 /** SQLite's result codes. */
 const DAMAGE = /^SQLITE_(CORRUPT|NOTADB)/;
 const DISK_TROUBLE = /^SQLITE_(FULL|IOERR)/;
@@ -41,6 +41,7 @@ CREATE TABLE current (
 ) WITHOUT ROWID;
 CREATE INDEX current_by_lease ON current (lease, key) WHERE lease IS NOT NULL;
 CREATE TABLE leases (id BLOB PRIMARY KEY, ttl_seconds INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE system (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
 `;
 
 export type Connection = Database.Database;

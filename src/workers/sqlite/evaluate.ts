@@ -18,7 +18,13 @@ import {
 } from '../../shared/etcd/responses.ts';
 import { MalformedMessageError } from '../../shared/etcd/wire.ts';
 import { LEASE_TTL_SECONDS_MAX, LEASE_TTL_SECONDS_MIN } from '../../shared/model/limits.ts';
-import { type LogRecord, Operation, operationRecord } from '../../shared/model/record.ts';
+import {
+  type LogRecord,
+  Operation,
+  operationRecord,
+  type SystemChange,
+  systemRecord,
+} from '../../shared/model/record.ts';
 import { EventWriter } from '../contract/events.ts';
 import { type LeaseChange, REPLY_MALFORMED, WriteKind } from '../contract/writer.ts';
 import type { OverlayView, PendingChange } from './overlay.ts';
@@ -40,6 +46,7 @@ export interface EvaluatedBatch {
   replies: Uint8Array;
   events: Uint8Array;
   leases: LeaseChange[];
+  system: SystemChange[];
 }
 
 /** A record of a chunk, and the encoded KeyValue of a put or delete if it was made already. */
@@ -51,6 +58,8 @@ export type LoggedChange = Omit<PendingChange, 'kv'> & { kv?: Uint8Array };
  * whose chunk is lost to another writer ends.
  */
 export class Evaluator {
+  /** The server's own state, as of the last evaluated request. */
+  readonly system: Map<string, Uint8Array>;
   /** TTL in seconds of every lease, as of the last evaluated request. */
   readonly leases: Map<bigint, number>;
   readonly #view: OverlayView;
@@ -60,16 +69,19 @@ export class Evaluator {
   #createdAtMs = 0;
   #changes: LoggedChange[] = [];
   #leaseChanges: LeaseChange[] = [];
+  #systemChanges: SystemChange[] = [];
   #events = new EventWriter();
 
   constructor(
     view: OverlayView,
     leases: Map<bigint, number>,
+    system: Map<string, Uint8Array>,
     header: HeaderEncoder,
     options: { raftTerm: number; maxTxnOps: number },
   ) {
     this.#view = view;
     this.leases = leases;
+    this.system = system;
     this.#header = (revision) => header.encode(revision, options.raftTerm);
     this.#maxTxnOps = options.maxTxnOps;
   }
@@ -79,6 +91,7 @@ export class Evaluator {
     this.#createdAtMs = createdAtMs;
     this.#changes = [];
     this.#leaseChanges = [];
+    this.#systemChanges = [];
     this.#events = new EventWriter();
     const replies = new FrameWriter();
     const frames = new FrameReader(requests);
@@ -88,7 +101,16 @@ export class Evaluator {
       replies: replies.finish(),
       events: this.#events.finish(),
       leases: this.#leaseChanges,
+      system: this.#systemChanges,
     };
+  }
+
+  /** Logs a change of the server's own state, which the next request sees. */
+  changeSystem(change: SystemChange): void {
+    if (change.value === undefined) this.system.delete(change.name);
+    else this.system.set(change.name, change.value);
+    this.#systemChanges.push(change);
+    this.#changes.push({ record: systemRecord(change, this.#createdAtMs) });
   }
 
   #answer(replies: FrameWriter, kind: WriteKind, request: Uint8Array): void {

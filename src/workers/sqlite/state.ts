@@ -175,14 +175,16 @@ export class WriterState {
     this.#nextSequence = position.nextSequence;
     this.#lastCrc = position.chunkCrc;
     const leases = this.#readLeases();
+    const system = this.#readSystem();
     const header = new HeaderEncoder(position.clusterId, this.#data.memberId);
     this.#evaluator = new Evaluator(
       this.#overlay,
       new Map(leases.map(({ id, ttlSeconds }) => [id, ttlSeconds])),
+      new Map(system.map(({ name, value }) => [name, value])),
       header,
       { raftTerm: position.epoch, maxTxnOps: this.#data.maxTxnOps },
     );
-    this.#reply({ type: 'begun', leases }, []);
+    this.#reply({ type: 'begun', leases, system }, []);
     this.#replyApplied();
   }
 
@@ -192,6 +194,11 @@ export class WriterState {
       id: bytesInt64(row.id),
       ttlSeconds: row.ttl_seconds,
     }));
+  }
+
+  #readSystem(): { name: string; value: Buffer }[] {
+    const rows = this.#connection.prepare('SELECT name, value FROM system ORDER BY name').all();
+    return rows as { name: string; value: Buffer }[];
   }
 
   #evaluate(request: Extract<WriterRequest, { type: 'evaluate' }>): void {
@@ -207,6 +214,7 @@ export class WriterState {
       replies: evaluated.replies,
       events: evaluated.events,
       leases: evaluated.leases,
+      system: evaluated.system,
       revision: this.#overlay.revision,
       compactRevision: this.#overlay.compactRevision,
       records: evaluated.changes.length,
