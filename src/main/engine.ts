@@ -18,6 +18,7 @@ import type { Settings } from './config/settings.ts';
 import { Lessor } from './lease/lessor.ts';
 import type { TaskPool } from './pool/pool.ts';
 import { Identity } from './rpc/identity.ts';
+import { compactRequest } from './rpc/kv.ts';
 import { isLeaseGone, revokeRequest } from './rpc/lease.ts';
 import { ReaderPool } from './state/reader-client.ts';
 import { SystemState } from './state/system-state.ts';
@@ -209,10 +210,23 @@ export class Engine {
     this.pipeline.refusal = message === undefined ? undefined : new EtcdError('NoSpace');
   }
 
+  /** Compacts the history as a client's request does. Rejects with etcd's error. */
+  async compact(revision: number): Promise<void> {
+    await this.#submit(WriteKind.Compact, compactRequest(revision));
+  }
+
   async #revoke(id: bigint): Promise<void> {
-    await new Promise<void>((resolve, reject) => {
-      this.pipeline.submit(WriteKind.LeaseRevoke, revokeRequest(id), (error) => {
-        if (error === undefined || isLeaseGone(error)) resolve();
+    try {
+      await this.#submit(WriteKind.LeaseRevoke, revokeRequest(id));
+    } catch (error) {
+      if (!isLeaseGone(error as Error)) throw error;
+    }
+  }
+
+  #submit(kind: WriteKind, request: Uint8Array): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.pipeline.submit(kind, request, (error) => {
+        if (error === undefined) resolve();
         else reject(error);
       });
     });

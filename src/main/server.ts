@@ -28,6 +28,7 @@ import { WriterClient } from './state/writer-client.ts';
 import { Appender } from './store/append.ts';
 import { retryingStore } from './store/retry.ts';
 import type { ObjectStore } from './store/store.ts';
+import { type AutoCompaction, compactByRevision, compactPeriodically } from './upkeep/auto-compaction.ts';
 import { Checkpointer } from './upkeep/checkpointer.ts';
 
 const CACHE_FILE = 'cache.sqlite';
@@ -63,6 +64,7 @@ export class Server {
   #writer: WriterClient | undefined;
   #engine: Engine | undefined;
   #checkpointer: Checkpointer | undefined;
+  #autoCompaction: AutoCompaction | undefined;
   #ready!: (engine: Engine) => void;
 
   constructor(parts: ServerParts) {
@@ -131,6 +133,7 @@ export class Server {
       appender: this.#appender,
     });
     this.#checkpointer = this.#createCheckpointer(cacheFile, writer, this.#pool);
+    this.#autoCompaction = this.#startAutoCompaction(this.#engine);
     this.#ready(this.#engine);
     this.#parts.metrics.hasLeader.set(1);
   }
@@ -139,6 +142,7 @@ export class Server {
   async stop(): Promise<void> {
     this.#listener.stopAccepting();
     this.#checkpointer?.stop();
+    this.#autoCompaction?.stop();
     await this.#engine?.drain();
     await this.#listener.close(CLOSE_GRACE_MS);
     await this.#engine?.close();
@@ -176,6 +180,20 @@ export class Server {
     const { clock, log } = this.#parts;
     const copy = (): Promise<void> => pool.checkpoint(cacheFile);
     return new Checkpointer({ cacheFile, clock, log, copy, restart: () => writer.checkpoint() });
+  }
+
+  #startAutoCompaction(engine: Engine): AutoCompaction | undefined {
+    const { clock, log, settings } = this.#parts;
+    const { autoCompaction } = settings;
+    if (autoCompaction === undefined) return undefined;
+    const parts = {
+      clock,
+      log,
+      revision: () => engine.identity.revision,
+      compact: (revision: number) => engine.compact(revision),
+    };
+    if (autoCompaction.mode === 'periodic') return compactPeriodically(parts, autoCompaction.periodMs);
+    return compactByRevision(parts, autoCompaction.revisions);
   }
 
   #addServices(): void {

@@ -69,6 +69,8 @@ const SAMPLES: Record<FlagKey, { text: string; beside?: string[] }> = {
   watchProgressNotifyInterval: { text: '1m30s' },
   watchBufferBytes: { text: '0' },
   watchStreamBufferBytes: { text: '512KiB' },
+  autoCompactionMode: { text: 'revision', beside: ['--auto-compaction-retention=10'] },
+  autoCompactionRetention: { text: '30m' },
   logLevel: { text: 'debug' },
   logFormat: { text: 'console' },
 };
@@ -191,6 +193,10 @@ describe('settings that do not fit together', () => {
     ['--queue-max-bytes=2MiB', /^--queue-max-bytes: 2097152 is less than --batch-max-bytes/],
     ['--queue-max-requests=999', /^--queue-max-requests: 999 is less than --batch-max-requests, 1000/],
     ['--batch-window=2s --request-timeout=1s', /^--batch-window: must be shorter than --request-timeout/],
+    [
+      '--auto-compaction-mode=revision --auto-compaction-retention=5m',
+      /^--auto-compaction-retention: is a count of revisions in mode revision/,
+    ],
     ['--hedge-after=10s', /^--hedge-after: must be shorter than --request-timeout/],
     ['--s3-region=x', /^--s3-region: is for an S3 store/],
     ['--cache-dir=data', /^--cache-dir: .* must not hold one another/],

@@ -3,6 +3,7 @@ import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import {
   choice,
+  compactionRetention,
   DURATION_MS_MAX,
   duration,
   endpointUrl,
@@ -59,6 +60,13 @@ describe('flag values', () => {
   it('takes a word from its list only', () => {
     assert.equal(choice('json', 'console')('json'), 'json');
     refuses(choice('json', 'console'), 'JSON', '');
+  });
+
+  it('reads how much history to keep', () => {
+    assert.deepEqual(compactionRetention('0'), { count: 0 });
+    assert.deepEqual(compactionRetention('8'), { count: 8 });
+    assert.deepEqual(compactionRetention('90m'), { periodMs: 5_400_000 });
+    refuses(compactionRetention, '-1', '0s', '1d', '');
   });
 
   it('reads when to hedge', () => {

@@ -1,7 +1,13 @@
 import { isAbsolute, relative, resolve } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { FLAGS, type FlagKey, type FlagValues } from './flags.ts';
-import { type S3Settings, type Settings, SettingsError, type TlsSettings } from './settings.ts';
+import {
+  type AutoCompactionSettings,
+  type S3Settings,
+  type Settings,
+  SettingsError,
+  type TlsSettings,
+} from './settings.ts';
 
 /** What was given, by flag or environment, and under which name: `--batch-window` or `NETSY_BATCH_WINDOW`. */
 export type Given = ReadonlyMap<FlagKey, string>;
@@ -36,6 +42,7 @@ export function settingsOf(values: FlagValues, given: Given): Settings {
     watchProgressNotifyIntervalMs: values.watchProgressNotifyInterval,
     watchBufferBytesMax: values.watchBufferBytes,
     watchStreamBufferBytesMax: values.watchStreamBufferBytes,
+    autoCompaction: autoCompactionOf(values, given),
     logLevel: values.logLevel === 'panic' ? 'fatal' : values.logLevel,
     logFormat: values.logFormat,
   };
@@ -86,6 +93,21 @@ function s3Of(values: FlagValues, given: Given): S3Settings {
     );
   }
   return { endpoint: values.s3Endpoint, region: values.s3Region, addressing: values.s3Addressing };
+}
+
+const HOUR_MS = 3_600_000;
+
+function autoCompactionOf(values: FlagValues, given: Given): AutoCompactionSettings | undefined {
+  const { autoCompactionMode: mode, autoCompactionRetention: retention } = values;
+  if ('periodMs' in retention) {
+    if (mode === 'periodic') return { mode, periodMs: retention.periodMs };
+    throw new SettingsError(
+      `${label('autoCompactionRetention', given)}: is a count of revisions in mode revision, such as 1000`,
+    );
+  }
+  if (retention.count === 0) return undefined;
+  if (mode === 'revision') return { mode, revisions: retention.count };
+  return { mode, periodMs: retention.count * HOUR_MS };
 }
 
 function checkWrites(settings: Settings, given: Given): void {

@@ -3,6 +3,7 @@ import {
   anyText,
   boolean,
   choice,
+  compactionRetention,
   DURATION_MS_MAX,
   duration,
   endpointUrl,
@@ -28,7 +29,15 @@ export interface Flag<T> {
   readonly parse: (text: string) => T;
 }
 
-type Group = 'Serving' | 'TLS' | 'Store and cache' | 'S3' | 'Writes' | 'Reads and watches' | 'Log';
+type Group =
+  | 'Serving'
+  | 'TLS'
+  | 'Store and cache'
+  | 'S3'
+  | 'Writes'
+  | 'Reads and watches'
+  | 'History'
+  | 'Log';
 
 /** The environment variable of a flag. */
 export function environmentName(flagName: string): string {
@@ -286,6 +295,22 @@ export const FLAGS = {
     size(1),
     'events that may wait for one slow watch stream before it is replayed from disk',
     '4MiB',
+  ),
+  autoCompactionMode: flag(
+    'History',
+    'auto-compaction-mode',
+    '<mode>',
+    choice('periodic', 'revision'),
+    'whether --auto-compaction-retention is a time (periodic) or a count of revisions',
+    'periodic',
+  ),
+  autoCompactionRetention: flag(
+    'History',
+    'auto-compaction-retention',
+    '<amount>',
+    compactionRetention,
+    'history that is kept: a duration, or hours without a unit (periodic); revisions (revision); 0 keeps all',
+    '0',
   ),
   logLevel: flag(
     'Log',

@@ -18,6 +18,11 @@ export interface S3Settings {
   readonly addressing: 'auto' | 'path' | 'virtual';
 }
 
+/** History that is kept: of the latest `periodMs` milliseconds, or the latest `revisions`. */
+export type AutoCompactionSettings =
+  | { readonly mode: 'periodic'; readonly periodMs: number }
+  | { readonly mode: 'revision'; readonly revisions: number };
+
 /**
  * Everything that a start of the server may vary, checked and deeply frozen. Durations are milliseconds,
  * sizes are bytes, paths are absolute.
@@ -54,6 +59,8 @@ export interface Settings {
   readonly watchProgressNotifyIntervalMs: number;
   readonly watchBufferBytesMax: number;
   readonly watchStreamBufferBytesMax: number;
+  /** Undefined: history is compacted only when a client asks for it. */
+  readonly autoCompaction: AutoCompactionSettings | undefined;
   readonly logLevel: 'debug' | 'info' | 'warn' | 'error' | 'fatal';
   readonly logFormat: 'json' | 'console';
 }

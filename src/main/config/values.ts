@@ -95,6 +95,17 @@ export function anyText(text: string): string {
   return text;
 }
 
+const WHOLE_NUMBER = /^\d+$/;
+
+/** How much history is kept: etcd lets the mode decide what a number without a unit means. */
+export type CompactionRetention = { readonly count: number } | { readonly periodMs: number };
+
+/** A whole number or a duration. */
+export function compactionRetention(text: string): CompactionRetention {
+  if (WHOLE_NUMBER.test(text)) return { count: integer(0, Number.MAX_SAFE_INTEGER)(text) };
+  return { periodMs: duration(1, Number.MAX_SAFE_INTEGER)(text) };
+}
+
 /** How long to wait before an upload gets a second PUT. */
 export type HedgeAfter =
   | { readonly kind: 'auto' | 'p95' | 'off' }

@@ -1,4 +1,6 @@
+import { create, toBinary } from '@bufbuild/protobuf';
 import { EtcdError } from '../../shared/etcd/errors.ts';
+import { CompactionRequestSchema } from '../../shared/etcd/gen/etcdserverpb/rpc_pb.ts';
 import { decodeCompactionRequest, decodeRangeRequest, isReadOnlyTxn } from '../../shared/etcd/requests.ts';
 import { ReadKind } from '../../workers/contract/reader.ts';
 import { WriteKind } from '../../workers/contract/writer.ts';
@@ -58,4 +60,9 @@ function compact(parts: KvParts, request: Buffer, reply: Reply): void {
     if (error !== undefined || !physical) reply(error, response);
     else void parts.compacted(revision).then(() => reply(undefined, response));
   });
+}
+
+/** An encoded CompactionRequest. */
+export function compactRequest(revision: number): Uint8Array {
+  return toBinary(CompactionRequestSchema, create(CompactionRequestSchema, { revision: BigInt(revision) }));
 }
