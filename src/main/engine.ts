@@ -1,3 +1,4 @@
+import { SERVER_ITSELF } from '../shared/auth/state.ts';
 import type { Clock, Timer } from '../shared/base/clock.ts';
 import type { Log } from '../shared/base/log.ts';
 import type { Random } from '../shared/base/random.ts';
@@ -11,12 +12,16 @@ import {
   WriteKind,
   type WriterReply,
 } from '../workers/contract/writer.ts';
+import { Passwords } from './auth/passwords.ts';
+import { AuthStore } from './auth/store.ts';
+import type { TokenProvider } from './auth/tokens.ts';
 import { CompactionWaiters } from './commit/compaction-waiters.ts';
 import { type CommitMeter, CommitPipeline } from './commit/pipeline.ts';
 import { ReadGate } from './commit/read-gate.ts';
 import type { Settings } from './config/settings.ts';
 import { Lessor } from './lease/lessor.ts';
 import type { TaskPool } from './pool/pool.ts';
+import { asCaller, Guard } from './rpc/guard.ts';
 import { Identity } from './rpc/identity.ts';
 import { compactRequest } from './rpc/kv.ts';
 import { isLeaseGone, revokeRequest } from './rpc/lease.ts';
@@ -41,6 +46,8 @@ export interface EngineParts {
   writer: WriterClient;
   pool: TaskPool;
   appender: Appender;
+  /** Makes users' tokens; `index` says how far the log is. */
+  openTokens(index: () => number): TokenProvider;
   clock: Clock;
   random: Random;
   log: Log;
@@ -63,6 +70,8 @@ export class Engine {
   readonly lessor: Lessor;
   readonly compactions: CompactionWaiters;
   readonly system: SystemState;
+  readonly auth: AuthStore;
+  readonly guard: Guard;
   /** Why the disk under the cache refuses writes; undefined while it takes them. */
   diskTrouble: string | undefined;
   databaseBytes = { total: 0, inUse: 0 };
@@ -81,6 +90,12 @@ export class Engine {
     this.identity = new Identity(ids, () => this.#revision);
     this.gate = new ReadGate(clock, settings.requestTimeoutMs, position.sequence);
     this.system = new SystemState(parts.begun.system);
+    this.auth = new AuthStore({
+      tokens: parts.openTokens(() => this.gate.durableSequence),
+      passwords: new Passwords(settings.bcryptCost),
+      follow: (...how) => this.system.follow(...how),
+    });
+    this.guard = new Guard(this.auth, settings.tls?.trustedCaFile !== undefined);
     this.compactions = new CompactionWaiters(position.compactRevision);
     this.readers = new ReaderPool(
       { cacheFile: parts.cacheFile, maxTxnOps: settings.maxTxnOps, ...ids },
@@ -223,9 +238,11 @@ export class Engine {
     }
   }
 
+  /** Submits a write of the server itself, who may do what root may. */
   #submit(kind: WriteKind, request: Uint8Array): Promise<void> {
+    const write = this.auth.enabled ? asCaller(SERVER_ITSELF, kind, request) : ([kind, request] as const);
     return new Promise((resolve, reject) => {
-      this.pipeline.submit(kind, request, (error) => {
+      this.pipeline.submit(...write, (error) => {
         if (error === undefined) resolve();
         else reject(error);
       });

@@ -7,6 +7,8 @@ import type { Log } from '../shared/base/log.ts';
 import type { Random } from '../shared/base/random.ts';
 import { EtcdError } from '../shared/etcd/errors.ts';
 import { Auth, Cluster, KV, Lease, Maintenance, Watch } from '../shared/etcd/gen/etcdserverpb/rpc_pb.ts';
+import { openTokens, readTokenKeys } from './auth/open-tokens.ts';
+import type { TokenProvider } from './auth/tokens.ts';
 import { Node } from './cluster/node.ts';
 import type { CommitMeter } from './commit/pipeline.ts';
 import type { Settings } from './config/settings.ts';
@@ -15,12 +17,15 @@ import { createHttpHandler, type HealthQuestion } from './ops/http.ts';
 import type { Metrics } from './ops/metrics.ts';
 import { TaskPool } from './pool/pool.ts';
 import { Recovery } from './recovery/recover.ts';
+import { authHandlers } from './rpc/auth.ts';
 import { clusterHandlers } from './rpc/cluster.ts';
 import { grpcServerOptions } from './rpc/grpc-options.ts';
+import { guarded } from './rpc/guard.ts';
 import { kvHandlers } from './rpc/kv.ts';
 import { leaseHandlers } from './rpc/lease.ts';
 import { Listener } from './rpc/listener.ts';
 import { maintenanceHandlers } from './rpc/maintenance.ts';
+import { CLUSTER_NEEDS, MAINTENANCE_NEEDS } from './rpc/needs.ts';
 import { addService, type ServiceHandlers } from './rpc/service.ts';
 import { readTlsFiles } from './rpc/tls-files.ts';
 import { watchHandlers } from './rpc/watch.ts';
@@ -59,6 +64,7 @@ export class Server {
   readonly #grpc: GrpcServer;
   readonly #listener: Listener;
   readonly #appender: Appender;
+  readonly #tokenKeys: ReturnType<typeof readTokenKeys>;
   #node: Node | undefined;
   #pool: TaskPool | undefined;
   #writer: WriterClient | undefined;
@@ -83,6 +89,7 @@ export class Server {
     });
     this.#grpc = new GrpcServer(grpcServerOptions(settings));
     this.#addServices();
+    this.#tokenKeys = readTokenKeys(settings.authToken);
     const tls = settings.tls && readTlsFiles(settings.tls);
     this.#listener = new Listener({
       urls: settings.listenClientUrls,
@@ -131,6 +138,7 @@ export class Server {
       writer,
       pool: this.#pool,
       appender: this.#appender,
+      openTokens: (index) => this.#openTokens(index),
     });
     this.#checkpointer = this.#createCheckpointer(cacheFile, writer, this.#pool);
     this.#autoCompaction = this.#startAutoCompaction(this.#engine);
@@ -176,6 +184,12 @@ export class Server {
     return this.#writer;
   }
 
+  #openTokens(index: () => number): TokenProvider {
+    const { settings, clock, random } = this.#parts;
+    const { authToken, simpleTokenTtlMs: simpleTtlMs } = settings;
+    return openTokens(authToken, this.#tokenKeys, { clock, random, simpleTtlMs, index });
+  }
+
   #createCheckpointer(cacheFile: string, writer: WriterClient, pool: TaskPool): Checkpointer {
     const { clock, log } = this.#parts;
     const copy = (): Promise<void> => pool.checkpoint(cacheFile);
@@ -213,34 +227,50 @@ export class Server {
         readers: engine.readers,
         identity: engine.identity,
         compacted: (revision) => engine.compactions.wait(revision),
+        guard: engine.guard,
         maxRequestBytes,
+        maxTxnOps: settings.maxTxnOps,
         submit: (...write) => void engine.pipeline.submit(...write),
       }),
     );
-    add(Watch, (engine) => watchHandlers(engine.hub));
-    add(Lease, ({ gate, readers, lessor, identity, pipeline }) =>
+    add(Watch, ({ hub, guard }) => watchHandlers(hub, guard));
+    add(Lease, ({ gate, guard, readers, lessor, identity, pipeline }) =>
       leaseHandlers({
         submit: (...write) => void pipeline.submit(...write),
         gate,
         readers,
         lessor,
         identity,
+        guard,
         random,
       }),
     );
-    add(Maintenance, (engine) =>
-      maintenanceHandlers({
+    add(Maintenance, (engine) => {
+      const handlers = maintenanceHandlers({
         identity: engine.identity,
         gate: engine.gate,
         databaseBytes: () => engine.databaseBytes,
         defragment: () => engine.defragment(),
         diskTrouble: () => engine.diskTrouble,
-      }),
-    );
+      });
+      return guarded(engine.guard, handlers, MAINTENANCE_NEEDS);
+    });
     const clientUrls = (): readonly string[] =>
       settings.advertiseClientUrls.length > 0 ? settings.advertiseClientUrls : this.addresses;
-    add(Cluster, ({ identity }) => clusterHandlers({ identity, name: settings.name, clientUrls }));
-    add(Auth, () => ({}));
+    add(Cluster, ({ guard, identity }) => {
+      const handlers = clusterHandlers({ identity, name: settings.name, clientUrls });
+      return guarded(guard, handlers, CLUSTER_NEEDS);
+    });
+    add(Auth, ({ auth, guard, identity, pipeline }) =>
+      authHandlers({
+        store: auth,
+        guard,
+        identity,
+        submit: (...write) => void pipeline.submit(...write),
+        maxRequestBytes,
+        log: this.#parts.log,
+      }),
+    );
   }
 
   #checks(): Pick<Parameters<typeof createHttpHandler>[0], 'checks' | 'health'> {

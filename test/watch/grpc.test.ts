@@ -2,9 +2,13 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import test from 'node:test';
 import * as grpc from '@grpc/grpc-js';
+import { Passwords } from '../../src/main/auth/passwords.ts';
+import { AuthStore } from '../../src/main/auth/store.ts';
+import { noTokens } from '../../src/main/auth/tokens.ts';
+import { Guard } from '../../src/main/rpc/guard.ts';
 import { addService } from '../../src/main/rpc/service.ts';
 import { watchHandlers } from '../../src/main/rpc/watch.ts';
-import { GrpcCode } from '../../src/shared/etcd/errors.ts';
+import { EtcdError, GrpcCode } from '../../src/shared/etcd/errors.ts';
 import { Watch } from '../../src/shared/etcd/gen/etcdserverpb/rpc_pb.ts';
 import { Writer } from '../../src/shared/etcd/wire.ts';
 import type { SeenResponse } from './responses.ts';
@@ -18,10 +22,16 @@ interface Served {
   open(): Call;
 }
 
+/** Of a server without users. */
+function openGuard(): Guard {
+  const tokens = noTokens(() => new EtcdError('AuthFailed'));
+  return new Guard(new AuthStore({ tokens, passwords: new Passwords(4), follow: () => {} }), false);
+}
+
 /** Runs `body` against a server on a free port, and ends both afterwards. */
 async function withServer(world: World, body: (served: Served) => Promise<void>): Promise<void> {
   const server = new grpc.Server();
-  addService(server, Watch, Promise.resolve(watchHandlers(world.hub)), () => ({ handled() {} }));
+  addService(server, Watch, Promise.resolve(watchHandlers(world.hub, openGuard())), () => ({ handled() {} }));
   const port = await new Promise<number>((resolve, reject) => {
     const bound = (error: Error | null, port: number): void => (error ? reject(error) : resolve(port));
     server.bindAsync('127.0.0.1:0', grpc.ServerCredentials.createInsecure(), bound);

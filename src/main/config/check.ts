@@ -12,6 +12,9 @@ import {
 /** What was given, by flag or environment, and under which name: `--batch-window` or `NETSY_BATCH_WINDOW`. */
 export type Given = ReadonlyMap<FlagKey, string>;
 
+/** As etcd, for a server that says 0. */
+const SIMPLE_TOKEN_TTL_SECONDS = 300;
+
 /** Joins single values into settings; throws `SettingsError` where two of them don't fit together. */
 export function settingsOf(values: FlagValues, given: Given): Settings {
   const dataDir = resolve(values.dataDir);
@@ -25,6 +28,9 @@ export function settingsOf(values: FlagValues, given: Given): Settings {
     grpcKeepaliveIntervalMs: values.grpcKeepaliveInterval,
     grpcKeepaliveTimeoutMs: values.grpcKeepaliveTimeout,
     tls: tlsOf(values),
+    authToken: values.authToken,
+    simpleTokenTtlMs: (values.authTokenTtl || SIMPLE_TOKEN_TTL_SECONDS) * 1000,
+    bcryptCost: values.bcryptCost,
     dataDir,
     cacheDir: resolve(values.cacheDir ?? resolve(dataDir, 'cache')),
     store: values.store ?? pathToFileURL(resolve(dataDir, 'store')).href,

@@ -1,4 +1,5 @@
 import { PIPELINE_DEPTH_MAX, RECORD_BYTES_MAX } from '../../shared/model/limits.ts';
+import { authToken } from './auth-token.ts';
 import {
   anyText,
   boolean,
@@ -32,6 +33,7 @@ export interface Flag<T> {
 type Group =
   | 'Serving'
   | 'TLS'
+  | 'Auth'
   | 'Store and cache'
   | 'S3'
   | 'Writes'
@@ -72,6 +74,8 @@ function flag<T>(
 
 const MAX_UINT32 = 2 ** 32 - 1;
 const THREADS_MAX = 64;
+const BCRYPT_COST_MIN = 4;
+const BCRYPT_COST_MAX = 31;
 const time = duration(0, DURATION_MS_MAX);
 
 export const FLAGS = {
@@ -147,6 +151,30 @@ export const FLAGS = {
     boolean,
     'require a client certificate signed by --trusted-ca-file',
     'false',
+  ),
+  authToken: flag(
+    'Auth',
+    'auth-token',
+    '<kind>',
+    authToken,
+    'tokens of users: simple (known to this process alone), or jwt,sign-method=…,priv-key=FILE,pub-key=FILE,ttl=…',
+    'simple',
+  ),
+  authTokenTtl: flag(
+    'Auth',
+    'auth-token-ttl',
+    '<seconds>',
+    integer(0, MAX_UINT32),
+    'how long a simple token lives after its last use, in seconds; 0 is 300',
+    '300',
+  ),
+  bcryptCost: flag(
+    'Auth',
+    'bcrypt-cost',
+    '<steps>',
+    integer(BCRYPT_COST_MIN, BCRYPT_COST_MAX),
+    'cost of hashing a password; each step more doubles the time',
+    '10',
   ),
   dataDir: flag(
     'Store and cache',

@@ -1,3 +1,4 @@
+import type { AuthTokenSettings } from '../auth/open-tokens.ts';
 import type { HedgeAfter } from './values.ts';
 
 /** A setting that can't be used. The message is one line that says what to change. */
@@ -41,6 +42,9 @@ export interface Settings {
   readonly grpcKeepaliveTimeoutMs: number;
   /** Set exactly when one of the listen URLs is https. */
   readonly tls: TlsSettings | undefined;
+  readonly authToken: AuthTokenSettings;
+  readonly simpleTokenTtlMs: number;
+  readonly bcryptCost: number;
   readonly dataDir: string;
   readonly cacheDir: string;
   /** `file:///DIR` or `s3://BUCKET[/PREFIX]`. */

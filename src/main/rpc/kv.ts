@@ -7,7 +7,9 @@ import { WriteKind } from '../../workers/contract/writer.ts';
 import type { WriteCallback } from '../commit/batch.ts';
 import type { ReadGate } from '../commit/read-gate.ts';
 import type { ReaderPool } from '../state/reader-client.ts';
+import { checkedWhileEnabled, type Guard } from './guard.ts';
 import type { Identity } from './identity.ts';
+import { checkedKvHandlers } from './kv-auth.ts';
 import { streamRange } from './range-stream.ts';
 import type { Reply, ServiceHandlers } from './service.ts';
 
@@ -16,15 +18,22 @@ export interface KvParts {
   gate: ReadGate;
   readers: ReaderPool;
   identity: Identity;
+  guard: Guard;
   /** Resolves when the rows below a compaction revision are gone. */
   compacted(revision: number): Promise<void>;
   maxRequestBytes: number;
+  maxTxnOps: number;
 }
 
 const NO_RESPONSE = new Uint8Array(0);
 
 /** etcd's KV service. */
 export function kvHandlers(parts: KvParts): ServiceHandlers {
+  const open = openHandlers(parts);
+  return checkedWhileEnabled(parts.guard, open, checkedKvHandlers(parts, open));
+}
+
+function openHandlers(parts: KvParts): ServiceHandlers {
   return {
     unary: {
       Range: (request, reply) => {

@@ -16,7 +16,9 @@ import type { WriteCallback } from '../commit/batch.ts';
 import type { ReadGate } from '../commit/read-gate.ts';
 import type { Lessor } from '../lease/lessor.ts';
 import type { ReaderPool } from '../state/reader-client.ts';
+import { checkedWhileEnabled, type Guard } from './guard.ts';
 import type { Identity } from './identity.ts';
+import { checkedLeaseHandlers, checkKeepAlive } from './lease-auth.ts';
 import {
   checkMessage,
   type DuplexCall,
@@ -32,6 +34,7 @@ export interface LeaseParts {
   readers: ReaderPool;
   lessor: Lessor;
   identity: Identity;
+  guard: Guard;
   random: Random;
 }
 
@@ -41,6 +44,11 @@ const TAGS = { ttl: 8, id: 16 } as const;
 
 /** etcd's Lease service. */
 export function leaseHandlers(parts: LeaseParts): ServiceHandlers {
+  const open = openHandlers(parts);
+  return checkedWhileEnabled(parts.guard, open, checkedLeaseHandlers(parts, open));
+}
+
+function openHandlers(parts: LeaseParts): ServiceHandlers {
   return {
     unary: {
       LeaseGrant: (request, reply) =>
@@ -97,6 +105,7 @@ function keepAlives(parts: LeaseParts, call: DuplexCall): void {
     const { id } = decodeLeaseKeepAliveRequest(message);
     // Made before the renewal, so that it is never newer than a revoke that made the renewal fail.
     const header = parts.identity.header();
+    if (parts.guard.enabled) await checkKeepAlive(parts, call, id);
     const ttl = await parts.lessor.keepAlive(id);
     if (!call.cancelled) await sendMessage(call, encodeLeaseKeepAliveResponse(header, id, ttl));
   };

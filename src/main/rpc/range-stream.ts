@@ -1,9 +1,11 @@
-import { EtcdError, GrpcCode } from '../../shared/etcd/errors.ts';
+import { GrpcCode } from '../../shared/etcd/errors.ts';
 import { decodeRangeRequest, type RangeRequest } from '../../shared/etcd/requests.ts';
+import { checkRange } from '../../shared/etcd/validate.ts';
 import { Writer } from '../../shared/etcd/wire.ts';
 import { type RangePieceReply, ReadKind } from '../../workers/contract/reader.ts';
 import type { ReadGate } from '../commit/read-gate.ts';
 import type { ReaderPool } from '../state/reader-client.ts';
+import type { Guard } from './guard.ts';
 import type { Identity } from './identity.ts';
 import { failStream, type StreamingCall, sendMessage } from './service.ts';
 
@@ -11,6 +13,7 @@ export interface RangeStreamParts {
   gate: ReadGate;
   readers: ReaderPool;
   identity: Identity;
+  guard: Guard;
   maxRequestBytes: number;
 }
 
@@ -26,26 +29,22 @@ const TAGS = { rangeResponse: 10, header: 10, more: 24, count: 32 } as const;
 export async function streamRange(parts: RangeStreamParts, call: StreamingCall): Promise<void> {
   try {
     const request = decodeRangeRequest(call.request);
-    checkRequest(request);
+    checkRange(request);
     const refusal = refusalOf(request);
     if (refusal !== undefined) {
       call.emit('error', { code: GrpcCode.Unimplemented, details: refusal });
       return;
     }
     await passGate(parts.gate, request.serializable);
+    const info = parts.guard.enabled ? await parts.guard.whoIs(call) : undefined;
+    if (info !== undefined) parts.guard.state.checkRead(info, request);
     if (request.countOnly) await sendCount(parts, call);
     else await sendPieces(parts, call, request);
+    if (info !== undefined) parts.guard.checkFresh(info);
     call.end();
   } catch (error) {
     failStream(call, error);
   }
-}
-
-/** etcd checks these before it looks at what a stream can't do. */
-function checkRequest(request: RangeRequest): void {
-  if (request.key.length === 0) throw new EtcdError('EmptyKey');
-  if (request.sortOrder < 0 || request.sortOrder > 2) throw new EtcdError('InvalidSortOption');
-  if (request.sortTarget < 0 || request.sortTarget > 4) throw new EtcdError('InvalidSortOption');
 }
 
 /** etcd's words for what a stream can't do. */

@@ -14,7 +14,7 @@ import { EtcdError, GrpcCode } from '../../shared/etcd/errors.ts';
 import { Reader } from '../../shared/etcd/wire.ts';
 import { type CallFailure, callFailure, notImplemented } from './status.ts';
 
-type UnaryCall = ServerUnaryCall<Buffer, Buffer>;
+export type UnaryCall = ServerUnaryCall<Buffer, Buffer>;
 export type StreamingCall = ServerWritableStream<Buffer, Buffer>;
 export type DuplexCall = ServerDuplexStream<Buffer, Buffer>;
 

@@ -3,28 +3,31 @@ import { MalformedMessageError } from '../../shared/etcd/wire.ts';
 import type { WatchHub } from '../watch/hub.ts';
 import type { StreamStatus, WatchSink } from '../watch/sink.ts';
 import type { WatchStream } from '../watch/stream.ts';
+import type { Guard } from './guard.ts';
 import type { DuplexCall, ServiceHandlers } from './service.ts';
 import { callFailure } from './status.ts';
+import { WatchRequests } from './watch-requests.ts';
 
 type WatchCall = DuplexCall;
 
 /** etcd's Watch service, from the hub. */
-export function watchHandlers(hub: WatchHub): ServiceHandlers {
-  return { duplex: { Watch: (call) => serveWatch(hub, call) } };
+export function watchHandlers(hub: WatchHub, guard: Guard): ServiceHandlers {
+  return { duplex: { Watch: (call) => serveWatch(hub, guard, call) } };
 }
 
-function serveWatch(hub: WatchHub, call: WatchCall): void {
+function serveWatch(hub: WatchHub, guard: Guard, call: WatchCall): void {
   const sink = new CallSink(call, () => stream.flushed());
   const stream = hub.open(sink);
-  call.on('data', (message: Buffer) => take(stream, message));
+  const requests = new WatchRequests(stream, guard, call);
+  call.on('data', (message: Buffer) => take(stream, message, requests));
   // A client that has sent its last request still gets events, as in etcd, until it cancels the call.
   call.on('cancelled', () => stream.close());
   call.on('close', () => stream.close());
 }
 
-function take(stream: WatchStream, message: Buffer): void {
+function take(stream: WatchStream, message: Buffer, requests: WatchRequests): void {
   try {
-    stream.request(decodeWatchRequest(message));
+    requests.take(decodeWatchRequest(message));
   } catch (error) {
     if (!(error instanceof MalformedMessageError)) throw error;
     const { code, details } = callFailure(error, 'stream');

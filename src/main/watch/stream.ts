@@ -86,6 +86,13 @@ export class WatchStream implements WatcherStream {
     this.#pauseRequestsWhenFull();
   }
 
+  /** Answers a request for a watch that its caller may not have. */
+  refuse(cancelReason: string): void {
+    if (this.#ended) return;
+    this.#control({ watchId: INVALID_WATCH_ID, created: true, canceled: true, cancelReason });
+    this.#pauseRequestsWhenFull();
+  }
+
   /** Called by the transport when written bytes have left. */
   flushed(): void {
     if (this.#ended || this.sink.pendingBytes > this.#host.streamBufferBytesMax / 2) return;

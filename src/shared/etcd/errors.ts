@@ -111,6 +111,10 @@ const TABLE = {
   NoInflightDowngrade: [GrpcCode.FailedPrecondition, 'etcdserver: no inflight downgrade job'],
   Canceled: [GrpcCode.Canceled, 'etcdserver: request canceled'],
   DeadlineExceeded: [GrpcCode.DeadlineExceeded, 'etcdserver: context deadline exceeded'],
+  // Errors of etcd's auth store that its rpctypes have no name for: they reach clients as they are, with UNKNOWN.
+  NoPasswordUser: [GrpcCode.Unknown, 'auth: authentication failed, password was given for no password user'],
+  VerifyOnly: [GrpcCode.Unknown, 'auth: token signing attempted with verify-only key'],
+  PasswordTooLong: [GrpcCode.Unknown, 'bcrypt: password length exceeds 72 bytes'],
 } as const satisfies Record<string, readonly [GrpcCode, string]>;
 
 export type EtcdErrorName = keyof typeof TABLE;

@@ -16,6 +16,20 @@ export const WriteKind = {
   LeaseGrant: 5,
   /** etcdserverpb.LeaseRevokeRequest */
   LeaseRevoke: 6,
+  /** A write of one of the other kinds and who makes it: see `caller.ts`. Used while auth is enabled. */
+  As: 32,
+  /** etcdserverpb.AuthEnableRequest, and so on for the others; passwords are hashed already. */
+  AuthEnable: 33,
+  AuthDisable: 34,
+  UserAdd: 35,
+  UserDelete: 36,
+  UserChangePassword: 37,
+  UserGrantRole: 38,
+  UserRevokeRole: 39,
+  RoleAdd: 40,
+  RoleDelete: 41,
+  RoleGrantPermission: 42,
+  RoleRevokePermission: 43,
 } as const;
 export type WriteKind = (typeof WriteKind)[keyof typeof WriteKind];
 

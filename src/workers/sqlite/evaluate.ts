@@ -1,3 +1,10 @@
+import {
+  checkDeleteAllowed,
+  checkLeaseAllowed,
+  checkPutAllowed,
+  checkTxnAllowed,
+} from '../../shared/auth/requests.ts';
+import { NOBODY } from '../../shared/auth/state.ts';
 import { int64Bytes } from '../../shared/base/bytes.ts';
 import { FrameReader, FrameWriter } from '../../shared/base/frames.ts';
 import { EtcdError, etcdErrorId } from '../../shared/etcd/errors.ts';
@@ -16,6 +23,7 @@ import {
   encodePutResponse,
   type HeaderEncoder,
 } from '../../shared/etcd/responses.ts';
+import { checkDeleteRange, checkPut, checkTxn } from '../../shared/etcd/validate.ts';
 import { MalformedMessageError } from '../../shared/etcd/wire.ts';
 import { LEASE_TTL_SECONDS_MAX, LEASE_TTL_SECONDS_MIN } from '../../shared/model/limits.ts';
 import {
@@ -25,8 +33,10 @@ import {
   type SystemChange,
   systemRecord,
 } from '../../shared/model/record.ts';
+import { decodeCalledWrite } from '../contract/caller.ts';
 import { EventWriter } from '../contract/events.ts';
 import { type LeaseChange, REPLY_MALFORMED, WriteKind } from '../contract/writer.ts';
+import { AuthEvaluator } from './auth.ts';
 import type { OverlayView, PendingChange } from './overlay.ts';
 import {
   checkChosen,
@@ -36,7 +46,6 @@ import {
   executePut,
   executeTxn,
 } from './txn.ts';
-import { checkDeleteRange, checkPut, checkTxn } from './validate.ts';
 import { WriteTxn } from './write-txn.ts';
 
 /** What evaluating a batch gives. */
@@ -65,7 +74,10 @@ export class Evaluator {
   readonly #view: OverlayView;
   readonly #header: (revision: number) => Uint8Array;
   readonly #maxTxnOps: number;
+  readonly #auth: AuthEvaluator;
   readonly #hasLease = (id: bigint): boolean => this.leases.has(id);
+  readonly #leaseKeys = (id: bigint): Uint8Array[] =>
+    this.leases.has(id) ? this.#view.leaseKeys(id, int64Bytes(id)) : [];
   #createdAtMs = 0;
   #changes: LoggedChange[] = [];
   #leaseChanges: LeaseChange[] = [];
@@ -82,6 +94,7 @@ export class Evaluator {
     this.#view = view;
     this.leases = leases;
     this.system = system;
+    this.#auth = new AuthEvaluator(system, (change) => this.changeSystem(change));
     this.#header = (revision) => header.encode(revision, options.raftTerm);
     this.#maxTxnOps = options.maxTxnOps;
   }
@@ -109,6 +122,7 @@ export class Evaluator {
   changeSystem(change: SystemChange): void {
     if (change.value === undefined) this.system.delete(change.name);
     else this.system.set(change.name, change.value);
+    this.#auth.state.change(change);
     this.#systemChanges.push(change);
     this.#changes.push({ record: systemRecord(change, this.#createdAtMs) });
   }
@@ -138,12 +152,30 @@ export class Evaluator {
         return this.#leaseGrant(request);
       case WriteKind.LeaseRevoke:
         return this.#leaseRevoke(request);
+      case WriteKind.As:
+        return this.#executeAs(request);
+      default:
+        this.#auth.execute(kind, request);
+        return encodeHeaderOnlyResponse(this.#header(this.#view.revision));
+    }
+  }
+
+  /** Executes a write as its caller. Writes that name no caller are nobody's, which matters while auth is enabled. */
+  #executeAs(payload: Uint8Array): Uint8Array {
+    const { kind, info, request } = decodeCalledWrite(payload);
+    this.#auth.caller = info;
+    try {
+      return this.#execute(kind, request);
+    } finally {
+      this.#auth.caller = NOBODY;
     }
   }
 
   #txn(bytes: Uint8Array): Uint8Array {
     const request = decodeTxnRequest(bytes);
     checkTxn(request, this.#maxTxnOps);
+    const { state, caller } = this.#auth;
+    if (state.enabled) checkTxnAllowed(state, caller, request, this.#leaseKeys);
     const chosen = chooseBranches(this.#view, request);
     checkChosen(this.#view, this.#hasLease, chosen);
     return this.#write((txn) => executeTxn(this.#view, txn, chosen, this.#header));
@@ -152,6 +184,8 @@ export class Evaluator {
   #put(bytes: Uint8Array): Uint8Array {
     const request = decodePutRequest(bytes);
     checkPut(request);
+    const { state, caller } = this.#auth;
+    if (state.enabled) checkPutAllowed(state, caller, request, this.#leaseKeys);
     checkPutState(this.#view, this.#hasLease, request);
     return this.#write((txn) => {
       const prevKv = executePut(this.#view, txn, request);
@@ -162,6 +196,8 @@ export class Evaluator {
   #deleteRange(bytes: Uint8Array): Uint8Array {
     const request = decodeDeleteRangeRequest(bytes);
     checkDeleteRange(request);
+    const { state, caller } = this.#auth;
+    if (state.enabled) checkDeleteAllowed(state, caller, request);
     return this.#write((txn) => {
       const { deleted, prevKvs } = executeDeleteRange(this.#view, txn, request);
       return encodeDeleteRangeResponse(this.#header(this.#view.revision), deleted, prevKvs);
@@ -199,6 +235,8 @@ export class Evaluator {
   /** Deletes the attached keys in key order, in one revision, and then the lease. */
   #leaseRevoke(bytes: Uint8Array): Uint8Array {
     const { id } = decodeLeaseRevokeRequest(bytes);
+    const { state, caller } = this.#auth;
+    if (state.enabled) checkLeaseAllowed(state, caller, this.#leaseKeys(id));
     if (!this.leases.has(id)) throw new EtcdError('LeaseNotFound');
     return this.#write(
       (txn) => {

@@ -3,6 +3,7 @@ import { FrameReader, FrameWriter } from '../../shared/base/frames.ts';
 import { EtcdError, etcdErrorId } from '../../shared/etcd/errors.ts';
 import { decodeRangeRequest, decodeTxnRequest } from '../../shared/etcd/requests.ts';
 import { encodeRangeResponse, HeaderEncoder } from '../../shared/etcd/responses.ts';
+import { checkRange, checkTxn } from '../../shared/etcd/validate.ts';
 import { MalformedMessageError, Writer } from '../../shared/etcd/wire.ts';
 import {
   type RangePieceReply,
@@ -18,7 +19,6 @@ import { executeRange, keyOnly, readRevision } from './range.ts';
 import { Replayer } from './replay.ts';
 import { RowView } from './rows.ts';
 import { checkChosen, chooseBranches, executeTxn } from './txn.ts';
-import { checkRange, checkTxn } from './validate.ts';
 
 /** The tag of RangeResponse.kvs. */
 const KVS_TAG = 18;

@@ -1,12 +1,6 @@
-import { bytesKey, compareBytes } from '../../shared/base/bytes.ts';
-import { EtcdError } from '../../shared/etcd/errors.ts';
-import type {
-  DeleteRangeRequest,
-  PutRequest,
-  RangeRequest,
-  RequestOp,
-  TxnRequest,
-} from '../../shared/etcd/requests.ts';
+import { bytesKey, compareBytes } from '../base/bytes.ts';
+import { EtcdError } from './errors.ts';
+import type { DeleteRangeRequest, PutRequest, RangeRequest, RequestOp, TxnRequest } from './requests.ts';
 
 /** The checks that etcd's gRPC layer makes before a request goes anywhere (its v3rpc/key.go), in its order. */
 

@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import { EtcdError } from '../../src/shared/etcd/errors.ts';
 import type { RequestOp, TxnRequest } from '../../src/shared/etcd/requests.ts';
-import { checkTxn } from '../../src/workers/sqlite/validate.ts';
+import { checkTxn } from '../../src/shared/etcd/validate.ts';
 import { bytes, text } from '../support/etcd-client.ts';
 
 /** Every key that a generated transaction can name, so that intervals can be written out as sets. */
