@@ -25,10 +25,12 @@ import { asCaller, Guard } from './rpc/guard.ts';
 import { Identity } from './rpc/identity.ts';
 import { compactRequest } from './rpc/kv.ts';
 import { isLeaseGone, revokeRequest } from './rpc/lease.ts';
+import { ClusterState } from './state/cluster-state.ts';
 import { ReaderPool } from './state/reader-client.ts';
 import { SystemState } from './state/system-state.ts';
 import type { WriterClient, WriterEvents } from './state/writer-client.ts';
 import type { Appender } from './store/append.ts';
+import { defragment } from './upkeep/defragment.ts';
 import { WatchHub } from './watch/hub.ts';
 
 /** How often time-outs and lease ends are looked for. */
@@ -72,6 +74,7 @@ export class Engine {
   readonly system: SystemState;
   readonly auth: AuthStore;
   readonly guard: Guard;
+  readonly cluster: ClusterState;
   /** Why the disk under the cache refuses writes; undefined while it takes them. */
   diskTrouble: string | undefined;
   databaseBytes = { total: 0, inUse: 0 };
@@ -96,6 +99,7 @@ export class Engine {
       follow: (...how) => this.system.follow(...how),
     });
     this.guard = new Guard(this.auth, settings.tls?.trustedCaFile !== undefined);
+    this.cluster = new ClusterState(this.system);
     this.compactions = new CompactionWaiters(position.compactRevision);
     this.readers = new ReaderPool(
       { cacheFile: parts.cacheFile, maxTxnOps: settings.maxTxnOps, ...ids },
@@ -143,9 +147,18 @@ export class Engine {
 
   /** Gives the cache's unused pages back to the disk; resolves when they are gone. */
   defragment(): Promise<void> {
-    return new Promise((resolve) => {
-      this.#defragmentWaiters.push(resolve);
-      this.#parts.writer.defragment();
+    const { cacheFile, clock, pool, writer } = this.#parts;
+    return defragment({
+      cacheFile,
+      clock,
+      vacuum: () =>
+        new Promise((resolve) => {
+          this.#defragmentWaiters.push(resolve);
+          writer.defragment();
+        }),
+      copy: () => pool.checkpoint(cacheFile),
+      restart: () => writer.checkpoint(),
+      databaseBytes: () => this.databaseBytes.total,
     });
   }
 

@@ -5,8 +5,10 @@ import type { Clock } from '../shared/base/clock.ts';
 import { makeDirectory } from '../shared/base/directory.ts';
 import type { Log } from '../shared/base/log.ts';
 import type { Random } from '../shared/base/random.ts';
+import { AlarmType, alarmTypeName } from '../shared/etcd/alarm.ts';
 import { EtcdError } from '../shared/etcd/errors.ts';
 import { Auth, Cluster, KV, Lease, Maintenance, Watch } from '../shared/etcd/gen/etcdserverpb/rpc_pb.ts';
+import { ETCD_CLUSTER_VERSION, ETCD_STORAGE_VERSION } from '../shared/model/version.ts';
 import { openTokens, readTokenKeys } from './auth/open-tokens.ts';
 import type { TokenProvider } from './auth/tokens.ts';
 import { Node } from './cluster/node.ts';
@@ -170,8 +172,9 @@ export class Server {
       assert(this.#engine !== undefined, 'the writer speaks before recovery is over');
       return this.#engine;
     };
+    const { maxTxnOps, quotaBackendBytes: quotaBytes } = this.#parts.settings;
     this.#writer = new WriterClient(
-      { cacheFile, maxTxnOps: this.#parts.settings.maxTxnOps, memberId, nodeId },
+      { cacheFile, maxTxnOps, memberId, nodeId, quotaBytes },
       {
         evaluated: (message) => engine().writerEvents.evaluated(message),
         applied: (applied) => this.#engine?.writerEvents.applied(applied),
@@ -249,6 +252,10 @@ export class Server {
       const handlers = maintenanceHandlers({
         identity: engine.identity,
         gate: engine.gate,
+        readers: engine.readers,
+        cluster: engine.cluster,
+        submit: (...write) => void engine.pipeline.submit(...write),
+        quotaBytes: settings.quotaBackendBytes,
         databaseBytes: () => engine.databaseBytes,
         defragment: () => engine.defragment(),
         diskTrouble: () => engine.diskTrouble,
@@ -257,8 +264,8 @@ export class Server {
     });
     const clientUrls = (): readonly string[] =>
       settings.advertiseClientUrls.length > 0 ? settings.advertiseClientUrls : this.addresses;
-    add(Cluster, ({ guard, identity }) => {
-      const handlers = clusterHandlers({ identity, name: settings.name, clientUrls });
+    add(Cluster, ({ gate, guard, identity }) => {
+      const handlers = clusterHandlers({ identity, gate, name: settings.name, clientUrls });
       return guarded(guard, handlers, CLUSTER_NEEDS);
     });
     add(Auth, ({ auth, guard, identity, pipeline }) =>
@@ -273,24 +280,41 @@ export class Server {
     );
   }
 
-  #checks(): Pick<Parameters<typeof createHttpHandler>[0], 'checks' | 'health'> {
+  #checks(): Pick<Parameters<typeof createHttpHandler>[0], 'checks' | 'health' | 'versions'> {
     const started = async (): Promise<string | undefined> =>
       this.#engine === undefined ? 'netsy is recovering' : undefined;
     const healthy = async (): Promise<string | undefined> => this.#unhealthyReason();
     return {
       checks: {
-        data_corruption: async () => undefined,
+        data_corruption: async () => {
+          const alarms = this.#engine?.cluster.alarms(AlarmType.Corrupt) ?? [];
+          return alarms.length > 0 ? 'alarm activated: CORRUPT' : undefined;
+        },
         serializable_read: started,
         linearizable_read: healthy,
         non_learner: async () => undefined,
       },
       health: async ({ serializable, excluded }: HealthQuestion) => {
+        const alarm = this.#alarm(excluded);
+        if (alarm !== undefined) return alarm;
         if (serializable) return started();
         const trouble = this.#engine?.diskTrouble;
         if (trouble !== undefined && !excluded.has('NOSPACE')) return 'ALARM NOSPACE';
         return this.#unhealthyReason();
       },
+      versions: () => ({
+        cluster: this.#engine?.cluster.clusterVersion ?? ETCD_CLUSTER_VERSION,
+        storage: this.#engine?.cluster.storageVersion ?? ETCD_STORAGE_VERSION,
+      }),
     };
+  }
+
+  /** A raised alarm that `/health` does not overlook, in its words. */
+  #alarm(excluded: ReadonlySet<string>): string | undefined {
+    const names = (this.#engine?.cluster.alarms() ?? []).map(({ alarm }) => alarmTypeName(alarm));
+    const name = names.find((one) => !excluded.has(one));
+    if (name === undefined) return undefined;
+    return name === 'NOSPACE' || name === 'CORRUPT' ? `ALARM ${name}` : 'ALARM UNKNOWN';
   }
 
   /** The metrics, with what is only known when asked for. */

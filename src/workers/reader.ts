@@ -5,6 +5,8 @@ import { ReaderState } from './sqlite/reader-state.ts';
 
 const port = parentPort!;
 const state = new ReaderState(workerData as ReaderData);
+let idling = false;
+let closed = false;
 
 /** The packed bytes of a reply, which are handed over rather than copied. */
 function packedBytes(reply: ReaderReply): ArrayBuffer[] {
@@ -24,16 +26,39 @@ function messageOf(error: unknown): string {
   return damageMessage(cacheFile, error);
 }
 
+function reply(message: ReaderReply): void {
+  port.postMessage(message, packedBytes(message));
+}
+
+/** Ends the process's trust in this worker. */
+function guard(work: () => void): void {
+  try {
+    work();
+  } catch (error) {
+    closed = true;
+    reply({ type: 'failed', message: messageOf(error) });
+    port.close();
+  }
+}
+
+/** Work that takes long runs between messages, one small piece at a time. */
+function scheduleIdle(): void {
+  if (idling || closed || !state.hasIdleWork) return;
+  idling = true;
+  setImmediate(() => {
+    idling = false;
+    if (!closed) guard(() => state.idle());
+    scheduleIdle();
+  });
+}
+
 port.on('message', (request: ReaderRequest) => {
   if (request.type === 'close') {
+    closed = true;
     state.close();
     port.close();
     return;
   }
-  try {
-    state.handle(request, (reply) => port.postMessage(reply, packedBytes(reply)));
-  } catch (error) {
-    port.postMessage({ type: 'failed', message: messageOf(error) } satisfies ReaderReply);
-    port.close();
-  }
+  guard(() => state.handle(request, reply));
+  scheduleIdle();
 });

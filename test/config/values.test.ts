@@ -9,6 +9,7 @@ import {
   endpointUrl,
   hedgeAfter,
   integer,
+  quota,
   size,
   storeUrl,
   urls,
@@ -50,6 +51,14 @@ describe('flag values', () => {
     assert.equal(bytes('2GiB'), 2_147_483_648);
     refuses(bytes, '', '4MB', '4M', '4 MiB', '-1', '0.3B', '1e6', '99999999999GiB');
     refuses(size(10, 20), '9', '21');
+  });
+
+  it('takes a negative quota for none, as etcd does', () => {
+    assert.equal(quota('-1'), 0);
+    assert.equal(quota('0'), 0);
+    assert.equal(quota('2GiB'), 2_147_483_648);
+    assert.equal(quota('8589934592'), 8_589_934_592);
+    refuses(quota, '', '-', '-1GiB', '4MB');
   });
 
   it('reads whole numbers within their range only', () => {

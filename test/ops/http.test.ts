@@ -34,6 +34,7 @@ describe('HTTP pages', () => {
       question = asked;
       return asked.serializable ? undefined : away;
     },
+    versions: () => ({ cluster: '3.7.0', storage: '3.6.0' }),
     metrics: {
       contentType: 'text/plain; version=0.0.4; charset=utf-8',
       text: async () => {
@@ -75,7 +76,7 @@ describe('HTTP pages', () => {
     assert.deepEqual([health.status, health.body], [200, '{"health":"true","reason":""}']);
     assert.deepEqual(question, { serializable: false, excluded: new Set() });
     const version = await ask('/version');
-    assert.equal(version.body, '{"etcdserver":"3.7.3","etcdcluster":"3.7.0","storage":"3.7.0"}');
+    assert.equal(version.body, '{"etcdserver":"3.7.3","etcdcluster":"3.7.0","storage":"3.6.0"}');
     assert.equal(version.type, 'application/json');
     for (const path of ['/livez', '/readyz', '/livez/serializable_read', '/readyz/linearizable_read']) {
       const answer = await ask(path);

@@ -15,7 +15,7 @@ export interface Write {
   readonly request: Uint8Array;
 }
 
-const TABLES = ['log_position', 'history', 'current', 'leases'];
+const TABLES = ['log_position', 'history', 'current', 'leases', 'system'];
 
 /** The state worker without its thread: a test decides when what it evaluated becomes durable. */
 export class LocalWriter {
@@ -26,9 +26,9 @@ export class LocalWriter {
   #evaluated: EvaluatedMessage | undefined;
   #batch = 0;
 
-  constructor(file = join(temporaryDirectory(), 'cache.sqlite')) {
+  constructor(file = join(temporaryDirectory(), 'cache.sqlite'), quotaBytes = 0) {
     this.file = file;
-    const data = { cacheFile: file, maxTxnOps: 10_000, memberId: 2n, nodeId: 'test' };
+    const data = { cacheFile: file, maxTxnOps: 10_000, memberId: 2n, nodeId: 'test', quotaBytes };
     this.#state = new WriterState(data, (reply) => this.#take(reply));
     this.#state.open();
   }

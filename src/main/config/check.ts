@@ -34,6 +34,7 @@ export function settingsOf(values: FlagValues, given: Given): Settings {
     dataDir,
     cacheDir: resolve(values.cacheDir ?? resolve(dataDir, 'cache')),
     store: values.store ?? pathToFileURL(resolve(dataDir, 'store')).href,
+    quotaBackendBytes: values.quotaBackendBytes,
     s3: s3Of(values, given),
     batchWindowMs: values.batchWindow,
     batchBytesMax: values.batchMaxBytes,

@@ -10,6 +10,7 @@ import {
   endpointUrl,
   hedgeAfter,
   integer,
+  quota,
   size,
   storeUrl,
   urls,
@@ -197,6 +198,14 @@ export const FLAGS = {
     '<path>',
     anyText,
     'the SQLite cache; may be deleted while the server is down (default: DATA-DIR/cache)',
+  ),
+  quotaBackendBytes: flag(
+    'Store and cache',
+    'quota-backend-bytes',
+    '<size>',
+    quota,
+    'bytes that the database may take before writes are refused and alarm NOSPACE is raised; 0 is no limit',
+    '0',
   ),
   s3Endpoint: optional(
     'S3',

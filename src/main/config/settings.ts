@@ -49,6 +49,8 @@ export interface Settings {
   readonly cacheDir: string;
   /** `file:///DIR` or `s3://BUCKET[/PREFIX]`. */
   readonly store: string;
+  /** 0 is no limit. */
+  readonly quotaBackendBytes: number;
   readonly s3: S3Settings;
   readonly batchWindowMs: number;
   readonly batchBytesMax: number;

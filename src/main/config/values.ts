@@ -106,6 +106,11 @@ export function compactionRetention(text: string): CompactionRetention {
   return { periodMs: duration(1, Number.MAX_SAFE_INTEGER)(text) };
 }
 
+/** A size, or a negative number, which etcd takes for no limit as we take 0. */
+export function quota(text: string): number {
+  return /^-\d+$/.test(text) ? 0 : size(0)(text);
+}
+
 /** How long to wait before an upload gets a second PUT. */
 export type HedgeAfter =
   | { readonly kind: 'auto' | 'p95' | 'off' }

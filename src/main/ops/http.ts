@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Log } from '../../shared/base/log.ts';
-import { ETCD_CLUSTER_VERSION, ETCD_STORAGE_VERSION, ETCD_VERSION } from '../../shared/model/version.ts';
+import { ETCD_VERSION } from '../../shared/model/version.ts';
 
 /**
  * The HTTP/1.1 pages that etcd also has (its etcdhttp package), with etcd's paths, texts and status codes:
@@ -20,6 +20,8 @@ export interface HttpParts {
    * `excluded` has the names of alarms to overlook (`NOSPACE`, `CORRUPT`).
    */
   readonly health: (question: HealthQuestion) => Promise<string | undefined>;
+  /** etcd's cluster and storage version. */
+  readonly versions: () => { readonly cluster: string; readonly storage: string };
   /** Prometheus' text, and its content type. */
   readonly metrics: { text(): Promise<string>; readonly contentType: string };
   readonly log: Log;
@@ -40,11 +42,6 @@ type PageMaker = (query: URLSearchParams) => Promise<Page>;
 
 const TEXT = 'text/plain; charset=utf-8';
 const JSON_TYPE = 'application/json';
-const VERSION_BODY = JSON.stringify({
-  etcdserver: ETCD_VERSION,
-  etcdcluster: ETCD_CLUSTER_VERSION,
-  storage: ETCD_STORAGE_VERSION,
-});
 
 /** The handler of every HTTP/1.1 request; it never throws. */
 export function createHttpHandler(
@@ -73,11 +70,17 @@ function pagesOf(parts: HttpParts): Map<string, PageMaker> {
   const { checks } = parts;
   return new Map<string, PageMaker>([
     ['/health', (query) => healthPage(parts, query)],
-    ['/version', async () => ({ status: 200, type: JSON_TYPE, body: VERSION_BODY })],
+    ['/version', async () => versionPage(parts)],
     ['/metrics', async () => metricsPage(parts)],
     ...checkPages(parts.log, '/livez', { serializable_read: checks.serializable_read }),
     ...checkPages(parts.log, '/readyz', checks),
   ]);
+}
+
+function versionPage({ versions }: HttpParts): Page {
+  const { cluster: etcdcluster, storage } = versions();
+  const body = JSON.stringify({ etcdserver: ETCD_VERSION, etcdcluster, storage });
+  return { status: 200, type: JSON_TYPE, body };
 }
 
 async function metricsPage({ metrics }: HttpParts): Promise<Page> {

@@ -1,28 +1,64 @@
 import { create, toBinary } from '@bufbuild/protobuf';
+import { asBuffer } from '../../shared/base/bytes.ts';
+import { EtcdError, GrpcCode } from '../../shared/etcd/errors.ts';
 import {
   MemberListResponseSchema,
   MemberSchema,
   ResponseHeaderSchema,
 } from '../../shared/etcd/gen/etcdserverpb/rpc_pb.ts';
+import { Reader } from '../../shared/etcd/wire.ts';
+import type { ReadGate } from '../commit/read-gate.ts';
 import type { Identity } from './identity.ts';
-import { checkMessage, type ServiceHandlers } from './service.ts';
+import type { Reply, ServiceHandlers } from './service.ts';
+import { RefusedError } from './status.ts';
 
 export interface ClusterParts {
   identity: Identity;
+  gate: ReadGate;
   name: string;
   clientUrls(): readonly string[];
 }
+
+const NO_RESPONSE = new Uint8Array(0);
+/** Of the requests: an id or a flag is their first field; peer URLs are MemberAdd's first. */
+const TAGS = { id: 8, linearizable: 8, peerUrl: 10 } as const;
+
+const HOW_MEMBERS_CHANGE =
+  'netsy: members are not changed by request: one netsy serves a store, and another one that is started with the same --store takes its place';
 
 /** etcd's Cluster service: this node is the one member. */
 export function clusterHandlers(parts: ClusterParts): ServiceHandlers {
   return {
     unary: {
       MemberList: (request, reply) => {
-        checkMessage(request);
-        reply(undefined, memberList(parts));
+        const answer = (): void => reply(undefined, memberList(parts));
+        if (!isLinearizable(request)) return answer();
+        parts.gate.enter((error) => {
+          if (error === undefined) answer();
+          else reply(error, NO_RESPONSE);
+        });
+      },
+      MemberAdd: (request, reply) => {
+        const urls = peerUrlsOf(request);
+        const usable = urls.length > 0 && urls.every(isMemberUrl);
+        reply(usable ? membersStay() : new EtcdError('MemberBadURLs'), NO_RESPONSE);
+      },
+      MemberRemove: (request, reply) => ofThisMember(parts, request, reply, membersStay),
+      MemberUpdate: (request, reply) => ofThisMember(parts, request, reply, membersStay),
+      MemberPromote: (request, reply) => {
+        ofThisMember(parts, request, reply, () => new EtcdError('MemberNotLearner'));
       },
     },
   };
+}
+
+function membersStay(): Error {
+  return new RefusedError(GrpcCode.FailedPrecondition, HOW_MEMBERS_CHANGE);
+}
+
+function ofThisMember({ identity }: ClusterParts, request: Buffer, reply: Reply, refusal: () => Error): void {
+  const isOurs = memberIdOf(request) === BigInt.asUintN(64, identity.memberId);
+  reply(isOurs ? refusal() : new EtcdError('MemberNotFound'), NO_RESPONSE);
 }
 
 function memberList({ identity, name, clientUrls }: ClusterParts): Uint8Array {
@@ -37,4 +73,51 @@ function memberList({ identity, name, clientUrls }: ClusterParts): Uint8Array {
     members: [create(MemberSchema, { ID: memberId, name, clientURLs: [...clientUrls()] })],
   });
   return toBinary(MemberListResponseSchema, response);
+}
+
+/** MemberListRequest.linearizable. Generated code would take a malformed request for an empty one. */
+function isLinearizable(bytes: Buffer): boolean {
+  const reader = new Reader(bytes);
+  let linearizable = false;
+  while (reader.more()) {
+    const tag = reader.tag();
+    if (tag === TAGS.linearizable) linearizable = reader.bool();
+    else reader.skip(tag);
+  }
+  return linearizable;
+}
+
+/** The ID of a MemberRemoveRequest, MemberUpdateRequest or MemberPromoteRequest. */
+function memberIdOf(bytes: Buffer): bigint {
+  const reader = new Reader(bytes);
+  let id = 0n;
+  while (reader.more()) {
+    const tag = reader.tag();
+    if (tag === TAGS.id) id = BigInt.asUintN(64, reader.bigint64());
+    else reader.skip(tag);
+  }
+  return id;
+}
+
+/** MemberAddRequest.peerURLs */
+function peerUrlsOf(bytes: Buffer): string[] {
+  const reader = new Reader(bytes);
+  const urls: string[] = [];
+  while (reader.more()) {
+    const tag = reader.tag();
+    if (tag === TAGS.peerUrl) urls.push(asBuffer(reader.bytes()).toString());
+    else reader.skip(tag);
+  }
+  return urls;
+}
+
+const SCHEME = /^([a-z][a-z0-9+.-]*):(.*)$/is;
+/** `//host:port`, perhaps with a user before it and a query or fragment after it, but without a path. */
+const HOST_AND_PORT = /^\/\/(?:[^/?#]*@)?(?:\[[^\]\s]*\]|[^[\]:\s/?#]*):\d*(?:[?#].*)?$/s;
+
+/** Whether etcd takes this for a member's URL (client/pkg/types/urls.go). */
+function isMemberUrl(text: string): boolean {
+  const [, scheme = '', rest = ''] = SCHEME.exec(text.trim()) ?? [];
+  if (/^unixs?$/i.test(scheme)) return true;
+  return /^https?$/i.test(scheme) && HOST_AND_PORT.test(rest);
 }

@@ -1,25 +1,38 @@
 import { create, toBinary } from '@bufbuild/protobuf';
+import { type AlarmMember, alarmTypeName } from '../../shared/etcd/alarm.ts';
+import { DowngradeAction, decodeDowngradeRequest } from '../../shared/etcd/downgrade.ts';
+import { EtcdError, GrpcCode } from '../../shared/etcd/errors.ts';
 import {
-  AlarmMemberSchema,
-  AlarmRequest_AlarmAction,
-  AlarmResponseSchema,
-  AlarmType,
   DefragmentResponseSchema,
+  HashKVResponseSchema,
+  HashResponseSchema,
+  MoveLeaderResponseSchema,
   ResponseHeaderSchema,
   StatusResponseSchema,
 } from '../../shared/etcd/gen/etcdserverpb/rpc_pb.ts';
 import { Reader } from '../../shared/etcd/wire.ts';
-import { ETCD_STORAGE_VERSION, ETCD_VERSION } from '../../shared/model/version.ts';
+import { ETCD_VERSION } from '../../shared/model/version.ts';
+import type { HashReply, HashRequest } from '../../workers/contract/reader.ts';
+import { WriteKind } from '../../workers/contract/writer.ts';
+import type { WriteCallback } from '../commit/batch.ts';
 import type { ReadGate } from '../commit/read-gate.ts';
+import type { ClusterState } from '../state/cluster-state.ts';
+import type { ReaderPool } from '../state/reader-client.ts';
+import { handleAlarm, shownAlarms } from './alarm.ts';
 import type { Identity } from './identity.ts';
 import { checkMessage, type Reply, type ServiceHandlers } from './service.ts';
-import { notImplemented } from './status.ts';
+import { RefusedError } from './status.ts';
 
 export interface MaintenanceParts {
+  submit(kind: WriteKind, request: Uint8Array, callback: WriteCallback): void;
   identity: Identity;
   gate: ReadGate;
+  readers: ReaderPool;
+  cluster: ClusterState;
   /** The cache's size, and how much of it is in use. */
   databaseBytes(): { total: number; inUse: number };
+  /** What the database may take; 0 is no limit. */
+  quotaBytes: number;
   /** Gives the cache's unused pages back to the disk, in small steps between writes. */
   defragment(): Promise<void>;
   /** Why the disk under the cache refuses writes; undefined when it does not. */
@@ -27,9 +40,10 @@ export interface MaintenanceParts {
 }
 
 const NO_RESPONSE = new Uint8Array(0);
-const ACTION_TAG = 8;
+/** Of HashKVRequest.revision and of MoveLeaderRequest.targetID. */
+const FIRST_FIELD_TAG = 8;
 
-/** etcd's Maintenance service, as far as a single node has use for it. */
+/** etcd's Maintenance service. */
 export function maintenanceHandlers(parts: MaintenanceParts): ServiceHandlers {
   return {
     unary: {
@@ -37,7 +51,7 @@ export function maintenanceHandlers(parts: MaintenanceParts): ServiceHandlers {
         checkMessage(request);
         reply(undefined, status(parts));
       },
-      Alarm: (request, reply) => alarm(parts, request, reply),
+      Alarm: (request, reply) => handleAlarm(parts, request, reply),
       Defragment: (request, reply) => {
         checkMessage(request);
         parts.defragment().then(
@@ -45,12 +59,19 @@ export function maintenanceHandlers(parts: MaintenanceParts): ServiceHandlers {
           (error: Error) => reply(error, NO_RESPONSE),
         );
       },
+      Hash: (request, reply) => {
+        checkMessage(request);
+        hash(parts, { revision: 0, whole: true }, reply);
+      },
+      HashKV: (request, reply) => hash(parts, { revision: hashRevision(request), whole: false }, reply),
+      MoveLeader: (request, reply) => moveLeader(parts, request, reply),
+      Downgrade: (request, reply) => downgrade(parts, request, reply),
     },
   };
 }
 
-function headerMessage(identity: Identity) {
-  const { clusterId, memberId, revision, raftTerm } = identity;
+function headerMessage(identity: Identity, revision: number = identity.revision) {
+  const { clusterId, memberId, raftTerm } = identity;
   return create(ResponseHeaderSchema, {
     clusterId: BigInt.asUintN(64, clusterId),
     memberId: BigInt.asUintN(64, memberId),
@@ -60,9 +81,10 @@ function headerMessage(identity: Identity) {
 }
 
 function status(parts: MaintenanceParts): Uint8Array {
-  const { identity, gate } = parts;
+  const { identity, gate, cluster } = parts;
   const { total, inUse } = parts.databaseBytes();
   const trouble = parts.diskTrouble();
+  const targetVersion = cluster.downgradeTarget ?? '';
   return toBinary(
     StatusResponseSchema,
     create(StatusResponseSchema, {
@@ -70,41 +92,77 @@ function status(parts: MaintenanceParts): Uint8Array {
       version: ETCD_VERSION,
       dbSize: BigInt(total),
       dbSizeInUse: BigInt(inUse),
+      dbSizeQuota: BigInt(parts.quotaBytes),
       leader: BigInt.asUintN(64, identity.memberId),
       // A sequence is to our log what the index is to etcd's raft log.
       raftIndex: BigInt(gate.durableSequence),
       raftAppliedIndex: BigInt(gate.appliedSequence),
       raftTerm: BigInt(identity.raftTerm),
-      storageVersion: ETCD_STORAGE_VERSION,
-      errors: trouble === undefined ? [] : [`cache disk: ${trouble}`],
+      storageVersion: cluster.storageVersion,
+      downgradeInfo: { enabled: targetVersion !== '', targetVersion },
+      errors: [...shownAlarms(parts).map(alarmText), ...(trouble ? [`cache disk: ${trouble}`] : [])],
     }),
   );
 }
 
-/** AlarmRequest.action. Generated code would take a malformed request for an empty one. */
-function alarmAction(bytes: Buffer): number {
-  const reader = new Reader(bytes);
-  let action = 0;
-  while (reader.more()) {
-    const tag = reader.tag();
-    if (tag === ACTION_TAG) action = reader.int32();
-    else reader.skip(tag);
-  }
-  return action;
+/** An alarm as Go prints the message. */
+function alarmText({ memberId, alarm }: AlarmMember): string {
+  const fields = [`memberID:${memberId}`, `alarm:${alarmTypeName(alarm)}`];
+  return (memberId === 0n ? fields.slice(1) : fields).join(' ');
 }
 
-/** The one alarm is NOSPACE while the disk under the cache is full; it ends by itself. */
-function alarm(parts: MaintenanceParts, bytes: Buffer, reply: Reply): void {
-  if (alarmAction(bytes) === AlarmRequest_AlarmAction.ACTIVATE) {
-    const { code, details } = notImplemented('etcdserverpb.Maintenance', 'Alarm (ACTIVATE)');
-    reply(Object.assign(new Error(details), { code, details }), NO_RESPONSE);
-    return;
+/** HashKVRequest.revision. Generated code would take a malformed request for an empty one. */
+function hashRevision(bytes: Buffer): number {
+  const reader = new Reader(bytes);
+  let revision = 0;
+  while (reader.more()) {
+    const tag = reader.tag();
+    if (tag === FIRST_FIELD_TAG) revision = reader.int64();
+    else reader.skip(tag);
   }
-  const memberID = BigInt.asUintN(64, parts.identity.memberId);
-  const noSpace = create(AlarmMemberSchema, { memberID, alarm: AlarmType.NOSPACE });
-  const response = create(AlarmResponseSchema, {
-    header: headerMessage(parts.identity),
-    alarms: parts.diskTrouble() === undefined ? [] : [noSpace],
-  });
-  reply(undefined, toBinary(AlarmResponseSchema, response));
+  return revision;
+}
+
+function hash(parts: MaintenanceParts, request: HashRequest, reply: Reply): void {
+  const { gate, readers, identity } = parts;
+  const answer = (found: HashReply): void => {
+    const header = headerMessage(identity, found.newestRevision);
+    const kv = {
+      header,
+      hash: found.hash,
+      compactRevision: BigInt(found.compactRevision),
+      hashRevision: BigInt(found.hashRevision),
+    };
+    if (request.whole) {
+      reply(
+        undefined,
+        toBinary(HashResponseSchema, create(HashResponseSchema, { header, hash: found.hash })),
+      );
+    } else reply(undefined, toBinary(HashKVResponseSchema, create(HashKVResponseSchema, kv)));
+  };
+  gate.enter((error) => {
+    if (error !== undefined) reply(error, NO_RESPONSE);
+    else readers.hash(request).then(answer, (failure: Error) => reply(failure, NO_RESPONSE));
+  }, true);
+}
+
+/** The one member leads and is the only one that may. */
+function moveLeader({ identity }: MaintenanceParts, bytes: Buffer, reply: Reply): void {
+  const reader = new Reader(bytes);
+  let target = 0n;
+  while (reader.more()) {
+    const tag = reader.tag();
+    if (tag === FIRST_FIELD_TAG) target = reader.bigint64();
+    else reader.skip(tag);
+  }
+  if (BigInt.asUintN(64, target) !== BigInt.asUintN(64, identity.memberId)) {
+    reply(new EtcdError('BadLeaderTransferee'), NO_RESPONSE);
+  } else reply(undefined, toBinary(MoveLeaderResponseSchema, create(MoveLeaderResponseSchema, {})));
+}
+
+function downgrade(parts: MaintenanceParts, request: Buffer, reply: Reply): void {
+  const { action } = decodeDowngradeRequest(request);
+  if (Object.values<number>(DowngradeAction).includes(action)) {
+    parts.submit(WriteKind.Downgrade, request, reply);
+  } else reply(new RefusedError(GrpcCode.Unknown, 'etcdserver: unknown method'), NO_RESPONSE);
 }

@@ -7,16 +7,30 @@ export interface CallFailure {
   readonly details: string;
 }
 
+/** What has no error of etcd's own: answered with this code and text. */
+export class RefusedError extends Error {
+  override name = 'RefusedError';
+  readonly code: GrpcCode;
+
+  constructor(code: GrpcCode, message: string) {
+    super(message);
+    this.code = code;
+  }
+}
+
 /** How a message reached its handler; grpc-go words an undecodable one differently. */
 export type MessageSource = 'unary' | 'stream';
 
 /**
- * The one mapping from what the rooms throw to what a client gets. An `EtcdError` goes out as it is. A message
+ * The one mapping from what the rooms throw to what a client gets. An `EtcdError` or `RefusedError` goes out as
+ * it is. A message
  * that can't be decoded gets INTERNAL with grpc-go's words (its server.go for unary calls, rpc_util.go for
  * streams), as from etcd, and the connection stays. Anything else is INTERNAL with one line and no stack.
  */
 export function callFailure(error: unknown, source: MessageSource = 'unary'): CallFailure {
-  if (error instanceof EtcdError) return { code: error.code, details: error.message };
+  if (error instanceof EtcdError || error instanceof RefusedError) {
+    return { code: error.code, details: error.message };
+  }
   if (error instanceof MalformedMessageError) {
     return { code: GrpcCode.Internal, details: `${MALFORMED[source]}: ${error.message}` };
   }

@@ -5,6 +5,8 @@ import { FrameReader, FrameWriter } from '../../shared/base/frames.ts';
 import { etcdErrorById } from '../../shared/etcd/errors.ts';
 import { MalformedMessageError } from '../../shared/etcd/wire.ts';
 import type {
+  HashReply,
+  HashRequest,
   RangePieceReply,
   RangePieceRequest,
   ReaderData,
@@ -60,7 +62,7 @@ class ReaderThread {
     setImmediate(() => this.#flush());
   }
 
-  async call<T extends 'piece' | 'replay' | 'leaseKeys'>(
+  async call<T extends 'piece' | 'replay' | 'leaseKeys' | 'hash'>(
     request: Omit<Extract<ReaderRequest, { type: T }>, 'id'>,
   ): Promise<Extract<ReaderReply, { type: T }>> {
     const reply = await new Promise<ReaderReply>((resolve) => {
@@ -152,6 +154,11 @@ export class ReaderPool {
   /** The keys attached to a lease, in key order. */
   async leaseKeys(lease: bigint): Promise<Uint8Array[]> {
     return (await this.#leastBusy().call<'leaseKeys'>({ type: 'leaseKeys', lease })).keys;
+  }
+
+  /** Hashes the history, in pieces between reads. Rejects with an EtcdError. */
+  async hash(request: HashRequest): Promise<HashReply> {
+    return (await this.#leastBusy().call<'hash'>({ type: 'hash', request })).hash;
   }
 
   async close(): Promise<void> {

@@ -31,6 +31,7 @@ export class WriterClient {
   #awaited:
     | { type: WriterReply['type']; resolve: (reply: WriterReply) => void; reject: (e: Error) => void }
     | undefined;
+  readonly #checkpoints: (() => void)[] = [];
   #closed = false;
 
   constructor(data: WriterData, events: WriterEvents) {
@@ -78,8 +79,9 @@ export class WriterClient {
   }
 
   /** Lets SQLite start its write-ahead log anew, after the pages were copied by another thread. */
-  checkpoint(): void {
+  checkpoint(): Promise<void> {
     this.#post({ type: 'checkpoint' });
+    return new Promise((resolve) => this.#checkpoints.push(resolve));
   }
 
   /** Gives unused pages back to the disk; the end comes as `defragmented`. */
@@ -117,6 +119,8 @@ export class WriterClient {
         return this.#events.compacted(reply.revision);
       case 'defragmented':
         return this.#events.defragmented();
+      case 'checkpointed':
+        return this.#checkpoints.shift()!();
       case 'trouble':
         return this.#setTrouble(reply.message);
       case 'failed':

@@ -13,7 +13,7 @@ export interface CheckpointerParts {
   /** Copies the log's pages, off the write path. */
   copy(): Promise<void>;
   /** Lets the writer start the log anew, now that little of it is left to copy. */
-  restart(): void;
+  restart(): Promise<void>;
 }
 
 /** Keeps SQLite's write-ahead log short without making a write wait for the copying. */
@@ -43,7 +43,7 @@ export class Checkpointer {
       const { size } = await stat(`${cacheFile}-wal`);
       if (size >= WAL_BYTES) {
         await copy();
-        restart();
+        await restart();
       }
     } catch (error) {
       if (!this.#stopped) log.warn('checkpoint of the cache failed', { error: String(error) });

@@ -54,11 +54,30 @@ export type ReplayReply =
   | { kind: 'events'; events: Uint8Array; coveredRevision: number; complete: boolean }
   | { kind: 'compacted'; compactRevision: number };
 
+export interface HashRequest {
+  /** 0: the snapshot's own. */
+  revision: number;
+  /** Everything that the log says, and not the keys' history alone. */
+  whole: boolean;
+}
+
+export interface HashReply {
+  hash: number;
+  /** -1 when nothing was ever compacted. */
+  compactRevision: number;
+  /** The revision up to which the history is hashed. */
+  hashRevision: number;
+  /** The snapshot's newest revision. */
+  newestRevision: number;
+}
+
 export type ReaderRequest =
   | { type: 'read'; id: number; requests: Uint8Array }
   | { type: 'piece'; id: number; piece: RangePieceRequest }
   | { type: 'replay'; id: number; replay: ReplayRequest }
   | { type: 'leaseKeys'; id: number; lease: bigint }
+  /** Answered when it is done; other requests are answered meanwhile. */
+  | { type: 'hash'; id: number; request: HashRequest }
   | { type: 'close' };
 
 export type ReaderReply =
@@ -70,5 +89,6 @@ export type ReaderReply =
   | { type: 'piece'; id: number; piece: RangePieceReply }
   | { type: 'replay'; id: number; replay: ReplayReply }
   | { type: 'leaseKeys'; id: number; keys: Uint8Array[] }
+  | { type: 'hash'; id: number; hash: HashReply }
   | { type: 'error'; id: number; errorId: number; message: string }
   | { type: 'failed'; message: string };

@@ -16,6 +16,10 @@ export const WriteKind = {
   LeaseGrant: 5,
   /** etcdserverpb.LeaseRevokeRequest */
   LeaseRevoke: 6,
+  /** etcdserverpb.AlarmRequest to activate or deactivate */
+  Alarm: 7,
+  /** etcdserverpb.DowngradeRequest */
+  Downgrade: 8,
   /** A write of one of the other kinds and who makes it: see `caller.ts`. Used while auth is enabled. */
   As: 32,
   /** etcdserverpb.AuthEnableRequest, and so on for the others; passwords are hashed already. */
@@ -39,6 +43,8 @@ export interface WriterData {
   maxTxnOps: number;
   memberId: bigint;
   nodeId: string;
+  /** What the database may take; 0: no limit. */
+  quotaBytes: number;
 }
 
 /** Where the log of truth stands for a node: after recovery, or in the cache when it is opened. */
@@ -73,7 +79,7 @@ export type WriterRequest =
   | { type: 'reset' }
   /** Recovery is over; the writer may now evaluate as `epoch`. Answers `begun`. */
   | { type: 'begin' }
-  /** Copy what the write-ahead log of SQLite holds into its database; answers nothing. */
+  /** Copy what the write-ahead log of SQLite holds into its database; answers `checkpointed`. */
   | { type: 'checkpoint' }
   /** Give unused pages back to the disk, in small steps between writes; answers `defragmented`. */
   | { type: 'defragment' }
@@ -138,6 +144,7 @@ export type WriterReply =
   /** The disk under the cache refused a write (full, for instance); the writer tries again by itself. */
   | { type: 'trouble'; message: string }
   | { type: 'defragmented' }
+  | { type: 'checkpointed' }
   /** The worker can't go on: a broken invariant or a damaged cache. */
   | { type: 'failed'; message: string; object?: string };
 

@@ -7,6 +7,8 @@ import {
 import { NOBODY } from '../../shared/auth/state.ts';
 import { int64Bytes } from '../../shared/base/bytes.ts';
 import { FrameReader, FrameWriter } from '../../shared/base/frames.ts';
+import { encodeAlarmResponse } from '../../shared/etcd/alarm.ts';
+import { encodeDowngradeResponse } from '../../shared/etcd/downgrade.ts';
 import { EtcdError, etcdErrorId } from '../../shared/etcd/errors.ts';
 import {
   decodeCompactionRequest,
@@ -36,7 +38,9 @@ import {
 import { decodeCalledWrite } from '../contract/caller.ts';
 import { EventWriter } from '../contract/events.ts';
 import { type LeaseChange, REPLY_MALFORMED, WriteKind } from '../contract/writer.ts';
+import { Alarms, costOfPut, costOfTxn, LEASE_COST } from './alarms.ts';
 import { AuthEvaluator } from './auth.ts';
+import { Downgrades } from './downgrade.ts';
 import type { OverlayView, PendingChange } from './overlay.ts';
 import {
   checkChosen,
@@ -61,6 +65,16 @@ export interface EvaluatedBatch {
 /** A record of a chunk, and the encoded KeyValue of a put or delete if it was made already. */
 export type LoggedChange = Omit<PendingChange, 'kv'> & { kv?: Uint8Array };
 
+export interface EvaluatorOptions {
+  raftTerm: number;
+  maxTxnOps: number;
+  memberId: bigint;
+  /** 0: none. */
+  quotaBytes: number;
+  /** What the database takes, with what is not applied yet. */
+  usedBytes(): number;
+}
+
 /**
  * Turns requests into records (invariant 4). Speculative: what it decides becomes true only when the chunk
  * is durable, and is in the overlay and in `leases` until then. Nothing here is ever taken back: a primary
@@ -75,6 +89,8 @@ export class Evaluator {
   readonly #header: (revision: number) => Uint8Array;
   readonly #maxTxnOps: number;
   readonly #auth: AuthEvaluator;
+  readonly #alarms: Alarms;
+  readonly #downgrades: Downgrades;
   readonly #hasLease = (id: bigint): boolean => this.leases.has(id);
   readonly #leaseKeys = (id: bigint): Uint8Array[] =>
     this.leases.has(id) ? this.#view.leaseKeys(id, int64Bytes(id)) : [];
@@ -89,14 +105,17 @@ export class Evaluator {
     leases: Map<bigint, number>,
     system: Map<string, Uint8Array>,
     header: HeaderEncoder,
-    options: { raftTerm: number; maxTxnOps: number },
+    options: EvaluatorOptions,
   ) {
     this.#view = view;
     this.leases = leases;
     this.system = system;
-    this.#auth = new AuthEvaluator(system, (change) => this.changeSystem(change));
     this.#header = (revision) => header.encode(revision, options.raftTerm);
     this.#maxTxnOps = options.maxTxnOps;
+    const change = (one: SystemChange): void => this.changeSystem(one);
+    this.#auth = new AuthEvaluator(system, change);
+    this.#alarms = new Alarms({ ...options, system, change });
+    this.#downgrades = new Downgrades(system, change);
   }
 
   /** Evaluates requests one after the other; a request that fails changes nothing and answers its error. */
@@ -106,6 +125,7 @@ export class Evaluator {
     this.#leaseChanges = [];
     this.#systemChanges = [];
     this.#events = new EventWriter();
+    this.#alarms.begin();
     const replies = new FrameWriter();
     const frames = new FrameReader(requests);
     while (frames.next()) this.#answer(replies, frames.tag as WriteKind, frames.payload);
@@ -152,6 +172,14 @@ export class Evaluator {
         return this.#leaseGrant(request);
       case WriteKind.LeaseRevoke:
         return this.#leaseRevoke(request);
+      case WriteKind.Alarm: {
+        const alarms = this.#alarms.execute(request);
+        return encodeAlarmResponse(this.#header(this.#view.revision), alarms);
+      }
+      case WriteKind.Downgrade: {
+        const version = this.#downgrades.execute(request);
+        return encodeDowngradeResponse(this.#header(this.#view.revision), version);
+      }
       case WriteKind.As:
         return this.#executeAs(request);
       default:
@@ -173,7 +201,9 @@ export class Evaluator {
 
   #txn(bytes: Uint8Array): Uint8Array {
     const request = decodeTxnRequest(bytes);
+    if (this.#alarms.hasQuota) this.#alarms.admit(costOfTxn(request));
     checkTxn(request, this.#maxTxnOps);
+    this.#alarms.checkTxn(request);
     const { state, caller } = this.#auth;
     if (state.enabled) checkTxnAllowed(state, caller, request, this.#leaseKeys);
     const chosen = chooseBranches(this.#view, request);
@@ -183,7 +213,9 @@ export class Evaluator {
 
   #put(bytes: Uint8Array): Uint8Array {
     const request = decodePutRequest(bytes);
+    this.#alarms.admit(costOfPut(request));
     checkPut(request);
+    this.#alarms.checkAddition();
     const { state, caller } = this.#auth;
     if (state.enabled) checkPutAllowed(state, caller, request, this.#leaseKeys);
     checkPutState(this.#view, this.#hasLease, request);
@@ -196,6 +228,7 @@ export class Evaluator {
   #deleteRange(bytes: Uint8Array): Uint8Array {
     const request = decodeDeleteRangeRequest(bytes);
     checkDeleteRange(request);
+    this.#alarms.checkWrite();
     const { state, caller } = this.#auth;
     if (state.enabled) checkDeleteAllowed(state, caller, request);
     return this.#write((txn) => {
@@ -206,6 +239,7 @@ export class Evaluator {
 
   #compact(bytes: Uint8Array): Uint8Array {
     const { revision } = decodeCompactionRequest(bytes);
+    this.#alarms.checkWrite();
     if (revision <= this.#view.compactRevision) throw new EtcdError('Compacted');
     if (revision > this.#view.revision) throw new EtcdError('FutureRev');
     this.#view.compactRevision = revision;
@@ -217,6 +251,8 @@ export class Evaluator {
 
   #leaseGrant(bytes: Uint8Array): Uint8Array {
     const { id, ttl } = decodeLeaseGrantRequest(bytes);
+    this.#alarms.admit(LEASE_COST);
+    this.#alarms.checkAddition();
     if (id === 0n) throw new EtcdError('LeaseNotFound');
     if (ttl > LEASE_TTL_SECONDS_MAX) throw new EtcdError('LeaseTTLTooLarge');
     if (this.leases.has(id)) throw new EtcdError('LeaseExist');
@@ -235,6 +271,7 @@ export class Evaluator {
   /** Deletes the attached keys in key order, in one revision, and then the lease. */
   #leaseRevoke(bytes: Uint8Array): Uint8Array {
     const { id } = decodeLeaseRevokeRequest(bytes);
+    this.#alarms.checkWrite();
     const { state, caller } = this.#auth;
     if (state.enabled) checkLeaseAllowed(state, caller, this.#leaseKeys(id));
     if (!this.leases.has(id)) throw new EtcdError('LeaseNotFound');

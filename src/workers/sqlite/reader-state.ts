@@ -15,6 +15,7 @@ import {
 } from '../contract/reader.ts';
 import { REPLY_MALFORMED } from '../contract/writer.ts';
 import { type Connection, openToRead } from './database.ts';
+import { HashJob } from './hash.ts';
 import { executeRange, keyOnly, readRevision } from './range.ts';
 import { Replayer } from './replay.ts';
 import { RowView } from './rows.ts';
@@ -26,6 +27,7 @@ const KVS_TAG = 18;
 const REPLIES_BYTES_MAX = 4 * 1024 * 1024;
 
 type Send = (reply: ReaderReply) => void;
+type WaitingHash = Extract<ReaderRequest, { type: 'hash' }> & { send: Send; job: HashJob | undefined };
 
 /**
  * A reader's state: a read-only SQLite connection. Every message is answered from one snapshot, and a
@@ -37,6 +39,8 @@ export class ReaderState {
   readonly #replayer: Replayer;
   readonly #data: ReaderData;
   readonly #header: (revision: number) => Uint8Array;
+  /** One after the other; the first is under way. */
+  readonly #hashes: WaitingHash[] = [];
 
   constructor(data: ReaderData) {
     this.#data = data;
@@ -49,6 +53,10 @@ export class ReaderState {
 
   /** Answers one message through `send`; an EtcdError becomes the reply. */
   handle(request: Exclude<ReaderRequest, { type: 'close' }>, send: Send): void {
+    if (request.type === 'hash') {
+      this.#hashes.push({ ...request, send, job: undefined });
+      return;
+    }
     this.#connection.exec('BEGIN');
     try {
       this.#rows.refresh();
@@ -62,11 +70,35 @@ export class ReaderState {
     }
   }
 
+  /** Whether `idle` has work to do. */
+  get hasIdleWork(): boolean {
+    return this.#hashes.length > 0;
+  }
+
+  /** One piece of the work that takes long. */
+  idle(): void {
+    const [waiting] = this.#hashes;
+    if (waiting === undefined) return;
+    const { id, send, request } = waiting;
+    try {
+      waiting.job ??= new HashJob(this.#data.cacheFile, request);
+      const hash = waiting.job.step();
+      if (hash === undefined) return;
+      this.#hashes.shift();
+      send({ type: 'hash', id, hash });
+    } catch (error) {
+      if (!(error instanceof EtcdError)) throw error;
+      this.#hashes.shift();
+      send({ type: 'error', id, errorId: error.id, message: error.message });
+    }
+  }
+
   close(): void {
+    for (const { job } of this.#hashes.splice(0)) job?.close();
     this.#connection.close();
   }
 
-  #answer(request: Exclude<ReaderRequest, { type: 'close' | 'read' }>): ReaderReply {
+  #answer(request: Exclude<ReaderRequest, { type: 'close' | 'read' | 'hash' }>): ReaderReply {
     const { id } = request;
     switch (request.type) {
       case 'piece':

@@ -57,6 +57,8 @@ export class WriterState {
   readonly #evaluated: DurableChunk[] = [];
   /** Chunks that are durable and wait for the disk to take them. */
   #durable: DurableChunk[] = [];
+  /** Keys and values in both. */
+  #pendingBytes = 0;
   #nextSequence = 0;
   #lastCrc = 0n;
 
@@ -96,7 +98,8 @@ export class WriterState {
       case 'begin':
         return this.#begin();
       case 'checkpoint':
-        return this.#minding(() => void this.#connection.pragma('wal_checkpoint(PASSIVE)'));
+        this.#minding(() => void this.#connection.pragma('wal_checkpoint(PASSIVE)'));
+        return this.#reply({ type: 'checkpointed' }, []);
       case 'defragment':
         this.#defragmenting = true;
         return;
@@ -118,6 +121,8 @@ export class WriterState {
       if (this.#durable.length > 0) this.#applyDurable();
       else if (this.#compactor.pending && this.#compactor.step()) {
         const { compactedRevision } = this.#applier.position;
+        // The database's size has changed, which an idle store would else not say.
+        this.#replyApplied();
         this.#reply({ type: 'compacted', revision: compactedRevision }, []);
       } else if (!this.#compactor.pending && this.#defragmenting) this.#vacuumSlice();
     });
@@ -182,7 +187,7 @@ export class WriterState {
       new Map(leases.map(({ id, ttlSeconds }) => [id, ttlSeconds])),
       new Map(system.map(({ name, value }) => [name, value])),
       header,
-      { raftTerm: position.epoch, maxTxnOps: this.#data.maxTxnOps },
+      { ...this.#data, raftTerm: position.epoch, usedBytes: () => this.#usedBytes() },
     );
     this.#reply({ type: 'begun', leases, system }, []);
     this.#replyApplied();
@@ -233,7 +238,7 @@ export class WriterState {
     reply: EvaluatedMessage,
   ): void {
     const sequence = this.#nextSequence;
-    const bytes = changes.reduce((sum, { record }) => sum + record.key.length + record.value.length, 0);
+    const bytes = bytesOf(changes);
     // Readers refuse to inflate more than this, and a deleted range may be that many records.
     const inflatable = bytes + changes.length * RECORD_FRAME_BYTES_MAX < RECORD_BYTES_MAX / 2;
     const compress = bytes >= request.compressBytesMin && inflatable;
@@ -251,6 +256,7 @@ export class WriterState {
       },
       changes.map(({ record }) => record),
     );
+    this.#pendingBytes += bytes;
     this.#nextSequence = sequence + 1;
     this.#lastCrc = file.crc;
     this.#evaluated.push({ sequence, crc: file.crc, changes });
@@ -272,6 +278,7 @@ export class WriterState {
     this.#applier.apply(chunks);
     this.#durable = [];
     for (const { changes } of chunks) {
+      this.#pendingBytes -= bytesOf(changes);
       for (const { record } of changes) {
         if (record.operation === Operation.KeyValue) this.#overlay.remove(record);
       }
@@ -288,11 +295,22 @@ export class WriterState {
     this.#reply({ type: 'defragmented' }, []);
   }
 
+  /** What the quota is held against. */
+  #usedBytes(): number {
+    const { databaseBytes, freeBytes } = this.#databaseBytes();
+    return databaseBytes - freeBytes + this.#pendingBytes;
+  }
+
+  #databaseBytes(): { databaseBytes: number; freeBytes: number } {
+    const databaseBytes = (this.#pageCount.get() as number) * PAGE_BYTES;
+    const freeBytes = (this.#freePages.get() as number) * PAGE_BYTES;
+    return { databaseBytes, freeBytes };
+  }
+
   #replyApplied(): void {
     this.#inTrouble = false;
     const { sequence, revision } = this.#applier.position;
-    const databaseBytes = (this.#pageCount.get() as number) * PAGE_BYTES;
-    const freeBytes = (this.#freePages.get() as number) * PAGE_BYTES;
+    const { databaseBytes, freeBytes } = this.#databaseBytes();
     this.#reply({ type: 'applied', sequence, revision, databaseBytes, freeBytes }, []);
   }
 
@@ -314,4 +332,9 @@ export class WriterState {
     }
     this.#reply({ type: 'loaded', position: this.#position() }, []);
   }
+}
+
+/** Keys and values, without what a chunk or a row adds to them. */
+function bytesOf(changes: DurableChunk['changes']): number {
+  return changes.reduce((sum, { record }) => sum + record.key.length + record.value.length, 0);
 }
