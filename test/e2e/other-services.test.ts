@@ -9,7 +9,8 @@ import { failureOf } from '../support/etcd-client.ts';
 import { Fixture } from './fixture.ts';
 
 const NO_BYTES = new Uint8Array();
-const SERVED = new Set(['Alarm', 'Status', 'Defragment', 'MemberList']);
+/** Maintenance and Cluster are served, but for this. */
+const NOT_SERVED = new Set(['Snapshot']);
 
 describe('Maintenance, Cluster and Auth over gRPC', { timeout: 60_000 }, () => {
   const server = new Fixture({ arguments: ['--name', 'n1', '--advertise-client-urls', 'http://example:1'] });
@@ -47,9 +48,7 @@ describe('Maintenance, Cluster and Auth over gRPC', { timeout: 60_000 }, () => {
   });
 
   it('what is not served yet answers UNIMPLEMENTED, and the connection goes on', async () => {
-    const methods = [...Maintenance.methods, ...Cluster.methods];
-    const missing = methods.filter(({ name }) => !SERVED.has(name));
-    assert.ok(missing.length > 0);
+    const missing = Maintenance.methods.filter(({ name }) => NOT_SERVED.has(name));
     for (const method of missing) {
       const streams = method.methodKind !== 'unary';
       const failure = await failureOf(
