@@ -8,6 +8,9 @@ import type { Random } from '../shared/base/random.ts';
 import { AlarmType, alarmTypeName } from '../shared/etcd/alarm.ts';
 import { EtcdError } from '../shared/etcd/errors.ts';
 import { Auth, Cluster, KV, Lease, Maintenance, Watch } from '../shared/etcd/gen/etcdserverpb/rpc_pb.ts';
+import { Health } from '../shared/etcd/gen/grpc/health/v1/health_pb.ts';
+import { Election } from '../shared/etcd/gen/v3electionpb/v3election_pb.ts';
+import { Lock } from '../shared/etcd/gen/v3lockpb/v3lock_pb.ts';
 import { ETCD_CLUSTER_VERSION, ETCD_STORAGE_VERSION } from '../shared/model/version.ts';
 import { openTokens, readTokenKeys } from './auth/open-tokens.ts';
 import type { TokenProvider } from './auth/tokens.ts';
@@ -23,11 +26,15 @@ import { authHandlers } from './rpc/auth.ts';
 import { clusterHandlers } from './rpc/cluster.ts';
 import { grpcServerOptions } from './rpc/grpc-options.ts';
 import { guarded } from './rpc/guard.ts';
+import { HealthService } from './rpc/health.ts';
 import { kvHandlers } from './rpc/kv.ts';
 import { leaseHandlers } from './rpc/lease.ts';
 import { Listener } from './rpc/listener.ts';
 import { maintenanceHandlers } from './rpc/maintenance.ts';
 import { CLUSTER_NEEDS, MAINTENANCE_NEEDS } from './rpc/needs.ts';
+import type { OwnCallParts } from './rpc/own-calls.ts';
+import { electionHandlers, lockHandlers } from './rpc/recipes.ts';
+import { REFLECTION_SERVICES, reflectionHandlers } from './rpc/reflection.ts';
 import { addService, type ServiceHandlers } from './rpc/service.ts';
 import { readTlsFiles } from './rpc/tls-files.ts';
 import { watchHandlers } from './rpc/watch.ts';
@@ -66,6 +73,7 @@ export class Server {
   readonly #grpc: GrpcServer;
   readonly #listener: Listener;
   readonly #appender: Appender;
+  readonly #health: HealthService;
   readonly #tokenKeys: ReturnType<typeof readTokenKeys>;
   #node: Node | undefined;
   #pool: TaskPool | undefined;
@@ -89,6 +97,7 @@ export class Server {
       random,
       log,
     });
+    this.#health = new HealthService(clock, () => this.#unhealthyReason());
     this.#grpc = new GrpcServer(grpcServerOptions(settings));
     this.#addServices();
     this.#tokenKeys = readTokenKeys(settings.authToken);
@@ -154,6 +163,7 @@ export class Server {
     this.#checkpointer?.stop();
     this.#autoCompaction?.stop();
     await this.#engine?.drain();
+    this.#health.stop();
     await this.#listener.close(CLOSE_GRACE_MS);
     await this.#engine?.close();
     await this.#writer?.close();
@@ -224,7 +234,7 @@ export class Server {
       make: (engine: Engine) => ServiceHandlers,
     ): void => addService(this.#grpc, service, ready.then(make), meterOf);
     const { maxRequestBytes } = settings;
-    add(KV, (engine) =>
+    const kv = (engine: Engine): ServiceHandlers =>
       kvHandlers({
         gate: engine.gate,
         readers: engine.readers,
@@ -234,10 +244,10 @@ export class Server {
         maxRequestBytes,
         maxTxnOps: settings.maxTxnOps,
         submit: (...write) => void engine.pipeline.submit(...write),
-      }),
-    );
+      });
+    add(KV, kv);
     add(Watch, ({ hub, guard }) => watchHandlers(hub, guard));
-    add(Lease, ({ gate, guard, readers, lessor, identity, pipeline }) =>
+    const lease = ({ gate, guard, readers, lessor, identity, pipeline }: Engine): ServiceHandlers =>
       leaseHandlers({
         submit: (...write) => void pipeline.submit(...write),
         gate,
@@ -246,8 +256,11 @@ export class Server {
         identity,
         guard,
         random,
-      }),
-    );
+      });
+    add(Lease, lease);
+    const own = (engine: Engine): OwnCallParts => ({ kv: kv(engine), lease: lease(engine), hub: engine.hub });
+    add(Lock, (engine) => lockHandlers(own(engine)));
+    add(Election, (engine) => electionHandlers(own(engine)));
     add(Maintenance, (engine) => {
       const handlers = maintenanceHandlers({
         identity: engine.identity,
@@ -278,6 +291,10 @@ export class Server {
         log: this.#parts.log,
       }),
     );
+    // These answer before recovery is over.
+    addService(this.#grpc, Health, Promise.resolve(this.#health.handlers), meterOf);
+    const reflection = Promise.resolve(reflectionHandlers());
+    for (const service of REFLECTION_SERVICES) addService(this.#grpc, service, reflection, meterOf);
   }
 
   #checks(): Pick<Parameters<typeof createHttpHandler>[0], 'checks' | 'health' | 'versions'> {

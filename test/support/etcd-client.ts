@@ -19,6 +19,16 @@ export interface Failure {
   readonly details: string;
 }
 
+/** What a call came to. */
+export type Outcome<T> = { readonly value: T } | { readonly failure: Failure };
+
+/** A call under way. */
+export interface BegunCall<T> {
+  /** Never rejects. */
+  readonly outcome: Promise<Outcome<T>>;
+  cancel(): void;
+}
+
 /** A method's own path and messages; each of protobuf-es's three kinds of method has them. */
 interface Method {
   readonly name: string;
@@ -66,6 +76,41 @@ export class EtcdClient {
         answer,
       );
     });
+  }
+
+  /** Begins a unary call that may wait for long, and can be given up. */
+  begin<I extends DescMessage, O extends DescMessage>(
+    method: DescMethodUnary<I, O>,
+    request: MessageInitShape<I>,
+  ): BegunCall<MessageShape<O>> {
+    const bytes = Buffer.from(toBinary(method.input, create(method.input, request)));
+    let call: grpc.ClientUnaryCall | undefined;
+    const answered = new Promise<Buffer>((resolve, reject) => {
+      const answer = (error: grpc.ServiceError | null, response?: Buffer): void => {
+        if (error) reject(error);
+        else resolve(response ?? Buffer.alloc(0));
+      };
+      call = this.#client.makeUnaryRequest(pathOf(method), asIs, asIs, bytes, answer);
+    });
+    const value = answered.then((response) => fromBinary(method.output, response));
+    return { outcome: settled(value), cancel: () => call?.cancel() };
+  }
+
+  /** Begins a call that answers with a stream, which is read as it comes; `cancel` ends it. */
+  read<I extends DescMessage, O extends DescMessage>(
+    method: DescMethodServerStreaming<I, O>,
+    request: MessageInitShape<I>,
+  ): { next(): Promise<MessageShape<O> | undefined>; cancel(): void } {
+    const bytes = Buffer.from(toBinary(method.input, create(method.input, request)));
+    const call = this.#client.makeServerStreamRequest(pathOf(method), asIs, asIs, bytes);
+    const messages = call[Symbol.asyncIterator]() as AsyncIterator<Buffer>;
+    return {
+      next: async () => {
+        const { done, value } = await messages.next();
+        return done ? undefined : fromBinary(method.output, value);
+      },
+      cancel: () => call.cancel(),
+    };
   }
 
   /** Makes a call that answers with a stream, and waits for all of it. */
@@ -137,9 +182,7 @@ export async function failureOf(call: Promise<unknown>): Promise<Failure> {
 }
 
 /** What a call came to, without throwing. */
-export async function settled<T>(
-  call: Promise<T>,
-): Promise<{ readonly value: T } | { readonly failure: Failure }> {
+export async function settled<T>(call: Promise<T>): Promise<Outcome<T>> {
   try {
     return { value: await call };
   } catch (error) {

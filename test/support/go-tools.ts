@@ -22,6 +22,7 @@ export type GoToolName =
   | 'etcdctl'
   | 'etcdutl'
   | 'grpcurl'
+  | 'recipes'
   | 'kube-apiserver'
   | 'kubectl';
 
@@ -40,6 +41,7 @@ const TOOLS: Readonly<Record<GoToolName, GoTool>> = {
   etcdctl: { module: '.', package: 'go.etcd.io/etcd/etcdctl/v3', flags: [] },
   etcdutl: { module: '.', package: 'go.etcd.io/etcd/etcdutl/v3', flags: [] },
   grpcurl: { module: '.', package: 'github.com/fullstorydev/grpcurl/cmd/grpcurl', flags: [] },
+  recipes: { module: '.', package: './cmd/recipes', flags: [] },
   'kube-apiserver': { module: 'kube', package: './cmd/kube-apiserver', flags: KUBERNETES_FLAGS },
   kubectl: { module: 'kube', package: './cmd/kubectl', flags: KUBERNETES_FLAGS },
 };
@@ -101,7 +103,8 @@ function cacheDirectory(): string {
 function hashOf(module: string, tool: GoTool): string {
   const hash = createHash('sha256').update(JSON.stringify(tool));
   for (const name of ['go.mod', 'go.sum']) hash.update(readFileSync(join(module, name)));
-  hashSources(join(module, 'cmd'), hash);
+  // A tool of our own is built from its folder; one of somebody else's from what go.sum pins.
+  if (tool.package.startsWith('.')) hashSources(join(module, tool.package), hash);
   return hash.digest('hex').slice(0, 16);
 }
 

@@ -1,6 +1,6 @@
 import { create, toBinary } from '@bufbuild/protobuf';
 import { asBuffer } from '../../shared/base/bytes.ts';
-import { EtcdError, GrpcCode } from '../../shared/etcd/errors.ts';
+import { EtcdError, GrpcCode, RefusedError } from '../../shared/etcd/errors.ts';
 import {
   MemberListResponseSchema,
   MemberSchema,
@@ -10,7 +10,6 @@ import { Reader } from '../../shared/etcd/wire.ts';
 import type { ReadGate } from '../commit/read-gate.ts';
 import type { Identity } from './identity.ts';
 import type { Reply, ServiceHandlers } from './service.ts';
-import { RefusedError } from './status.ts';
 
 export interface ClusterParts {
   identity: Identity;

@@ -1,7 +1,7 @@
 import { create, toBinary } from '@bufbuild/protobuf';
 import { type AlarmMember, alarmTypeName } from '../../shared/etcd/alarm.ts';
 import { DowngradeAction, decodeDowngradeRequest } from '../../shared/etcd/downgrade.ts';
-import { EtcdError, GrpcCode } from '../../shared/etcd/errors.ts';
+import { EtcdError, GrpcCode, RefusedError } from '../../shared/etcd/errors.ts';
 import {
   DefragmentResponseSchema,
   HashKVResponseSchema,
@@ -21,7 +21,6 @@ import type { ReaderPool } from '../state/reader-client.ts';
 import { handleAlarm, shownAlarms } from './alarm.ts';
 import type { Identity } from './identity.ts';
 import { checkMessage, type Reply, type ServiceHandlers } from './service.ts';
-import { RefusedError } from './status.ts';
 
 export interface MaintenanceParts {
   submit(kind: WriteKind, request: Uint8Array, callback: WriteCallback): void;

@@ -175,6 +175,15 @@ export function checkMessage(message: Uint8Array): void {
   while (reader.more()) reader.skip(reader.tag());
 }
 
+/** Is aborted when the client has gone, by itself or by its deadline. */
+export function cancelSignal(call: Pick<UnaryCall, 'cancelled' | 'once'>): AbortSignal {
+  const gone = new AbortController();
+  const abort = (): void => gone.abort(new EtcdError('Canceled'));
+  if (call.cancelled) abort();
+  else call.once('cancelled', abort);
+  return gone.signal;
+}
+
 /** Sends one message, and waits while the client is slow. Rejects with an AbortError when it is gone. */
 export async function sendMessage(call: StreamingCall | DuplexCall, message: Uint8Array): Promise<void> {
   const stop = new AbortController();

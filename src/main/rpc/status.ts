@@ -1,21 +1,10 @@
-import { EtcdError, GrpcCode } from '../../shared/etcd/errors.ts';
+import { EtcdError, GrpcCode, RefusedError } from '../../shared/etcd/errors.ts';
 import { MalformedMessageError } from '../../shared/etcd/wire.ts';
 
 /** What grpc-js takes as a call's failure; both `callback(failure)` and `call.emit('error', failure)` do. */
 export interface CallFailure {
   readonly code: GrpcCode;
   readonly details: string;
-}
-
-/** What has no error of etcd's own: answered with this code and text. */
-export class RefusedError extends Error {
-  override name = 'RefusedError';
-  readonly code: GrpcCode;
-
-  constructor(code: GrpcCode, message: string) {
-    super(message);
-    this.code = code;
-  }
 }
 
 /** How a message reached its handler; grpc-go words an undecodable one differently. */

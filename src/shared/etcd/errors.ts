@@ -142,6 +142,20 @@ export class EtcdError extends Error {
   }
 }
 
+/**
+ * What has no error of etcd's own: answered with this code and text. UNKNOWN is what grpc-go makes of an error that a
+ * handler returns without a status.
+ */
+export class RefusedError extends Error {
+  override name = 'RefusedError';
+  readonly code: GrpcCode;
+
+  constructor(code: GrpcCode, message: string) {
+    super(message);
+    this.code = code;
+  }
+}
+
 /** The id of an error, without making the error. */
 export function etcdErrorId(kind: EtcdErrorName): number {
   return IDS.get(kind) as number;
