@@ -6,7 +6,7 @@ import {
   decodePutRequest,
   decodeRangeRequest,
   decodeTxnRequest,
-  isReadOnlyTxn,
+  type TxnRequest,
 } from '../../shared/etcd/requests.ts';
 import { checkDeleteRange, checkPut, checkRange, checkTxn } from '../../shared/etcd/validate.ts';
 import { ReadKind } from '../../workers/contract/reader.ts';
@@ -38,10 +38,10 @@ export function checkedKvHandlers(parts: KvParts, open: ServiceHandlers): Servic
         checkDeleteRange(decodeDeleteRangeRequest(request)),
       ),
       Txn: (request, reply, caller) => {
-        const checkForm = (): void => checkTxn(decodeTxnRequest(request), maxTxnOps);
-        if (isReadOnlyTxn(request)) {
+        const txn = decodeTxnRequest(request);
+        const checkForm = (): void => checkTxn(txn, maxTxnOps);
+        if (isRead(txn)) {
           checkForm();
-          const txn = decodeTxnRequest(request);
           const check = (info: AuthInfo): void => checkTxnAllowed(guard.state, info, txn, () => []);
           read(parts, ReadKind.Txn, { request, reply, caller, check }, false);
         } else write(parts, WriteKind.Txn, checkForm)(request, reply, caller);
@@ -49,6 +49,14 @@ export function checkedKvHandlers(parts: KvParts, open: ServiceHandlers): Servic
       Compact: needing(guard, () => 'root', open.unary!['Compact']!),
     },
   };
+}
+
+/**
+ * What etcd reads without its log, so that a token must be as new as the auth store. A transaction in it makes it a
+ * write there, whatever it does.
+ */
+function isRead({ success, failure }: TxnRequest): boolean {
+  return [...success, ...failure].every(({ kind }) => kind === 'range');
 }
 
 interface CheckedRead {
