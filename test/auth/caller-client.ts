@@ -35,7 +35,17 @@ export class CallerClient {
     request: MessageInitShape<I>,
     shown: Shown = {},
   ): Promise<MessageShape<O>> {
-    const bytes = Buffer.from(toBinary(method.input, create(method.input, request)));
+    const bytes = toBinary(method.input, create(method.input, request));
+    return this.raw(method, bytes, shown);
+  }
+
+  /** As `call`, with any bytes for a request. */
+  raw<O extends DescMessage>(
+    method: Pick<Method<DescMessage, O>, 'name' | 'parent' | 'output'>,
+    request: Uint8Array,
+    shown: Shown,
+  ): Promise<MessageShape<O>> {
+    const bytes = Buffer.from(request);
     return new Promise((resolve, reject) => {
       const answer = (error: grpc.ServiceError | null, response?: Buffer): void => {
         if (error) reject(error);

@@ -1,26 +1,26 @@
-import {
-  create,
-  type DescMessage,
-  fromBinary,
-  type MessageInitShape,
-  type MessageShape,
-  toBinary,
-} from '@bufbuild/protobuf';
+import { create, type DescMessage, type MessageInitShape, toBinary } from '@bufbuild/protobuf';
 import { type AuthInfo, NOBODY, ROOT } from '../../shared/auth/state.ts';
 import { compareBytes } from '../../shared/base/bytes.ts';
 import type { Log } from '../../shared/base/log.ts';
+import {
+  decodeAuthenticateRequest,
+  decodeChangePasswordRequest,
+  decodeGrantPermissionRequest,
+  decodeNameRequest,
+  decodeRevokePermissionRequest,
+  decodeUserAddRequest,
+  decodeUserRoleRequest,
+  type PasswordRequest,
+} from '../../shared/etcd/auth-requests.ts';
 import { EtcdError } from '../../shared/etcd/errors.ts';
 import { Permission_Type } from '../../shared/etcd/gen/authpb/auth_pb.ts';
 import {
-  AuthenticateRequestSchema,
   AuthenticateResponseSchema,
-  AuthRoleGetRequestSchema,
   AuthRoleGetResponseSchema,
   AuthRoleListResponseSchema,
   AuthStatusResponseSchema,
   AuthUserAddRequestSchema,
   AuthUserChangePasswordRequestSchema,
-  AuthUserGetRequestSchema,
   AuthUserGetResponseSchema,
   AuthUserListResponseSchema,
 } from '../../shared/etcd/gen/etcdserverpb/rpc_pb.ts';
@@ -64,21 +64,22 @@ export function authHandlers(parts: AuthParts): ServiceHandlers {
 
 function changes(parts: AuthParts): Record<string, Handler> {
   return {
-    AuthEnable: change(parts, WriteKind.AuthEnable),
-    AuthDisable: change(parts, WriteKind.AuthDisable),
-    UserDelete: change(parts, WriteKind.UserDelete),
-    UserGrantRole: change(parts, WriteKind.UserGrantRole),
-    UserRevokeRole: change(parts, WriteKind.UserRevokeRole),
-    RoleAdd: change(parts, WriteKind.RoleAdd),
-    RoleDelete: change(parts, WriteKind.RoleDelete),
-    RoleGrantPermission: change(parts, WriteKind.RoleGrantPermission),
-    RoleRevokePermission: change(parts, WriteKind.RoleRevokePermission),
+    AuthEnable: change(parts, WriteKind.AuthEnable, checkMessage),
+    AuthDisable: change(parts, WriteKind.AuthDisable, checkMessage),
+    UserDelete: change(parts, WriteKind.UserDelete, decodeNameRequest),
+    UserGrantRole: change(parts, WriteKind.UserGrantRole, decodeUserRoleRequest),
+    UserRevokeRole: change(parts, WriteKind.UserRevokeRole, decodeUserRoleRequest),
+    RoleAdd: change(parts, WriteKind.RoleAdd, decodeNameRequest),
+    RoleDelete: change(parts, WriteKind.RoleDelete, decodeNameRequest),
+    RoleGrantPermission: change(parts, WriteKind.RoleGrantPermission, decodeGrantPermissionRequest),
+    RoleRevokePermission: change(parts, WriteKind.RoleRevokePermission, decodeRevokePermissionRequest),
   };
 }
 
-function change(parts: AuthParts, kind: WriteKind): Handler {
+/** A handler that refuses what `decode` throws for, before it asks who calls. */
+function change(parts: AuthParts, kind: WriteKind, decode: (request: Buffer) => unknown): Handler {
   return (request, reply, caller) => {
-    checkMessage(request);
+    decode(request);
     identified(parts, caller, reply, (info) => submit(parts, info, kind, request, reply));
   };
 }
@@ -91,7 +92,7 @@ function reads(parts: AuthParts): Record<string, Handler> {
       return encoded(AuthStatusResponseSchema, { enabled, authRevision: BigInt(revision) });
     }),
     UserGet: read(parts, (request, info) => {
-      const { name } = fromBinary(AuthUserGetRequestSchema, request);
+      const name = decodeNameRequest(request);
       if (name !== info.username) state.checkAdmin(info);
       const user = state.users.get(name);
       if (user === undefined) throw new EtcdError('UserNotFound');
@@ -102,7 +103,7 @@ function reads(parts: AuthParts): Record<string, Handler> {
       return encoded(AuthUserListResponseSchema, { users: sortedNames(state.users) });
     }),
     RoleGet: read(parts, (request, info) => {
-      const { role: name } = fromBinary(AuthRoleGetRequestSchema, request);
+      const name = decodeNameRequest(request);
       const own = state.users.get(info.username)?.roles.includes(name) ?? false;
       if (!own) state.checkAdmin(info);
       const role = state.roles.get(name);
@@ -130,17 +131,17 @@ function read(parts: AuthParts, find: (request: Buffer, info: AuthInfo) => Uint8
 function passwordHandlers(parts: AuthParts): Record<string, Handler> {
   return {
     UserAdd: (bytes, reply, caller) => {
-      const request = decoded(AuthUserAddRequestSchema, bytes);
-      const hashed = request.options?.noPassword !== true;
+      const request = decodeUserAddRequest(bytes);
+      const hashed = request.noPassword !== true;
       changeHashed(parts, { kind: WriteKind.UserAdd, request, hashed, reply, caller });
     },
     UserChangePassword: (bytes, reply, caller) => {
-      const request = decoded(AuthUserChangePasswordRequestSchema, bytes);
+      const request = decodeChangePasswordRequest(bytes);
       const hashed = request.password !== '';
       changeHashed(parts, { kind: WriteKind.UserChangePassword, request, hashed, reply, caller });
     },
     Authenticate: (bytes, reply) => {
-      const { name, password } = decoded(AuthenticateRequestSchema, bytes);
+      const { name, password } = decodeAuthenticateRequest(bytes);
       parts.store.authenticate(name, password).then(
         (token) => reply(undefined, withHeader(parts, encoded(AuthenticateResponseSchema, { token }))),
         (error: Error) => {
@@ -152,11 +153,7 @@ function passwordHandlers(parts: AuthParts): Record<string, Handler> {
   };
 }
 
-/** The two requests that set a password; no room but this one ever sees it. */
-type PasswordRequest =
-  | MessageShape<typeof AuthUserAddRequestSchema>
-  | MessageShape<typeof AuthUserChangePasswordRequestSchema>;
-
+/** A request that sets a password; nothing past this file ever sees it. */
 interface PasswordChange {
   kind: WriteKind;
   request: PasswordRequest;
@@ -176,17 +173,19 @@ function changeHashed(parts: AuthParts, { kind, request, hashed, reply, caller }
         const hash = await parts.store.passwords.hash(request.password);
         request.hashedPassword = Buffer.from(hash).toString('base64');
       }
-      request.password = '';
-      submit(parts, info, kind, encodedRequest(request), reply);
+      submit(parts, info, kind, withoutPassword(kind, request), reply);
     };
     send().catch((error: Error) => reply(error, NO_RESPONSE));
   });
 }
 
-function encodedRequest(request: PasswordRequest): Uint8Array {
-  return request.$typeName === 'etcdserverpb.AuthUserAddRequest'
-    ? toBinary(AuthUserAddRequestSchema, request)
-    : toBinary(AuthUserChangePasswordRequestSchema, request);
+/** The request encoded again, with the hash alone. */
+function withoutPassword(kind: WriteKind, { name, hashedPassword, noPassword }: PasswordRequest): Uint8Array {
+  if (kind === WriteKind.UserChangePassword) {
+    return encoded(AuthUserChangePasswordRequestSchema, { name, hashedPassword });
+  }
+  const options = noPassword === undefined ? {} : { options: { noPassword } };
+  return encoded(AuthUserAddRequestSchema, { name, hashedPassword, ...options });
 }
 
 function identified(
@@ -207,12 +206,6 @@ function submit(
 ): void {
   if (request.length > parts.maxRequestBytes) reply(new EtcdError('RequestTooLarge'), NO_RESPONSE);
   else parts.submit(...asCaller(info, kind, request), reply);
-}
-
-/** Generated code is less strict than etcd about what a message is. */
-function decoded<S extends DescMessage>(schema: S, bytes: Buffer): MessageShape<S> {
-  checkMessage(bytes);
-  return fromBinary(schema, bytes);
 }
 
 function encoded<S extends DescMessage>(schema: S, fields: MessageInitShape<S>): Uint8Array {

@@ -1,4 +1,4 @@
-import { create, fromBinary } from '@bufbuild/protobuf';
+import { create } from '@bufbuild/protobuf';
 import {
   enabledChange,
   revisionChange,
@@ -9,6 +9,19 @@ import {
 } from '../../shared/auth/changes.ts';
 import { type AuthInfo, AuthState, hasRootRole, NOBODY, ROOT } from '../../shared/auth/state.ts';
 import { compareBytes, NO_BYTES } from '../../shared/base/bytes.ts';
+import {
+  decodeChangePasswordRequest,
+  decodeGrantPermissionRequest,
+  decodeNameRequest,
+  decodeRevokePermissionRequest,
+  decodeUserAddRequest,
+  decodeUserRoleRequest,
+  type GrantPermissionRequest,
+  type PasswordRequest,
+  type PermissionFields,
+  type RevokePermissionRequest,
+  type UserRoleRequest,
+} from '../../shared/etcd/auth-requests.ts';
 import { EtcdError } from '../../shared/etcd/errors.ts';
 import {
   type Permission,
@@ -19,23 +32,6 @@ import {
   UserAddOptionsSchema,
   UserSchema,
 } from '../../shared/etcd/gen/authpb/auth_pb.ts';
-import {
-  AuthRoleAddRequestSchema,
-  AuthRoleDeleteRequestSchema,
-  type AuthRoleGrantPermissionRequest,
-  AuthRoleGrantPermissionRequestSchema,
-  type AuthRoleRevokePermissionRequest,
-  AuthRoleRevokePermissionRequestSchema,
-  type AuthUserAddRequest,
-  AuthUserAddRequestSchema,
-  type AuthUserChangePasswordRequest,
-  AuthUserChangePasswordRequestSchema,
-  AuthUserDeleteRequestSchema,
-  type AuthUserGrantRoleRequest,
-  AuthUserGrantRoleRequestSchema,
-  type AuthUserRevokeRoleRequest,
-  AuthUserRevokeRoleRequestSchema,
-} from '../../shared/etcd/gen/etcdserverpb/rpc_pb.ts';
 import { isSingleKey, isUnbounded, type KeyRange } from '../../shared/model/key-range.ts';
 import type { SystemChange } from '../../shared/model/record.ts';
 import { WriteKind } from '../contract/writer.ts';
@@ -67,23 +63,23 @@ export class AuthEvaluator {
       case WriteKind.AuthDisable:
         return this.#disable();
       case WriteKind.UserAdd:
-        return this.#userAdd(fromBinary(AuthUserAddRequestSchema, request));
+        return this.#userAdd(decodeUserAddRequest(request));
       case WriteKind.UserDelete:
-        return this.#userDelete(fromBinary(AuthUserDeleteRequestSchema, request).name);
+        return this.#userDelete(decodeNameRequest(request));
       case WriteKind.UserChangePassword:
-        return this.#userChangePassword(fromBinary(AuthUserChangePasswordRequestSchema, request));
+        return this.#userChangePassword(decodeChangePasswordRequest(request));
       case WriteKind.UserGrantRole:
-        return this.#userGrantRole(fromBinary(AuthUserGrantRoleRequestSchema, request));
+        return this.#userGrantRole(decodeUserRoleRequest(request));
       case WriteKind.UserRevokeRole:
-        return this.#userRevokeRole(fromBinary(AuthUserRevokeRoleRequestSchema, request));
+        return this.#userRevokeRole(decodeUserRoleRequest(request));
       case WriteKind.RoleAdd:
-        return this.#roleAdd(fromBinary(AuthRoleAddRequestSchema, request).name);
+        return this.#roleAdd(decodeNameRequest(request));
       case WriteKind.RoleDelete:
-        return this.#roleDelete(fromBinary(AuthRoleDeleteRequestSchema, request).role);
+        return this.#roleDelete(decodeNameRequest(request));
       case WriteKind.RoleGrantPermission:
-        return this.#roleGrantPermission(fromBinary(AuthRoleGrantPermissionRequestSchema, request));
+        return this.#roleGrantPermission(decodeGrantPermissionRequest(request));
       case WriteKind.RoleRevokePermission:
-        return this.#roleRevokePermission(fromBinary(AuthRoleRevokePermissionRequestSchema, request));
+        return this.#roleRevokePermission(decodeRevokePermissionRequest(request));
     }
     throw new RangeError(`no request of kind ${kind}`);
   }
@@ -101,15 +97,13 @@ export class AuthEvaluator {
     if (this.state.enabled) this.#commit(enabledChange(false));
   }
 
-  #userAdd({ name, options, hashedPassword }: AuthUserAddRequest): void {
+  #userAdd({ name, noPassword = false, hashedPassword }: PasswordRequest): void {
     if (name === '') throw new EtcdError('UserEmpty');
     if (this.state.users.has(name)) throw new EtcdError('UserAlreadyExist');
-    const password = options?.noPassword ? NO_BYTES : fromBase64(hashedPassword);
-    const kept = options ?? create(UserAddOptionsSchema);
+    const password = noPassword ? NO_BYTES : fromBase64(hashedPassword);
+    const options = create(UserAddOptionsSchema, { noPassword });
     this.#commit(
-      userChange(
-        create(UserSchema, { name: bytesOf(name), password: new Uint8Array(password), options: kept }),
-      ),
+      userChange(create(UserSchema, { name: bytesOf(name), password: new Uint8Array(password), options })),
     );
   }
 
@@ -119,13 +113,13 @@ export class AuthEvaluator {
     this.#commit(userRemoval(name));
   }
 
-  #userChangePassword({ name, hashedPassword }: AuthUserChangePasswordRequest): void {
+  #userChangePassword({ name, hashedPassword }: PasswordRequest): void {
     const user = this.#user(name);
     const password = user.options?.noPassword ? NO_BYTES : fromBase64(hashedPassword);
     this.#commit(userChange(create(UserSchema, { ...user, password: new Uint8Array(password) })));
   }
 
-  #userGrantRole({ user: name, role }: AuthUserGrantRoleRequest): void {
+  #userGrantRole({ user: name, role }: UserRoleRequest): void {
     const user = this.#user(name);
     if (role !== ROOT) this.#role(role);
     if (user.roles.includes(role)) return;
@@ -133,7 +127,7 @@ export class AuthEvaluator {
     this.#commit(userChange(create(UserSchema, { ...user, roles })));
   }
 
-  #userRevokeRole({ name, role }: AuthUserRevokeRoleRequest): void {
+  #userRevokeRole({ user: name, role }: UserRoleRequest): void {
     if (this.state.enabled && name === ROOT && role === ROOT) throw new EtcdError('InvalidAuthMgmt');
     const user = this.#user(name);
     if (!user.roles.includes(role)) throw new EtcdError('RoleNotGranted');
@@ -153,16 +147,16 @@ export class AuthEvaluator {
     this.#commit(roleRemoval(name), ...holders.map((user) => userChange(withoutRole(user, name))));
   }
 
-  #roleGrantPermission({ name, perm }: AuthRoleGrantPermissionRequest): void {
+  #roleGrantPermission({ role: name, perm }: GrantPermissionRequest): void {
     if (perm === undefined) throw new EtcdError('PermissionNotGiven');
     if (!isValidPermissionRange(perm)) throw new EtcdError('InvalidAuthMgmt');
     const role = this.#role(name);
     this.#commit(roleChange(create(RoleSchema, { ...role, keyPermission: granted(role, perm) })));
   }
 
-  #roleRevokePermission({ role: name, key, rangeEnd }: AuthRoleRevokePermissionRequest): void {
+  #roleRevokePermission({ role: name, ...range }: RevokePermissionRequest): void {
     const role = this.#role(name);
-    const keyPermission = role.keyPermission.filter((perm) => !isSameRange(perm, { key, rangeEnd }));
+    const keyPermission = role.keyPermission.filter((perm) => !isSameRange(perm, range));
     if (keyPermission.length === role.keyPermission.length) throw new EtcdError('PermissionNotGranted');
     this.#commit(roleChange(create(RoleSchema, { ...role, keyPermission })));
   }
@@ -204,12 +198,17 @@ function withoutRole(user: User, role: string): User {
  * A role's permissions with one more, sorted by key. As in etcd only the first permission on a key is looked at for
  * one that is changed and not added.
  */
-function granted(role: Role, perm: Permission): Permission[] {
+function granted(role: Role, { permType, key, rangeEnd }: PermissionFields): Permission[] {
   const before = role.keyPermission;
+  const perm = create(PermissionSchema, {
+    permType,
+    key: new Uint8Array(key),
+    rangeEnd: new Uint8Array(rangeEnd),
+  });
   const at = before.findIndex(({ key }) => compareBytes(key, perm.key) >= 0);
   const found = before[at];
   if (found !== undefined && isSameRange(found, perm)) {
-    return before.with(at, create(PermissionSchema, perm));
+    return before.with(at, perm);
   }
   return [...before, perm].sort((a, b) => compareBytes(a.key, b.key));
 }
