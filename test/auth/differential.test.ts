@@ -9,7 +9,7 @@ import { Pair } from './pair.ts';
 
 const SEQUENCE_LENGTH_MAX = 60;
 /** Sequences per seed. NETSY_AUTH_SEQUENCES raises it, NETSY_AUTH_SEED names one seed to run. */
-const SEQUENCES = Number(process.env['NETSY_AUTH_SEQUENCES'] ?? 5);
+const SEQUENCES = Number(process.env['NETSY_AUTH_SEQUENCES'] ?? 4);
 const CHOSEN_SEED = process.env['NETSY_AUTH_SEED'];
 const FRESH_SEED = Math.floor(Math.random() * 2 ** 31);
 const SEEDS = CHOSEN_SEED === undefined ? [1, FRESH_SEED] : [Number(CHOSEN_SEED)];
