@@ -13,8 +13,8 @@ export interface Operation {
  */
 export type Persona = 'nobody' | 'forger' | `${UserName}:${'new' | 'first'}`;
 
-export type UserName = (typeof USERS)[number];
-export const USERS = ['root', 'alice', 'bob', 'carol'] as const;
+type UserName = (typeof USERS)[number];
+const USERS = ['root', 'alice', 'bob', 'carol'] as const;
 const ROLES = ['root', 'reader', 'writer'] as const;
 /** root has one of these as long as auth is enabled, so that the next sequence can disable it. */
 export const PASSWORDS = ['one', 'two'] as const;
