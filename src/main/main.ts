@@ -1,4 +1,5 @@
 #!/usr/bin/env node
+import '../shared/base/base64.ts';
 import { systemClock } from '../shared/base/clock.ts';
 import type { Log } from '../shared/base/log.ts';
 import { systemRandom } from '../shared/base/random.ts';

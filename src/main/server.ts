@@ -11,6 +11,7 @@ import { Auth, Cluster, KV, Lease, Maintenance, Watch } from '../shared/etcd/gen
 import { Health } from '../shared/etcd/gen/grpc/health/v1/health_pb.ts';
 import { Election } from '../shared/etcd/gen/v3electionpb/v3election_pb.ts';
 import { Lock } from '../shared/etcd/gen/v3lockpb/v3lock_pb.ts';
+import { GRPC_OVERHEAD_BYTES } from '../shared/model/limits.ts';
 import { ETCD_CLUSTER_VERSION, ETCD_STORAGE_VERSION } from '../shared/model/version.ts';
 import { openTokens, readTokenKeys } from './auth/open-tokens.ts';
 import type { TokenProvider } from './auth/tokens.ts';
@@ -24,6 +25,9 @@ import { TaskPool } from './pool/pool.ts';
 import { Recovery } from './recovery/recover.ts';
 import { authHandlers } from './rpc/auth.ts';
 import { clusterHandlers } from './rpc/cluster.ts';
+import { createFront } from './rpc/front.ts';
+import { Gateway } from './rpc/gateway.ts';
+import { GatewayJson } from './rpc/gateway-json.ts';
 import { grpcServerOptions } from './rpc/grpc-options.ts';
 import { guarded } from './rpc/guard.ts';
 import { HealthService } from './rpc/health.ts';
@@ -51,6 +55,7 @@ const ATTEMPT_TIMEOUT_MS = 10_000;
 /** How long a read of the log is tried again while the store fails, before the start is given up. */
 const RECOVERY_RETRY_MS = 60_000;
 const CLOSE_GRACE_MS = 2_000;
+const GATEWAY_THREADS = 1;
 /** An upload that has been under way for longer means that the store is away. */
 const UNHEALTHY_AFTER_MS = 5_000;
 
@@ -72,6 +77,9 @@ export class Server {
   readonly #parts: ServerParts;
   readonly #grpc: GrpcServer;
   readonly #listener: Listener;
+  readonly #gateway: Gateway;
+  /** The gateway's own, so that a large list as JSON holds no chunk up. */
+  readonly #gatewayPool = new TaskPool(GATEWAY_THREADS);
   readonly #appender: Appender;
   readonly #health: HealthService;
   readonly #tokenKeys: ReturnType<typeof readTokenKeys>;
@@ -101,12 +109,18 @@ export class Server {
     this.#grpc = new GrpcServer(grpcServerOptions(settings));
     this.#addServices();
     this.#tokenKeys = readTokenKeys(settings.authToken);
+    this.#gateway = this.#createGateway();
     const tls = settings.tls && readTlsFiles(settings.tls);
     this.#listener = new Listener({
       urls: settings.listenClientUrls,
       ...(tls && { tls }),
       grpc: this.#grpc,
-      http: createHttpHandler({ ...this.#checks(), metrics: this.#metricsPage(), log }),
+      http: createFront({
+        gateway: this.#gateway,
+        pages: createHttpHandler({ ...this.#checks(), metrics: this.#metricsPage(), log }),
+        certificatesCount: () =>
+          settings.tls?.trustedCaFile !== undefined && this.#engine?.auth.enabled === true,
+      }),
       log,
       clock,
     });
@@ -165,6 +179,8 @@ export class Server {
     await this.#engine?.drain();
     this.#health.stop();
     await this.#listener.close(CLOSE_GRACE_MS);
+    this.#gateway.close();
+    await this.#gatewayPool.close();
     await this.#engine?.close();
     await this.#writer?.close();
     await this.#pool?.close();
@@ -295,6 +311,17 @@ export class Server {
     addService(this.#grpc, Health, Promise.resolve(this.#health.handlers), meterOf);
     const reflection = Promise.resolve(reflectionHandlers());
     for (const service of REFLECTION_SERVICES) addService(this.#grpc, service, reflection, meterOf);
+  }
+
+  #createGateway(): Gateway {
+    const { settings, clock } = this.#parts;
+    return new Gateway({
+      services: [KV, Watch, Lease, Cluster, Maintenance, Auth, Lock, Election],
+      inject: (connection) => this.#listener.inject(connection),
+      json: new GatewayJson(this.#gatewayPool),
+      messageBytesMax: settings.maxRequestBytes + GRPC_OVERHEAD_BYTES,
+      clock,
+    });
   }
 
   #checks(): Pick<Parameters<typeof createHttpHandler>[0], 'checks' | 'health' | 'versions'> {

@@ -1,5 +1,7 @@
 import { Piscina } from 'piscina';
-import type { TaskCorrupt, TaskRequest } from '../../workers/contract/task.ts';
+import type { JsonPlace } from '../../shared/etcd/json.ts';
+import { JsonError } from '../../shared/etcd/json-values.ts';
+import type { TaskCorrupt, TaskRefused, TaskRequest } from '../../workers/contract/task.ts';
 import type { LoadedChunk } from '../../workers/contract/writer.ts';
 
 /** zstd's fastest ordinary level: chunks are written once and read rarely, the writer waits for it. */
@@ -41,6 +43,20 @@ export class TaskPool {
   /** Copies SQLite's write-ahead log into its database. */
   async checkpoint(cacheFile: string): Promise<void> {
     await this.#pool.run({ type: 'checkpoint', cacheFile });
+  }
+
+  /** The message of that name that a JSON body stands for. Rejects with a `JsonError`. */
+  async bodyToMessage(message: string, body: Uint8Array): Promise<Uint8Array> {
+    const result = (await this.#pool.run({ type: 'bodyToMessage', message, body })) as
+      | Uint8Array
+      | TaskRefused;
+    if ('type' in result) throw new JsonError(result.message);
+    return result;
+  }
+
+  /** An encoded message of that name as JSON, in UTF-8. */
+  async messageToJson(message: string, bytes: Uint8Array, place: JsonPlace): Promise<Uint8Array> {
+    return (await this.#pool.run({ type: 'messageToJson', message, bytes, place })) as Uint8Array;
   }
 
   async close(): Promise<void> {

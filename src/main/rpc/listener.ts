@@ -7,6 +7,7 @@ import {
 import type { Http2Server, ServerHttp2Session } from 'node:http2';
 import { createServer as createHttpsServer } from 'node:https';
 import type { AddressInfo, Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
 import type { TLSSocket } from 'node:tls';
 import {
   type ConnectionInjector,
@@ -102,6 +103,11 @@ export class Listener {
       const address = server.address() as AddressInfo | null;
       return address === null ? url : url.replace(/:\d+$/, `:${address.port}`);
     });
+  }
+
+  /** Serves gRPC on a connection from within this process. */
+  inject(connection: Duplex): void {
+    this.#injector.injectConnection(connection);
   }
 
   /** Refuses new connections; the open ones go on. Never fails, and may be called twice. */

@@ -1,3 +1,5 @@
+import type { JsonPlace } from '../../shared/etcd/json.ts';
+
 /** Messages of the piscina pool. Types only. */
 
 export type TaskRequest =
@@ -6,10 +8,20 @@ export type TaskRequest =
   /** Recovery: decompresses a chunk and checks every CRC in it; answers a LoadedChunk. */
   | { type: 'open'; name: string; sequence: number; object: Uint8Array }
   /** Copies what SQLite's write-ahead log holds into the database file. */
-  | { type: 'checkpoint'; cacheFile: string };
+  | { type: 'checkpoint'; cacheFile: string }
+  /** The gateway: the message of that name that a JSON body stands for; answers its bytes or a TaskRefused. */
+  | { type: 'bodyToMessage'; message: string; body: Uint8Array }
+  /** The gateway: an encoded message of that name as JSON; answers its text in UTF-8. */
+  | { type: 'messageToJson'; message: string; bytes: Uint8Array; place: JsonPlace };
 
 /** A chunk that failed its checks; sent as data, since an error's class does not cross threads. */
 export interface TaskCorrupt {
   type: 'corrupt';
+  message: string;
+}
+
+/** JSON that is not the message's. */
+export interface TaskRefused {
+  type: 'refused';
   message: string;
 }

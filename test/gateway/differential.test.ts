@@ -1,0 +1,450 @@
+import { describe, it } from 'node:test';
+import { missingTools } from '../support/tools.ts';
+import { base64, post } from './http.ts';
+import { Peers } from './peers.ts';
+
+const K = base64('k');
+const MISSING_LEASE = '7587890123456789013';
+const LEASE = '7587890123456789012';
+
+/** What JSON's own grammar refuses, each cut or wrong in another place. */
+const NO_JSON = [
+  ...[
+    '{',
+    '{"',
+    '{"a',
+    '{"a"',
+    '{"a":',
+    '{"a":1',
+    '{"a":1,',
+    '[',
+    '[1',
+    '[1,',
+    '"',
+    '"\\',
+    'tru',
+    'nul',
+    '-',
+    '1',
+  ],
+  ...[
+    'x',
+    '}',
+    ']',
+    ',',
+    ':',
+    '{]',
+    '[}',
+    '{"a"}',
+    '{"a",}',
+    '{"a":}',
+    '{"a":1 2}',
+    '{a:1}',
+    "{'a':1}",
+    '{"a":1,}',
+    '[1,]',
+  ],
+  ...[
+    '{"a":01}',
+    '{"a":.5}',
+    '{"a":1.}',
+    '{"a":1.x}',
+    '{"a":1e}',
+    '{"a":1e+}',
+    '{"a":-x}',
+    '{"a":+1}',
+    '{"a":NaN}',
+  ],
+  ...[
+    '{"a":"\n"}',
+    '{"a":"\u0001"}',
+    '{"a":"\\x"}',
+    '{"a":"\\u12g4"}',
+    '{"a":trux}',
+    '{"a":falsx}',
+    '{"a":nulx}',
+    '{"a":tr',
+  ],
+  ...[
+    "{'",
+    '\\',
+    '\u0007',
+    '\u007f',
+    '\u00e4',
+    '\u00ad',
+    '\u20ac',
+    '\ufeff{}',
+    '{} {',
+    '{"a":{"b":[1,{"c":2]}',
+  ],
+  `${'['.repeat(10_001)}`,
+];
+
+/** What is JSON, and what protobuf refuses or lets pass. */
+const VALUES = [
+  ...['null', 'true', '1', '"a"', '[]', '[{}]', ' {} ', '\n\t{}\r\n', '{}x', '{}{"key":"!"}'],
+  ...[
+    '{"key":null}',
+    '{"key":1}',
+    '{"key":true}',
+    '{"key":{}}',
+    '{"key":["aw=="]}',
+    '{"unknown":{"a":[1,{"b":null}]},"key":"aw=="}',
+  ],
+  ...[
+    '{"key":"aw=="}',
+    '{"key":"aw"}',
+    '{"key":"aw="}',
+    '{"key":"a"}',
+    '{"key":"a w="}',
+    '{"key":"aw==\\n"}',
+    '{"key":"a\\nw=="}',
+    '{"key":"\\u0061w=="}',
+  ],
+  ...[
+    '{"key":"-_8="}',
+    '{"key":"+/8="}',
+    '{"key":"-/8="}',
+    '{"key":"==="}',
+    '{"key":"aw==aw=="}',
+    '{"key":"a=w="}',
+    '{"key":"kä"}',
+    '{"key":"k!"}',
+  ],
+  ...[
+    '1',
+    '"1"',
+    '"01"',
+    '" 1"',
+    '""',
+    '"x"',
+    '1.0',
+    '1.5',
+    '"1.0"',
+    '1e2',
+    '"1e2"',
+    '15e-1',
+    '10e-1',
+    '-1',
+    '-0',
+    '"-0"',
+    '"+1"',
+    '"0x1"',
+    'true',
+    'null',
+    '[]',
+    '{}',
+  ].map((limit) => `{"key":"aw==","limit":${limit}}`),
+  ...[
+    '9223372036854775807',
+    '9223372036854775808',
+    '-9223372036854775808',
+    '-9223372036854775809',
+    '"9223372036854775807"',
+    '"9223372036854775808"',
+    '1e18',
+    '1e19',
+    '1e99',
+  ].map((limit) => `{"key":"aw==","limit":${limit}}`),
+  ...['true', 'false', '"true"', '1', 'null', '[]'].map((flag) => `{"key":"aw==","keys_only":${flag}}`),
+  ...[
+    '"DESCEND"',
+    '"descend"',
+    '""',
+    '2',
+    '3',
+    '-1',
+    '2.0',
+    '"2"',
+    '1.5',
+    '2147483648',
+    'true',
+    'null',
+    '{}',
+  ].map((order) => `{"key":"aw==","sort_order":${order}}`),
+  ...[
+    '{"key":"aw==","key":"aw=="}',
+    '{"key":"aw==","\\u006bey":"aw=="}',
+    '{"range_end":"aw==","rangeEnd":"aw==","key":"aw=="}',
+    '{"key":null,"key":"aw=="}',
+    '{"x":1,"x":2,"key":"aw=="}',
+  ],
+  ...[
+    '{\n  "key": "aw==",\n  "limit": "x"\n}',
+    '{"unknown":"äöü€","limit":"x"}',
+    '{"unknown":"😀",\n"limit":"😀"}',
+    '{"[a.b]":1,"key":"aw=="}',
+    '{"@type":"x","key":"aw=="}',
+    '{"__proto__":1,"constructor":2,"key":"aw=="}',
+  ],
+];
+
+const TXNS = [
+  '{"compare":[{"key":"aw==","target":"VALUE","value":"dg=="}],"success":[{"request_put":{"key":"dHhu","value":"dg=="}}],"failure":[{"requestRange":{"key":"aw=="}}]}',
+  '{"compare":[{"key":"aw==","target":"VERSION","version":"1"},{"key":"aw==","target":2,"result":1,"modRevision":0}],"success":[{"request_delete_range":{"key":"dHhu","prev_kv":true}}]}',
+  '{"compare":[{"key":"aw==","version":1,"value":"dg=="}]}',
+  '{"compare":[{"key":"aw==","version":null,"value":"dg==","target":"VALUE"}]}',
+  '{"success":[{"request_put":{"key":"dHhu"},"request_range":{"key":"dHhu"}}]}',
+  '{"success":[{"request_txn":{"success":[{"request_txn":{"failure":[],"success":[{"request_range":{"key":"aw=="}}]}}]}}]}',
+  '{"success":[{}]}',
+  '{"success":[null]}',
+  '{"success":{}}',
+  '{"success":null,"failure":[{"request_range":{"key":"aw=="}}]}',
+  '{"success":[{"request_put":null}]}',
+  '{"compare":[{"key":"aw==","target":"NO_SUCH_TARGET","version":"1"}]}',
+];
+
+describe('the JSON gateway beside a real etcd', { timeout: 120_000, skip: missingTools('go') }, () => {
+  const peers = new Peers();
+
+  it('answers every method on every kind of path as etcd does', async () => {
+    const paths = [
+      '/v3/kv/put',
+      '/v3/watch',
+      '/v3/kv/range/',
+      '/v3/kv',
+      '/v3/',
+      '/v3',
+      '/v3/kv/Put',
+      '/v3/none',
+      '/v3beta/kv/put',
+    ];
+    const odd = [
+      '//v3/kv/range',
+      '/v3//kv/range',
+      '/v3/./kv/range',
+      '/v3/kv/../kv/range',
+      '/v3/kv/%72ange',
+      '/v3/kv%2Frange',
+      '/v3/kv/range?a=b',
+      '/v3?a=b',
+      '/v3/kv/range%20',
+      '/v3alpha/kv/range',
+      '/v3beta',
+      '/v3beta/',
+    ];
+    for (const path of [...paths, ...odd]) {
+      for (const method of ['GET', 'HEAD', 'PUT', 'DELETE', 'PATCH', 'OPTIONS'])
+        await peers.same({ method, path });
+    }
+    for (const path of [...paths.slice(2), ...odd]) await peers.json(path, `{"key":"${K}"}`);
+  });
+
+  it('refuses what is no JSON in the words of etcd', async () => {
+    for (const body of NO_JSON) {
+      for (const path of ['/v3/kv/range', '/v3/kv/txn']) await peers.json(path, body);
+    }
+    for (const body of ['', ' ', '\n\t\r ', '\u00a0']) await peers.json('/v3/kv/range', body);
+    for (const bytes of [[0xff], [0x7b, 0xff], [0x22, 0xff, 0x22], [0xc3, 0x28]]) {
+      await peers.same({ path: '/v3/kv/range', body: Uint8Array.from(bytes) });
+    }
+  });
+
+  it('takes and refuses values of fields as etcd does', async () => {
+    await peers.post('/v3/kv/put', { key: K, value: base64('v') });
+    for (const body of VALUES) await peers.json('/v3/kv/range', body);
+    for (const body of TXNS) await peers.json('/v3/kv/txn', body);
+  });
+
+  it('answers KV requests with the same names, order and forms', async () => {
+    await peers.post('/v3/kv/put', { key: K, value: base64('<&>') });
+    await peers.post('/v3/kv/put', { key: K, value: '', prev_kv: true });
+    await peers.post('/v3/kv/put', { key: K, lease: MISSING_LEASE });
+    await peers.post('/v3/kv/put', { key: K, ignoreValue: true, value: K });
+    await peers.post('/v3/kv/put', {});
+    for (let index = 0; index < 12; index++)
+      await peers.post('/v3/kv/put', { key: base64(`n${index}`), value: base64('x'.repeat(index)) });
+    const all = { key: base64('n'), range_end: base64('o') };
+    for (const more of [
+      {},
+      { limit: 3 },
+      { count_only: true },
+      { keysOnly: true, sort_order: 'DESCEND', sortTarget: 'MOD' },
+      { min_mod_revision: '5' },
+      { revision: 1 },
+      { revision: '99999' },
+    ]) {
+      await peers.post('/v3/kv/range', { ...all, ...more });
+    }
+    await peers.post('/v3/kv/range', { key: 'AA==', range_end: 'AA==' });
+    await peers.post('/v3/kv/deleterange', { ...all, prev_kv: true });
+    await peers.post('/v3/kv/deleterange', all);
+    await peers.post('/v3/kv/compaction', { revision: '4' });
+    await peers.post('/v3/kv/compaction', { revision: '4', physical: true });
+    await peers.post('/v3/kv/compaction', { revision: 99_999 });
+    await peers.post('/v3/kv/range', { key: K, revision: 3 });
+  });
+
+  it('serves leases by both names, ids beyond 2^53 exact', async () => {
+    await peers.json('/v3/lease/grant', `{"ID":${LEASE},"TTL":"600"}`);
+    await peers.json('/v3/lease/grant', `{"ID":"${LEASE}","TTL":600}`);
+    await peers.post('/v3/lease/grant', { ID: '1', TTL: '9000000001' });
+    await peers.post('/v3/kv/put', { key: base64('leased'), lease: LEASE });
+    await peers.post('/v3/lease/leases');
+    await peers.post('/v3/kv/lease/leases');
+    await peers.post('/v3/lease/timetolive', { ID: MISSING_LEASE });
+    await peers.post('/v3/kv/lease/timetolive', { ID: MISSING_LEASE, keys: true });
+    await peers.json('/v3/lease/keepalive', `{"ID":${LEASE}}`);
+    await peers.json('/v3/lease/keepalive', `{"ID":${LEASE}} {"ID":1}{"ID":"${LEASE}"}\n`);
+    for (const body of [
+      '',
+      'x',
+      '{}',
+      `{"ID":"${LEASE}"}x{"ID":1}`,
+      '[]',
+      '{"ID":"x"}',
+      `{"ID":${LEASE}}{`,
+    ]) {
+      await peers.json('/v3/lease/keepalive', body);
+    }
+    await peers.post('/v3/lease/revoke', { ID: LEASE });
+    await peers.post('/v3/kv/lease/revoke', { ID: LEASE });
+  });
+
+  it('streams a watch as lines, and ends a line as etcd does', async () => {
+    const start = {
+      create_request: { key: base64('w'), range_end: base64('x'), start_revision: '20', prev_kv: true },
+    };
+    const { revision } = (await post(peers.netsy.endpoint, '/v3/kv/range', { key: K }))['header'] as {
+      revision: string;
+    };
+    const from = { createRequest: { ...start.create_request, start_revision: revision, watch_id: '7' } };
+    await peers.post('/v3/kv/put', { key: base64('w<1'), value: base64('one') });
+    await peers.post('/v3/kv/put', { key: base64('w<1'), value: base64('two') });
+    await peers.post('/v3/kv/deleterange', { key: base64('w<1') });
+    await peers.post('/v3/watch', from, 2);
+    await peers.same(
+      { path: '/v3/watch', body: `${JSON.stringify(from)}${JSON.stringify(from)}`, lines: 3 },
+      'in any order',
+    );
+    await peers.json(
+      '/v3/watch',
+      `{"create_request":{"key":"${K}","watchId":7}}{"cancel_request":{"watch_id":"7"}}`,
+      2,
+    );
+    await peers.json('/v3/watch', `${JSON.stringify(from)} no JSON`, 2);
+    await peers.post('/v3/watch', { create_request: { key: K, start_revision: 2 } }, 2);
+  });
+
+  it('honours the headers that etcd honours', async () => {
+    const put = { path: '/v3/kv/put', body: JSON.stringify({ key: K, value: K }) };
+    const form = { 'Content-Type': 'application/x-www-form-urlencoded' };
+    const headers: Record<string, string>[] = [
+      ...['1n', '1H', 'x', '1', '1x', '-1S', '0S', '99999999H'].map((timeout) => ({
+        'Grpc-Timeout': timeout,
+      })),
+      { 'Content-Type': 'text/plain' },
+      { Accept: 'application/xml' },
+      { ...form, 'X-HTTP-Method-Override': 'GET' },
+      { ...form, 'X-HTTP-Method-Override': 'post' },
+      { 'X-HTTP-Method-Override': 'GET' },
+      { Authorization: 'no token' },
+      { 'Grpc-Metadata-Token': 'no token' },
+      { Origin: 'http://example.com', Host: 'example.com' },
+    ];
+    for (const some of headers) await peers.same({ ...put, headers: some });
+  });
+
+  it('refuses a request that is too large as etcd does, before and after the service sees it', async () => {
+    for (const size of [1_600_000, 2_097_130, 2_300_000]) {
+      await peers.post('/v3/kv/put', { key: K, value: Buffer.alloc(size).toString('base64') });
+    }
+    await peers.post('/v3/kv/put', { key: K, value: Buffer.alloc(1_000_000, 'v').toString('base64') });
+    await peers.post('/v3/kv/range', { key: K });
+  });
+});
+
+describe("the JSON gateway and auth, beside a real etcd's", {
+  timeout: 120_000,
+  skip: missingTools('go'),
+}, () => {
+  const peers = new Peers();
+
+  async function withTokens(
+    name: string,
+    use: (token: (peer: string) => string) => Promise<void>,
+  ): Promise<void> {
+    const tokens = new Map<string, string>();
+    for (const endpoint of [peers.etcd, peers.netsy.endpoint]) {
+      const { token } = await post(endpoint, '/v3/auth/authenticate', { name, password: name });
+      tokens.set(endpoint, String(token));
+    }
+    await use((endpoint) => tokens.get(endpoint) ?? '');
+  }
+
+  it('administers users and roles, and says no to who may not', async () => {
+    await peers.post('/v3/auth/status');
+    await peers.post('/v3/auth/enable');
+    for (const name of ['root', 'reader']) {
+      await peers.post('/v3/auth/user/add', { name, password: name });
+      await peers.post('/v3/auth/role/add', { name });
+      await peers.post('/v3/auth/user/grant', { user: name, role: name });
+    }
+    const perm = { permType: 'READ', key: base64('r'), range_end: base64('s') };
+    await peers.post('/v3/auth/role/grant', { name: 'reader', perm });
+    await peers.post('/v3/auth/role/get', { role: 'reader' });
+    await peers.post('/v3/auth/user/get', { name: 'reader' });
+    await peers.post('/v3/auth/user/get', { name: 'nobody' });
+    await peers.post('/v3/auth/user/list');
+    await peers.post('/v3/auth/role/list');
+    await peers.post('/v3/auth/authenticate', { name: 'root', password: 'root' });
+    await peers.post('/v3/auth/enable');
+    await peers.post('/v3/auth/status');
+    await peers.post('/v3/auth/authenticate', { name: 'root', password: 'wrong' });
+    for (const path of [
+      '/v3/kv/put',
+      '/v3/kv/range',
+      '/v3/auth/user/list',
+      '/v3/lease/leases',
+      '/v3/maintenance/defragment',
+    ]) {
+      await peers.post(path, { key: base64('r') });
+    }
+    await peers.post('/v3/watch', { create_request: { key: base64('r') } }, 1);
+    for (const header of ['Authorization', 'Grpc-Metadata-Token', 'Grpc-Metadata-Authorization']) {
+      for (const token of ['nonsense', 'Bearer nonsense', '']) {
+        await peers.same({ path: '/v3/kv/put', body: '{}', headers: { [header]: token } });
+      }
+    }
+  });
+
+  it('takes the token from the header that clients put it in', async () => {
+    await withTokens('reader', async (token) => {
+      for (const [key, path] of [
+        ['r1', 'range'],
+        ['x', 'range'],
+        ['r1', 'put'],
+        ['', 'range'],
+      ] as const) {
+        for (const header of ['Authorization', 'Grpc-Metadata-Token']) {
+          await peers.same({
+            path: `/v3/kv/${path}`,
+            body: JSON.stringify({ key: base64(key) }),
+            headers: (endpoint) => ({ [header]: token(endpoint) }),
+          });
+        }
+      }
+      const watch = JSON.stringify({ create_request: { key: base64('x') } });
+      await peers.same({
+        path: '/v3/watch',
+        body: watch,
+        lines: 1,
+        headers: (endpoint) => ({ Authorization: token(endpoint) }),
+      });
+      await peers.same({
+        path: '/v3/maintenance/defragment',
+        headers: (endpoint) => ({ Authorization: token(endpoint) }),
+      });
+    });
+    await withTokens('root', async (token) => {
+      for (const path of ['/v3/kv/put', '/v3/auth/disable']) {
+        await peers.same({
+          path,
+          body: JSON.stringify({ key: base64('x') }),
+          headers: (endpoint) => ({ Authorization: token(endpoint) }),
+        });
+      }
+    });
+    await peers.post('/v3/kv/range', { key: base64('x') });
+  });
+});
