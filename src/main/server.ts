@@ -169,6 +169,7 @@ export class Server {
     this.#autoCompaction = this.#startAutoCompaction(this.#engine);
     this.#ready(this.#engine);
     this.#parts.metrics.hasLeader.set(1);
+    this.#parts.metrics.quotaBackendBytes.set(settings.quotaBackendBytes);
   }
 
   /** Answers what was taken, ends streams, and lets go of everything. */

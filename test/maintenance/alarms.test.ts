@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
+import { promisify } from 'node:util';
 import type { DescMessage, DescMethodUnary, MessageInitShape } from '@bufbuild/protobuf';
 import fc from 'fast-check';
 import {
@@ -12,10 +14,14 @@ import {
   Maintenance,
 } from '../../src/shared/etcd/gen/etcdserverpb/rpc_pb.ts';
 import { bytes } from '../support/etcd-client.ts';
+import { requireTool } from '../support/go-tools.ts';
 import { missingTools } from '../support/tools.ts';
 import { outcomeOf, Pair } from './pair.ts';
 
+const run = promisify(execFile);
 const QUOTA = ['--quota-backend-bytes', '4000000'];
+/** More than fill the quota with 300,000 bytes each. */
+const FILLING_PUTS_MAX = 40;
 const CHOSEN_SEED = process.env['NETSY_ALARM_SEED'];
 const SEEDS = CHOSEN_SEED === undefined ? [1, Math.floor(Math.random() * 2 ** 31)] : [Number(CHOSEN_SEED)];
 const UNKNOWN_TYPE = 7 as AlarmType;
@@ -133,6 +139,26 @@ describe('alarms and the quota are etcd’s', { skip: missingTools('go'), timeou
     });
   }
 
+  it('etcdctl lists them, disarms them all, and compares hashes', async () => {
+    const etcdctl = await requireTool('etcdctl');
+    async function prints(...words: string[]): Promise<void> {
+      const outputs = [pair.netsy.endpoint, pair.etcd.endpoint].map(async (endpoint) => {
+        const { stdout } = await run(etcdctl, ['--endpoints', endpoint, ...words]);
+        return stdout.replaceAll(endpoint, 'ENDPOINT').replace(/ +/g, ' ').trim().split('\n').sort();
+      });
+      const [ours, theirs] = await Promise.all(outputs);
+      assert.deepEqual(ours, theirs, words.join(' '));
+    }
+    for (const [memberID, alarm] of [[0n, 1] as const, [77n, 1] as const, [77n, 2] as const]) {
+      await pair.same(Maintenance.method.alarm, { action: Action.ACTIVATE, memberID, alarm });
+    }
+    await prints('alarm', 'list');
+    await prints('alarm', 'disarm');
+    await prints('alarm', 'list');
+    await prints('endpoint', 'hashkv');
+    await prints('endpoint', 'hashkv', '--rev', '1', '-w', 'table');
+  });
+
   it('and a downgrade survive a kill, and the loss of the cache', async () => {
     const raised = [
       { action: Action.ACTIVATE, memberID: 7n, alarm: AlarmType.CORRUPT },
@@ -193,9 +219,11 @@ async function fillAndClear(pair: Pair, which: 'ours' | 'theirs'): Promise<unkno
   }
   await sayAll();
   const value = new Uint8Array(300_000);
-  for (let full = false; !full; ) {
+  let full = false;
+  for (let count = 0; count < FILLING_PUTS_MAX && !full; count++) {
     full = 'failure' in (await outcomeOf(client, KV.method.put, { key: bytes('big'), value }));
   }
+  said.push(full);
   await sayAll();
   await say(KV.method.deleteRange, { key: bytes('big') });
   const { header } = await client.call(KV.method.range, { key });

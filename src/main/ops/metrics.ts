@@ -67,6 +67,7 @@ export class Metrics {
   readonly watchers: Readonly<Record<WatcherState, Gauge>>;
   readonly leases: Gauge;
   readonly hasLeader: Gauge;
+  readonly quotaBackendBytes: Gauge;
 
   constructor() {
     const registry = this.#registry;
@@ -120,6 +121,11 @@ export class Metrics {
       registry,
       'etcd_server_has_leader',
       'Whether or not a leader exists. 1 is existence, 0 is not.',
+    );
+    this.quotaBackendBytes = gauge(
+      registry,
+      'etcd_server_quota_backend_bytes',
+      'Current backend storage quota size in bytes.',
     );
     this.#registerCalls();
   }

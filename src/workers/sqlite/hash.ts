@@ -7,8 +7,8 @@ import { type Connection, openToRead } from './database.ts';
 import { RowView } from './rows.ts';
 
 /** A piece ends after so many rows or bytes: some milliseconds, so that reads never wait long behind one. */
-const PIECE_ROWS = 2000;
-const PIECE_BYTES = 1024 * 1024;
+const PIECE_ROWS = 500;
+const PIECE_BYTES = 256 * 1024;
 
 const EMPTY_HASH = crc32c(Buffer.from(KEY_BUCKET));
 
