@@ -149,7 +149,6 @@ export class Engine {
   defragment(): Promise<void> {
     const { cacheFile, clock, pool, writer } = this.#parts;
     return defragment({
-      cacheFile,
       clock,
       vacuum: () =>
         new Promise((resolve) => {
@@ -157,8 +156,7 @@ export class Engine {
           writer.defragment();
         }),
       copy: () => pool.checkpoint(cacheFile),
-      restart: () => writer.checkpoint(),
-      databaseBytes: () => this.databaseBytes.total,
+      truncate: () => writer.checkpoint(true),
     });
   }
 

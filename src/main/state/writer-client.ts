@@ -31,7 +31,7 @@ export class WriterClient {
   #awaited:
     | { type: WriterReply['type']; resolve: (reply: WriterReply) => void; reject: (e: Error) => void }
     | undefined;
-  readonly #checkpoints: (() => void)[] = [];
+  readonly #checkpoints: ((truncated: boolean) => void)[] = [];
   #closed = false;
 
   constructor(data: WriterData, events: WriterEvents) {
@@ -78,9 +78,12 @@ export class WriterClient {
     this.#post({ type: 'apply', sequence });
   }
 
-  /** Lets SQLite start its write-ahead log anew, after the pages were copied by another thread. */
-  checkpoint(): Promise<void> {
-    this.#post({ type: 'checkpoint' });
+  /**
+   * Lets SQLite start its write-ahead log anew, after the pages were copied by another thread. With `truncate` the
+   * files are cut; answers whether that could be done.
+   */
+  checkpoint(truncate = false): Promise<boolean> {
+    this.#post({ type: 'checkpoint', truncate });
     return new Promise((resolve) => this.#checkpoints.push(resolve));
   }
 
@@ -120,7 +123,7 @@ export class WriterClient {
       case 'defragmented':
         return this.#events.defragmented();
       case 'checkpointed':
-        return this.#checkpoints.shift()!();
+        return this.#checkpoints.shift()!(reply.truncated);
       case 'trouble':
         return this.#setTrouble(reply.message);
       case 'failed':

@@ -13,7 +13,7 @@ export interface CheckpointerParts {
   /** Copies the log's pages, off the write path. */
   copy(): Promise<void>;
   /** Lets the writer start the log anew, now that little of it is left to copy. */
-  restart(): Promise<void>;
+  restart(): Promise<unknown>;
 }
 
 /** Keeps SQLite's write-ahead log short without making a write wait for the copying. */

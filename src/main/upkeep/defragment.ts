@@ -1,35 +1,29 @@
-import { stat } from 'node:fs/promises';
 import type { Clock } from '../../shared/base/clock.ts';
 
-/** Reads keep SQLite's write-ahead log from being copied to its end: then it is tried again. */
-const TRIES_MAX = 50;
+/** A read that is under way keeps SQLite's files from being cut: then it is tried again. */
+const TRIES_MAX = 100;
 const RETRY_AFTER_MS = 20;
 
 export interface DefragmentParts {
-  cacheFile: string;
   clock: Clock;
   /** Takes the unused pages out of the database, in small steps between writes. */
   vacuum(): Promise<void>;
   /** Copies the write-ahead log into the database, off the write path. */
   copy(): Promise<void>;
-  /** Copies what is left of it in the writer's thread, where no write comes between. */
-  restart(): Promise<void>;
-  /** The database without its unused pages. */
-  databaseBytes(): number;
+  /** Copies what is left of it in the writer's thread and cuts both files; answers whether that could be done. */
+  truncate(): Promise<boolean>;
 }
 
 /**
  * Gives the cache's unused pages back to the disk while reads and writes go on. Vacuuming is written to the log
- * like any other change; the file is cut when the log has been copied into it to its end.
+ * like any other change; the database is cut when the log has been copied into it to its end. If reads never leave
+ * a gap, the files are cut with a later checkpoint.
  */
-export async function defragment(parts: DefragmentParts): Promise<void> {
-  const { cacheFile, clock, vacuum, copy, restart, databaseBytes } = parts;
+export async function defragment({ clock, vacuum, copy, truncate }: DefragmentParts): Promise<void> {
   await vacuum();
   for (let tries = 0; tries < TRIES_MAX; tries++) {
     await copy();
-    await restart();
-    const { size } = await stat(cacheFile);
-    if (size <= databaseBytes()) return;
+    if (await truncate()) return;
     await clock.sleep(RETRY_AFTER_MS);
   }
 }

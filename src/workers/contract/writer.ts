@@ -79,8 +79,11 @@ export type WriterRequest =
   | { type: 'reset' }
   /** Recovery is over; the writer may now evaluate as `epoch`. Answers `begun`. */
   | { type: 'begin' }
-  /** Copy what the write-ahead log of SQLite holds into its database; answers `checkpointed`. */
-  | { type: 'checkpoint' }
+  /**
+   * Copy what the write-ahead log of SQLite holds into its database, and cut both files if `truncate`; answers
+   * `checkpointed`.
+   */
+  | { type: 'checkpoint'; truncate: boolean }
   /** Give unused pages back to the disk, in small steps between writes; answers `defragmented`. */
   | { type: 'defragment' }
   | { type: 'close' };
@@ -144,7 +147,8 @@ export type WriterReply =
   /** The disk under the cache refused a write (full, for instance); the writer tries again by itself. */
   | { type: 'trouble'; message: string }
   | { type: 'defragmented' }
-  | { type: 'checkpointed' }
+  /** `truncated`: both files are as short as they can be. A read that is under way prevents it. */
+  | { type: 'checkpointed'; truncated: boolean }
   /** The worker can't go on: a broken invariant or a damaged cache. */
   | { type: 'failed'; message: string; object?: string };
 

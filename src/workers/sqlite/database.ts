@@ -104,6 +104,20 @@ export function discardCache(file: string): void {
   for (const suffix of ['', '-wal', '-shm']) rmSync(file + suffix, { force: true });
 }
 
+/**
+ * Copies the write-ahead log into the database and cuts both files. Answers false, at once, if a read of another
+ * connection keeps it from that.
+ */
+export function truncateLog(connection: Connection): boolean {
+  const timeout = connection.pragma('busy_timeout', { simple: true }) as number;
+  connection.pragma('busy_timeout = 0');
+  try {
+    return connection.pragma('wal_checkpoint(TRUNCATE)', { simple: true }) === 0;
+  } finally {
+    connection.pragma(`busy_timeout = ${timeout}`);
+  }
+}
+
 /** Whether SQLite found that the file is damaged, or no database at all. */
 export function isDamage(error: unknown): error is Error {
   return hasCode(error, DAMAGE);

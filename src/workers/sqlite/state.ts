@@ -20,7 +20,14 @@ import type {
 } from '../contract/writer.ts';
 import { Applier, type DurableChunk } from './apply.ts';
 import { Compactor } from './compact.ts';
-import { type Connection, discardCache, isDiskTrouble, openToWrite, PAGE_BYTES } from './database.ts';
+import {
+  type Connection,
+  discardCache,
+  isDiskTrouble,
+  openToWrite,
+  PAGE_BYTES,
+  truncateLog,
+} from './database.ts';
 import { Evaluator } from './evaluate.ts';
 import { OverlayView } from './overlay.ts';
 import { RowView } from './rows.ts';
@@ -98,8 +105,7 @@ export class WriterState {
       case 'begin':
         return this.#begin();
       case 'checkpoint':
-        this.#minding(() => void this.#connection.pragma('wal_checkpoint(PASSIVE)'));
-        return this.#reply({ type: 'checkpointed' }, []);
+        return this.#checkpoint(request.truncate);
       case 'defragment':
         this.#defragmenting = true;
         return;
@@ -285,6 +291,15 @@ export class WriterState {
     }
     this.#rows.refresh();
     this.#replyApplied();
+  }
+
+  #checkpoint(truncate: boolean): void {
+    let truncated = false;
+    this.#minding(() => {
+      if (truncate) truncated = truncateLog(this.#connection);
+      else this.#connection.pragma('wal_checkpoint(PASSIVE)');
+    });
+    this.#reply({ type: 'checkpointed', truncated }, []);
   }
 
   #vacuumSlice(): void {
