@@ -28,6 +28,7 @@ const LINES: string[][] = [
   ['shared/auth'],
   ['shared/etcd'],
   ['shared/model'],
+  ['shared/bolt'],
   ['shared/base'],
 ];
 /** Of the worker threads' code the main thread may only import the messages. */

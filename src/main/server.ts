@@ -40,8 +40,10 @@ import type { OwnCallParts } from './rpc/own-calls.ts';
 import { electionHandlers, lockHandlers } from './rpc/recipes.ts';
 import { REFLECTION_SERVICES, reflectionHandlers } from './rpc/reflection.ts';
 import { addService, type ServiceHandlers } from './rpc/service.ts';
+import { SnapshotStreams } from './rpc/snapshot.ts';
 import { readTlsFiles } from './rpc/tls-files.ts';
 import { watchHandlers } from './rpc/watch.ts';
+import { Snapshot } from './state/snapshot-client.ts';
 import { WriterClient } from './state/writer-client.ts';
 import { Appender } from './store/append.ts';
 import { retryingStore } from './store/retry.ts';
@@ -220,6 +222,14 @@ export class Server {
     return openTokens(authToken, this.#tokenKeys, { clock, random, simpleTtlMs, index });
   }
 
+  #openSnapshot({ identity }: Engine, clientUrls: readonly string[]): Snapshot {
+    const { settings, random } = this.#parts;
+    const { cacheDir: directory, name } = settings;
+    const cacheFile = path.join(directory, CACHE_FILE);
+    const { memberId } = identity;
+    return new Snapshot({ cacheFile, directory, memberId, name, clientUrls: [...clientUrls], random });
+  }
+
   #createCheckpointer(cacheFile: string, writer: WriterClient, pool: TaskPool): Checkpointer {
     const { clock, log } = this.#parts;
     const copy = (): Promise<void> => pool.checkpoint(cacheFile);
@@ -289,6 +299,11 @@ export class Server {
         databaseBytes: () => engine.databaseBytes,
         defragment: () => engine.defragment(),
         diskTrouble: () => engine.diskTrouble,
+        snapshots: new SnapshotStreams({
+          gate: engine.gate,
+          log: this.#parts.log,
+          open: () => this.#openSnapshot(engine, clientUrls()),
+        }),
       });
       return guarded(engine.guard, handlers, MAINTENANCE_NEEDS);
     });

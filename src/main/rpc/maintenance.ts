@@ -21,6 +21,7 @@ import type { ReaderPool } from '../state/reader-client.ts';
 import { handleAlarm, shownAlarms } from './alarm.ts';
 import type { Identity } from './identity.ts';
 import { checkMessage, type Reply, type ServiceHandlers } from './service.ts';
+import type { SnapshotStreams } from './snapshot.ts';
 
 export interface MaintenanceParts {
   submit(kind: WriteKind, request: Uint8Array, callback: WriteCallback): void;
@@ -36,6 +37,7 @@ export interface MaintenanceParts {
   defragment(): Promise<void>;
   /** Why the disk under the cache refuses writes; undefined when it does not. */
   diskTrouble(): string | undefined;
+  snapshots: SnapshotStreams;
 }
 
 const NO_RESPONSE = new Uint8Array(0);
@@ -66,6 +68,7 @@ export function maintenanceHandlers(parts: MaintenanceParts): ServiceHandlers {
       MoveLeader: (request, reply) => moveLeader(parts, request, reply),
       Downgrade: (request, reply) => downgrade(parts, request, reply),
     },
+    serverStream: { Snapshot: (call) => void parts.snapshots.stream(call) },
   };
 }
 

@@ -1,0 +1,150 @@
+import { asBuffer, int64Bytes } from '../base/bytes.ts';
+import { MalformedMessageError, Reader, Writer } from './wire.ts';
+
+/**
+ * What etcd keeps in its database file, and how: the names of buckets and entries, and the bytes of keys and values.
+ * Source: etcd's server/storage/schema, server/storage/mvcc and server/lease/leasepb.
+ */
+
+/** The buckets of etcd 3.7, all of which a server makes when it first starts. */
+export const DatabaseBucket = {
+  /** Revision → mvccpb.KeyValue; of a delete one that has only its key. */
+  Key: 'key',
+  Meta: 'meta',
+  /** Id (uint64) → leasepb.Lease. */
+  Lease: 'lease',
+  /** etcdserverpb.AlarmMember → nothing. */
+  Alarm: 'alarm',
+  Cluster: 'cluster',
+  /** Id in hexadecimal → JSON. */
+  Members: 'members',
+  MembersRemoved: 'members_removed',
+  Auth: 'auth',
+  /** Name → authpb.User. */
+  AuthUsers: 'authUsers',
+  /** Name → authpb.Role. */
+  AuthRoles: 'authRoles',
+} as const;
+
+export const MetaEntry = {
+  /** Index of the last raft entry that the database holds, uint64. */
+  ConsistentIndex: 'consistent_index',
+  /** That entry's term, uint64. */
+  Term: 'term',
+  /** raftpb.ConfState as JSON. */
+  ConfState: 'confState',
+  StorageVersion: 'storageVersion',
+  /** The revisions up to which rows must be, and are, removed; as keys of the bucket `key`. */
+  ScheduledCompact: 'scheduledCompactRev',
+  FinishedCompact: 'finishedCompactRev',
+} as const;
+
+export const AuthEntry = {
+  /** One byte, 1 or 0. */
+  Enabled: 'authEnabled',
+  /** uint64. */
+  Revision: 'authRevision',
+} as const;
+
+const REVISION_BYTES = 17;
+const SEPARATOR = 0x5f;
+const TOMBSTONE = 0x74;
+
+/** A key of the bucket `key`. */
+export interface DatabaseRevision {
+  readonly revision: number;
+  readonly sub: number;
+  readonly deleted: boolean;
+}
+
+/** The bytes sort as the revisions do. */
+export function revisionBytes({ revision, sub, deleted }: DatabaseRevision): Uint8Array {
+  const bytes = Buffer.allocUnsafe(deleted ? REVISION_BYTES + 1 : REVISION_BYTES);
+  bytes.writeBigUInt64BE(BigInt(revision), 0);
+  bytes[8] = SEPARATOR;
+  bytes.writeBigUInt64BE(BigInt(sub), 9);
+  if (deleted) bytes[REVISION_BYTES] = TOMBSTONE;
+  return bytes;
+}
+
+/** The inverse of `revisionBytes`; undefined for what it does not make, and beyond 2^53. */
+export function parseRevision(bytes: Uint8Array): DatabaseRevision | undefined {
+  const buffer = asBuffer(bytes);
+  const deleted = buffer.length === REVISION_BYTES + 1 && buffer[REVISION_BYTES] === TOMBSTONE;
+  if ((buffer.length !== REVISION_BYTES && !deleted) || buffer[8] !== SEPARATOR) return undefined;
+  const revision = Number(buffer.readBigUInt64BE(0));
+  const sub = Number(buffer.readBigUInt64BE(9));
+  return Number.isSafeInteger(revision) && Number.isSafeInteger(sub) ? { revision, sub, deleted } : undefined;
+}
+
+/** A delete's value: a KeyValue that has only its key. */
+export function tombstoneBytes(key: Uint8Array): Uint8Array {
+  const writer = new Writer(key.length + 6);
+  writer.varint(KeyValueTag.key);
+  writer.delimited(key);
+  return writer.view();
+}
+
+const KeyValueTag = { key: 10 } as const;
+
+/** A lease as etcd stores it; how long it has left is the clock's matter. */
+export interface StoredLease {
+  readonly id: bigint;
+  readonly ttlSeconds: number;
+}
+
+const LeaseTag = { id: 8, ttl: 16 } as const;
+
+/** leasepb.Lease */
+export function leaseBytes({ id, ttlSeconds }: StoredLease): Uint8Array {
+  const writer = new Writer();
+  writer.varint(LeaseTag.id);
+  writer.bigint64(id);
+  writer.varint(LeaseTag.ttl);
+  writer.int64(ttlSeconds);
+  return writer.finish();
+}
+
+/** The inverse of `leaseBytes`. Throws `MalformedMessageError`, also when `key` is not the lease's id. */
+export function parseLease(key: Uint8Array, bytes: Uint8Array): StoredLease {
+  const reader = new Reader(bytes);
+  let id = 0n;
+  let ttlSeconds = 0;
+  while (reader.more()) {
+    const tag = reader.tag();
+    if (tag === LeaseTag.id) id = reader.bigint64();
+    else if (tag === LeaseTag.ttl) ttlSeconds = reader.int64();
+    else reader.skip(tag);
+  }
+  if (!int64Bytes(id).equals(key)) throw new MalformedMessageError(`lease ${id} stands under another id`);
+  return { id, ttlSeconds };
+}
+
+/** The one member, as etcd's membership has it. */
+export interface StoredMember {
+  readonly id: bigint;
+  readonly name: string;
+  readonly clientUrls: readonly string[];
+}
+
+/** Written by hand, since JSON's numbers in JavaScript don't hold an id. */
+export function memberJson({ id, name, clientUrls }: StoredMember): Uint8Array {
+  const unsigned = BigInt.asUintN(64, id);
+  const names = `"peerURLs":[],"name":${JSON.stringify(name)},"clientURLs":${JSON.stringify(clientUrls)}`;
+  return Buffer.from(`{"id":${unsigned},${names}}`);
+}
+
+/** A member's key: its id in hexadecimal, without leading zeros. */
+export function memberKey(id: bigint): Uint8Array {
+  return Buffer.from(BigInt.asUintN(64, id).toString(16));
+}
+
+/** raftpb.ConfState of a cluster of this one member. */
+export function confStateJson(id: bigint): Uint8Array {
+  return Buffer.from(`{"voters":[${BigInt.asUintN(64, id)}],"auto_leave":false}`);
+}
+
+/** A number as uint64, big-endian. */
+export function uint64Bytes(value: number): Uint8Array {
+  return int64Bytes(BigInt(value));
+}
