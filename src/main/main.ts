@@ -6,6 +6,7 @@ import { systemRandom } from '../shared/base/random.ts';
 import { ETCD_VERSION, NETSY_VERSION } from '../shared/model/version.ts';
 import { parseCommandLine } from './config/command-line.ts';
 import type { Settings } from './config/settings.ts';
+import { runImport } from './import-command.ts';
 import { inspectFiles } from './inspect.ts';
 import { createLog } from './ops/log.ts';
 import { commitMeter, storeMeter } from './ops/meters.ts';
@@ -100,6 +101,11 @@ async function main(): Promise<void> {
         process.stdout.write(`${line}\n`),
       );
       return;
+    case 'import':
+      return runImport(commandLine, () => openProbed(commandLine.settings, new Metrics()), {
+        result: (text) => void process.stdout.write(`${text}\n`),
+        note: (text) => void process.stderr.write(`netsy import: ${text}\n`),
+      });
     case 'serve':
       return serve(commandLine.settings, commandLine.warnings);
   }

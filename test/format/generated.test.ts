@@ -41,7 +41,7 @@ function crcOf<T extends { crc: bigint }>(message: T, marshal: (message: T) => U
 }
 
 function asRecord(from: MessageShape<typeof RecordSchema>): object {
-  const { epochClaim: claim } = from;
+  const { epochClaim: claim, importEnd: end } = from;
   return {
     operation: from.operation,
     revision: Number(from.revision),
@@ -63,6 +63,13 @@ function asRecord(from: MessageShape<typeof RecordSchema>): object {
         skipTo: Number(claim.skipTo),
         holder: claim.holder,
         clusterId: claim.clusterId,
+      },
+    }),
+    ...(end && {
+      importEnd: {
+        revision: Number(end.revision),
+        records: Number(end.records),
+        leases: Number(end.leases),
       },
     }),
   };

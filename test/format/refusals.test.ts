@@ -89,9 +89,10 @@ test('a lease may be any 64-bit value', () => {
 
 test('a put or delete without a revision, and an operation that is not known, are refused', () => {
   assertRefused(sealedFile({}), 'record', 'revision');
-  assertRefused(sealedFile({ operation: 6 as never }), 'record', 'operation', '6');
+  assertRefused(sealedFile({ operation: 7 as never }), 'record', 'operation', '7');
   assertRefused(sealedFile({ operation: -1 as never }), 'record', 'operation', '-1');
   assertRefused(sealedFile({ operation: 5 }), 'record', 'epoch_claim');
+  assertRefused(sealedFile({ operation: 6 }), 'record', 'import_end');
 });
 
 test('a file kind or compression that is not known is refused', () => {

@@ -58,6 +58,11 @@ export function sampleRecords(): LogRecord[] {
     samplePut({ ...none, operation: Operation.Compaction, compactRevision: 990 }),
     systemRecord({ name: 'auth/users/root', value: Buffer.from([1, 2, 3]) }, 1_700_000_000_123),
     samplePut({ ...none, operation: Operation.Epoch, epoch: claim }),
+    samplePut({
+      ...none,
+      operation: Operation.ImportEnd,
+      importEnd: { revision: 1000, records: 20, leases: 3 },
+    }),
   ];
 }
 
@@ -93,6 +98,8 @@ const anyEpoch = fc.record(
   { noNullPrototype: true },
 );
 
+const anyImportEnd = fc.record({ revision: count, records: count, leases: count }, { noNullPrototype: true });
+
 const anyCommon = fc.record({
   revision: count,
   sub: count,
@@ -114,6 +121,7 @@ const anyDetail = fc.oneof(
   fc.record({ operation: fc.constant(Operation.Compaction), compactRevision: count }),
   fc.record({ operation: fc.constant(Operation.System) }),
   fc.record({ operation: fc.constant(Operation.Epoch), epoch: anyEpoch }),
+  fc.record({ operation: fc.constant(Operation.ImportEnd), importEnd: anyImportEnd }),
 );
 
 export const anyRecord: fc.Arbitrary<LogRecord> = fc.tuple(anyCommon, anyDetail).map(([common, detail]) => {

@@ -9,8 +9,18 @@ import { ValueError } from './values.ts';
 export type CommandLine =
   | { readonly command: 'serve'; readonly settings: Settings; readonly warnings: readonly string[] }
   | { readonly command: 'inspect'; readonly files: readonly string[] }
+  | ({ readonly command: 'import' } & ImportOrder)
   /** Help or version: print the text to stdout and end with code 0. */
   | { readonly command: 'print'; readonly text: string };
+
+/** What `netsy import` is to do. */
+export interface ImportOrder {
+  /** The etcd database. */
+  readonly file: string;
+  readonly json: boolean;
+  /** Of which the store and the threads count. */
+  readonly settings: Settings;
+}
 
 export type Environment = Readonly<Record<string, string | undefined>>;
 
@@ -28,6 +38,36 @@ Examples:
   netsy --listen-client-urls https://0.0.0.0:2379 --advertise-client-urls https://db.example:2379 \\
         --cert-file server.crt --key-file server.key --trusted-ca-file clients-ca.crt
   netsy inspect data/store/chunks/*.netsy      print what .netsy files hold, and check them
+  netsy import snapshot.db --store s3://bucket/prefix
+                                               move an etcd snapshot into an empty store
+`;
+
+/** What `netsy import` takes of the flags. */
+const IMPORT_FLAGS: readonly FlagKey[] = [
+  'store',
+  'dataDir',
+  's3Endpoint',
+  's3Region',
+  's3Addressing',
+  'poolThreads',
+];
+
+const IMPORT_EXAMPLES = `
+FILE is what "etcdctl snapshot save FILE" wrote, or member/snap/db of a data directory whose etcd was stopped.
+The store must be empty: an import makes a new one, with the same revisions, versions, history from the compaction
+revision on, leases (each with its whole TTL), users and roles. The file is checked before anything is written.
+
+When it is interrupted, run the same command again: it goes on. Until it has ended, servers refuse the store.
+Progress goes to standard error. The exit code is 0 when the store holds everything, else 1.
+
+Examples:
+  etcdctl --endpoints=http://old:2379 snapshot save snapshot.db
+  netsy import snapshot.db --store s3://bucket/prefix --s3-region eu-central-1
+  netsy --store s3://bucket/prefix --s3-region eu-central-1
+
+And the way back:
+  etcdctl --endpoints=http://127.0.0.1:2379 snapshot save snapshot.db
+  etcdutl snapshot restore snapshot.db --data-dir default.etcd
 `;
 
 /**
@@ -37,6 +77,7 @@ Examples:
 export function parseCommandLine(argv: readonly string[], environment: Environment): CommandLine {
   let printed = '';
   let inspected: readonly string[] | undefined;
+  let imported: { file: string; options: Record<string, unknown> } | undefined;
   const program = serveCommand((text) => {
     printed += text;
   });
@@ -47,6 +88,9 @@ export function parseCommandLine(argv: readonly string[], environment: Environme
     .action((files: string[]) => {
       inspected = files;
     });
+  importCommand(program, (file, options) => {
+    imported = { file, options };
+  });
   try {
     program.parse([...argv], { from: 'user' });
   } catch (error) {
@@ -55,9 +99,17 @@ export function parseCommandLine(argv: readonly string[], environment: Environme
     throw new SettingsError(oneLine(error, argv));
   }
   if (inspected !== undefined) return { command: 'inspect', files: inspected };
+  if (imported !== undefined) {
+    const { file, options } = imported;
+    const { settings } = readSettings(
+      { ...program.opts<Record<string, unknown>>(), ...options },
+      environment,
+    );
+    return { command: 'import', file, json: options['json'] === true, settings };
+  }
   const [stray] = program.args;
   if (stray !== undefined) {
-    throw new SettingsError(`"${stray}" is not a command; use inspect, or only flags to serve`);
+    throw new SettingsError(`"${stray}" is not a command; use inspect or import, or only flags to serve`);
   }
   const read = readSettings(program.opts<Record<string, unknown>>(), environment);
   return { command: 'serve', settings: read.settings, warnings: warningsOf(read, environment) };
@@ -73,7 +125,7 @@ export function parseSettings(argv: readonly string[], environment: Environment)
 function serveCommand(print: (text: string) => void): Command {
   const program = new Command('netsy')
     .description('An etcd v3 server that keeps every acknowledged write in object storage.')
-    .usage('[flags]\n       netsy inspect FILE...')
+    .usage('[flags]\n       netsy inspect FILE...\n       netsy import FILE [flags]')
     .exitOverride()
     .configureOutput({ writeOut: print, writeErr: () => {}, getOutHelpWidth: () => 110 })
     .version(`netsy ${NETSY_VERSION}\netcd API ${ETCD_VERSION}`, '--version', 'print the version')
@@ -87,6 +139,21 @@ function serveCommand(print: (text: string) => void): Command {
   return program;
 }
 
+function importCommand(
+  program: Command,
+  order: (file: string, options: Record<string, unknown>) => void,
+): void {
+  const command = program
+    .command('import')
+    .description('move an etcd database (a snapshot) into an empty store')
+    .usage('FILE [flags]')
+    .argument('<file>', 'path of the snapshot, or of member/snap/db')
+    .option('--json', 'print what was imported as JSON')
+    .addHelpText('after', IMPORT_EXAMPLES)
+    .action(order);
+  for (const key of IMPORT_FLAGS) command.addOption(optionOf(FLAGS[key]));
+}
+
 function optionOf(flag: Flag<unknown>): Option {
   const shown = flag.default === undefined ? '' : ` (default: ${flag.default})`;
   return new Option(`--${flag.name} ${flag.form}`, flag.help + shown).helpGroup(`${flag.group}:`);
@@ -97,7 +164,9 @@ function oneLine(error: unknown, argv: readonly string[]): string {
   const message = error instanceof Error ? error.message : String(error);
   const line = message.replace(/^error: /, '').replaceAll('\n', ' ');
   if (error instanceof CommanderError && error.code === 'commander.missingArgument') {
-    return 'inspect: name at least one .netsy file';
+    return argv.includes('import')
+      ? 'import: name the snapshot file'
+      : 'inspect: name at least one .netsy file';
   }
   if (!line.startsWith('unknown option') || line.includes('Did you mean')) return line;
   const word = argv.find((argument) => line.includes(`'${argument.split('=')[0]}'`)) ?? '';

@@ -20,6 +20,17 @@ const PROGRESS_EVERY_MS = 2000;
 /** Takeovers lost in a row to another process before this one gives up. */
 const CLAIM_TRIES_MAX = 100;
 
+/** The store holds the beginning of an import: nothing that may be served. */
+class UnfinishedImportError extends Error {
+  override name = 'UnfinishedImportError';
+
+  constructor() {
+    super(
+      'the store holds an import that did not end; run the same netsy import again, or empty the store and begin anew',
+    );
+  }
+}
+
 export interface RecoveryParts {
   store: ObjectStore;
   append(key: string, object: Uint8Array): Promise<'durable' | 'lost'>;
@@ -56,6 +67,7 @@ export class Recovery {
     let position = await this.#keepOrReset(opened.position);
     for (let tries = 0; tries < CLAIM_TRIES_MAX; tries++) {
       position = await this.#follow(position);
+      if (position.sequence > 0 && position.epoch === 0) throw new UnfinishedImportError();
       const claimed = await this.#claim(position);
       if (claimed !== undefined) return claimed;
       log.warn('another writer appended meanwhile; following the log again', {

@@ -1,8 +1,16 @@
 import { NO_BYTES } from '../base/bytes.ts';
 import { Reader } from '../etcd/wire.ts';
-import { type EpochClaim, type LogRecord, Operation } from '../model/record.ts';
+import { type EpochClaim, type ImportEnd, type LogRecord, Operation } from '../model/record.ts';
 import { Fault } from './corrupt.ts';
-import { EpochClaimTag, RecordTag, readCount, readFixed64, readString, readTimestamp } from './fields.ts';
+import {
+  EpochClaimTag,
+  ImportEndTag,
+  RecordTag,
+  readCount,
+  readFixed64,
+  readString,
+  readTimestamp,
+} from './fields.ts';
 
 const OPERATION_MAX = Math.max(...Object.values(Operation));
 
@@ -94,6 +102,9 @@ function readOurField(reader: Reader, tag: number, record: LogRecord): void {
     case RecordTag.epochClaim:
       record.epoch = decodeEpochClaim(reader.bytes());
       break;
+    case RecordTag.importEnd:
+      record.importEnd = decodeImportEnd(reader.bytes());
+      break;
     default:
       reader.skip(tag);
   }
@@ -126,6 +137,19 @@ function decodeEpochClaim(message: Uint8Array): EpochClaim {
   return claim;
 }
 
+function decodeImportEnd(message: Uint8Array): ImportEnd {
+  const end: ImportEnd = { revision: 0, records: 0, leases: 0 };
+  const reader = new Reader(message);
+  while (reader.more()) {
+    const tag = reader.tag();
+    if (tag === ImportEndTag.revision) end.revision = readCount(reader, 'revision');
+    else if (tag === ImportEndTag.records) end.records = readCount(reader, 'records');
+    else if (tag === ImportEndTag.leases) end.leases = readCount(reader, 'leases');
+    else reader.skip(tag);
+  }
+  return end;
+}
+
 /** Fills in what proto3 leaves out, and refuses a record that can't be applied. */
 function checkRecord(record: LogRecord): void {
   const { operation } = record;
@@ -137,5 +161,7 @@ function checkRecord(record: LogRecord): void {
   else if (operation === Operation.Compaction) record.compactRevision ??= 0;
   else if (operation === Operation.Epoch && record.epoch === undefined) {
     throw new Fault('epoch_claim', 'one in an epoch record', 'none');
+  } else if (operation === Operation.ImportEnd && record.importEnd === undefined) {
+    throw new Fault('import_end', 'one in an import end record', 'none');
   }
 }

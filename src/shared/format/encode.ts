@@ -1,12 +1,13 @@
 import { assert } from '../base/assert.ts';
 import { Writer } from '../etcd/wire.ts';
 import { RECORD_BYTES_MAX } from '../model/limits.ts';
-import { type EpochClaim, type LogRecord, Operation } from '../model/record.ts';
+import { type EpochClaim, type ImportEnd, type LogRecord, Operation } from '../model/record.ts';
 import { Crc64 } from './crc64.ts';
 import {
   EpochClaimTag,
   FooterTag,
   HeaderTag,
+  ImportEndTag,
   RecordTag,
   writeBigint,
   writeBoolean,
@@ -202,6 +203,7 @@ function writeOperation(to: Writer, record: LogRecord): void {
   writeInteger(to, RecordTag.leaseTtl, record.leaseTtlSeconds ?? 0);
   writeInteger(to, RecordTag.compactRevision, record.compactRevision ?? 0);
   if (record.epoch !== undefined) writeEpochClaim(to, record.epoch);
+  if (record.importEnd !== undefined) writeImportEnd(to, record.importEnd);
 }
 
 function writeEpochClaim(to: Writer, claim: EpochClaim): void {
@@ -211,5 +213,14 @@ function writeEpochClaim(to: Writer, claim: EpochClaim): void {
   writeString(message, EpochClaimTag.holder, claim.holder);
   writeFixed64(message, EpochClaimTag.clusterId, claim.clusterId);
   to.varint(RecordTag.epochClaim);
+  to.delimited(message.view());
+}
+
+function writeImportEnd(to: Writer, end: ImportEnd): void {
+  const message = new Writer();
+  writeInteger(message, ImportEndTag.revision, end.revision);
+  writeInteger(message, ImportEndTag.records, end.records);
+  writeInteger(message, ImportEndTag.leases, end.leases);
+  to.varint(RecordTag.importEnd);
   to.delimited(message.view());
 }

@@ -47,6 +47,13 @@ export const RecordTag = {
   leaseTtl: varintTag(102),
   compactRevision: varintTag(103),
   epochClaim: bytesTag(104),
+  importEnd: bytesTag(105),
+} as const;
+
+export const ImportEndTag = {
+  revision: varintTag(1),
+  records: varintTag(2),
+  leases: varintTag(3),
 } as const;
 
 export const EpochClaimTag = {

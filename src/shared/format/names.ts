@@ -3,7 +3,7 @@ import { assert } from '../base/assert.ts';
 /** The keys of the log's objects. Zero-padded, so that a store's list order is the sequence's order. */
 
 export const CHUNKS_PREFIX = 'chunks/';
-const SNAPSHOTS_PREFIX = 'snapshots/';
+export const SNAPSHOTS_PREFIX = 'snapshots/';
 
 /** An int64 has at most this many decimal digits. */
 const DIGITS = 19;

@@ -14,6 +14,7 @@ export const Operation = {
   Compaction: 3,
   System: 4,
   Epoch: 5,
+  ImportEnd: 6,
 } as const;
 export type Operation = (typeof Operation)[keyof typeof Operation];
 
@@ -30,7 +31,7 @@ export interface LogRecord {
   /** True for a delete (a tombstone), or of System for an entry's removal. */
   deleted: boolean;
   createRevision: number;
-  /** mod_revision of the key's record before this one; 0 if there was none or it was a tombstone. */
+  /** mod_revision of the key's record before this one; 0 if there was none or it was a tombstone, or in an import. */
   prevRevision: number;
   /** etcd's version of the key; 0 for a tombstone. */
   version: number;
@@ -45,6 +46,8 @@ export interface LogRecord {
   compactRevision?: number;
   /** Epoch: what a new primary says of itself. */
   epoch?: EpochClaim;
+  /** ImportEnd: what was imported. */
+  importEnd?: ImportEnd;
 }
 
 /**
@@ -67,6 +70,18 @@ export interface EpochClaim {
   holder: string;
   /** The store's cluster id, chosen once by the first epoch and repeated by every later one. */
   clusterId: bigint;
+}
+
+/**
+ * What the log before its first epoch came to: the history of another server, in which compaction may have left gaps.
+ * Without this record that history is not whole.
+ */
+export interface ImportEnd {
+  /** The other server's revision, which may be beyond its last record. */
+  revision: number;
+  /** How many puts and deletes there were. */
+  records: number;
+  leases: number;
 }
 
 /** A log operation's record: it changes no key and uses no revision. The caller adds the operation's own fields. */

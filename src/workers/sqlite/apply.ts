@@ -1,8 +1,14 @@
 import type { Statement } from 'better-sqlite3';
 import { assert } from '../../shared/base/assert.ts';
-import { int64Bytes } from '../../shared/base/bytes.ts';
+import { int64Bytes, NO_BYTES } from '../../shared/base/bytes.ts';
 import { keyValueBytes } from '../../shared/etcd/responses.ts';
-import { type LogRecord, Operation, type SystemChange, systemChange } from '../../shared/model/record.ts';
+import {
+  type ImportEnd,
+  type LogRecord,
+  Operation,
+  type SystemChange,
+  systemChange,
+} from '../../shared/model/record.ts';
 import { type CachePosition, type Connection, PositionTable } from './database.ts';
 import type { LoggedChange } from './evaluate.ts';
 
@@ -18,12 +24,16 @@ export interface DurableChunk {
  * in a replica. Deterministic: no clock, no random number, nothing but the records and the rows.
  *
  * Invariants: chunks come in sequence order; a KeyValue record has the store's next revision, or the same
- * revision as the record before it.
+ * revision as the record before it. Before the first epoch, where an import stands, compaction may have left gaps:
+ * there revisions only rise, and the chunk that ends the import says how many records it was.
  */
 export class Applier {
   position: CachePosition;
   readonly #positions: PositionTable;
+  /** Of the last record; known from the first record of an import on. */
+  #lastSub: number;
   readonly #rowOfKey: Statement;
+  readonly #leaseCount: Statement;
   readonly #insertHistory: Statement;
   readonly #upsertCurrent: Statement;
   readonly #deleteCurrent: Statement;
@@ -36,6 +46,9 @@ export class Applier {
   constructor(connection: Connection) {
     this.#positions = new PositionTable(connection);
     this.position = this.#positions.read();
+    const lastSub = connection.prepare('SELECT sub FROM history ORDER BY id DESC LIMIT 1').pluck();
+    this.#lastSub = (lastSub.get() as number | undefined) ?? 0;
+    this.#leaseCount = connection.prepare('SELECT count(*) FROM leases').pluck();
     this.#rowOfKey = connection.prepare('SELECT id FROM current WHERE key = ?').pluck();
     this.#insertHistory = connection.prepare(
       'INSERT INTO history (id, revision, sub, previous_id, deleted, key, kv) VALUES (?, ?, ?, ?, ?, ?, ?)',
@@ -77,6 +90,7 @@ export class Applier {
       position.sequence = chunk.sequence;
       position.chunkCrc = chunk.crc;
       position.nextSequence = chunk.sequence + 1;
+      if (position.epoch === 0) checkFirstEpoch(chunk);
       for (const change of chunk.changes) this.#applyChange(position, change);
     }
     this.#positions.write(position);
@@ -105,10 +119,24 @@ export class Applier {
         position.nextSequence = claim.skipTo;
         return;
       }
+      case Operation.ImportEnd:
+        return this.#endImport(position, required(record.importEnd));
       case Operation.System:
         this.#applySystem(systemChange(record));
         return;
     }
+  }
+
+  #endImport(position: CachePosition, { revision, records, leases }: ImportEnd): void {
+    assert(position.epoch === 0, 'an import ends in the middle of a log');
+    const found = { records: position.nextHistoryId - 1, leases: this.#leaseCount.get() as number };
+    assert(
+      found.records === records && found.leases === leases && revision >= position.revision,
+      `the import has ${found.records} records, ${found.leases} leases and revision ${position.revision} ` +
+        `instead of ${records}, ${leases} and ${revision}`,
+    );
+    assert(revision >= position.compactRevision, `the import is compacted beyond its revision ${revision}`);
+    position.revision = revision;
   }
 
   #applySystem({ name, value }: SystemChange): void {
@@ -118,13 +146,19 @@ export class Applier {
 
   #applyKeyValue(position: CachePosition, record: LogRecord, kv: Uint8Array): void {
     const { revision, sub, key } = record;
+    const isImported = position.epoch === 0;
     assert(
-      revision === position.revision + 1 || (revision === position.revision && sub > 0),
+      revision === position.revision + 1 ||
+        (revision === position.revision && sub > (isImported ? this.#lastSub : 0)) ||
+        (isImported && revision > position.revision),
       `record of revision ${revision}.${sub} can't follow revision ${position.revision}`,
     );
     position.revision = revision;
+    this.#lastSub = sub;
     const id = position.nextHistoryId++;
-    const previousId = record.created ? 0 : (this.#rowOfKey.get(key) as number | undefined);
+    let previousId = record.created ? 0 : (this.#rowOfKey.get(key) as number | undefined);
+    // What an imported record replaced may have been compacted before.
+    if (isImported) previousId ??= 0;
     assert(previousId !== undefined, `revision ${revision}.${sub} changes a key that does not exist`);
     this.#insertHistory.run(id, revision, sub, previousId, record.deleted ? 1 : 0, key, kv);
     if (record.deleted) this.#deleteCurrent.run(key);
@@ -135,8 +169,24 @@ export class Applier {
   }
 }
 
+/**
+ * Without an import the first chunk of a log is an epoch's. With one, the first epoch comes with the import's end, so
+ * that an import that stopped halfway is never taken for a log.
+ */
+function checkFirstEpoch({ sequence, changes }: DurableChunk): void {
+  const has = (operation: Operation): boolean => changes.some(({ record }) => record.operation === operation);
+  const ends = has(Operation.ImportEnd);
+  assert(!ends || has(Operation.Epoch), `chunk ${sequence} ends an import without an epoch`);
+  assert(
+    ends || sequence === 1 || !has(Operation.Epoch),
+    `chunk ${sequence} has the first epoch of a log that has records before it`,
+  );
+}
+
 /** The KeyValue that a put or delete leaves in the history; a delete's has only key and mod_revision. */
 function kvOfRecord(record: LogRecord): Uint8Array {
+  // What `etcdutl snapshot restore --bump-revision` leaves in an etcd database: a revision without a key.
+  if (record.key.length === 0) return NO_BYTES;
   return keyValueBytes({
     key: record.key,
     createRevision: record.createRevision,

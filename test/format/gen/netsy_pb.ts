@@ -25,7 +25,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file netsy.proto.
  */
 export const file_netsy: GenFile = /*@__PURE__*/
-  fileDesc("CgtuZXRzeS5wcm90bxIFbmV0c3kiowIKCkZpbGVIZWFkZXISCwoDY3JjGAEgASgEEhYKDnNjaGVtYV92ZXJzaW9uGAIgASgNEh0KBGtpbmQYAyABKA4yDy5uZXRzeS5GaWxlS2luZBIrCgtjb21wcmVzc2lvbhgEIAEoDjIWLm5ldHN5LkZpbGVDb21wcmVzc2lvbhIVCg1yZWNvcmRzX2NvdW50GAUgASgDEhEKCWxlYWRlcl9pZBgGIAEoCRIuCgpjcmVhdGVkX2F0GAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIQCghzZXF1ZW5jZRhkIAEoAxINCgVlcG9jaBhlIAEoAxIaChJwcmV2aW91c19jaHVua19jcmMYZiABKAQSDQoFbm9uY2UYZyABKAYicQoKRmlsZUZvb3RlchITCgtyZWNvcmRzX2NyYxgCIAEoBBIWCg5maXJzdF9yZXZpc2lvbhgDIAEoAxIVCg1sYXN0X3JldmlzaW9uGAQgASgDEgsKA2NyYxgIIAEoBBISCgpoZWFkZXJfY3JjGGQgASgEIvEDCgZSZWNvcmQSCwoDY3JjGAEgASgEEhAKCHJldmlzaW9uGAIgASgDEgsKA2tleRgDIAEoDBIPCgdjcmVhdGVkGAQgASgIEg8KB2RlbGV0ZWQYBSABKAgSFwoPY3JlYXRlX3JldmlzaW9uGAYgASgDEhUKDXByZXZfcmV2aXNpb24YByABKAMSDwoHdmVyc2lvbhgIIAEoAxINCgVsZWFzZRgJIAEoAxILCgNkZWsYCiABKAMSDQoFdmFsdWUYCyABKAwSLgoKY3JlYXRlZF9hdBgMIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASMAoMY29tcGFjdGVkX2F0GA0gASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIRCglsZWFkZXJfaWQYDiABKAkSMQoNcmVwbGljYXRlZF9hdBgPIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASCwoDc3ViGGQgASgDEiMKCW9wZXJhdGlvbhhlIAEoDjIQLm5ldHN5Lk9wZXJhdGlvbhIRCglsZWFzZV90dGwYZiABKAMSGAoQY29tcGFjdF9yZXZpc2lvbhhnIAEoAxImCgtlcG9jaF9jbGFpbRhoIAEoCzIRLm5ldHN5LkVwb2NoQ2xhaW0iUAoKRXBvY2hDbGFpbRINCgVlcG9jaBgBIAEoAxIPCgdza2lwX3RvGAIgASgDEg4KBmhvbGRlchgDIAEoCRISCgpjbHVzdGVyX2lkGAQgASgGKj8KCEZpbGVLaW5kEhAKDEtJTkRfVU5LTk9XThAAEhEKDUtJTkRfU05BUFNIT1QQARIOCgpLSU5EX0NIVU5LEAIqVgoPRmlsZUNvbXByZXNzaW9uEhcKE0NPTVBSRVNTSU9OX1VOS05PV04QABIUChBDT01QUkVTU0lPTl9OT05FEAESFAoQQ09NUFJFU1NJT05fWlNURBACKqABCglPcGVyYXRpb24SFwoTT1BFUkFUSU9OX0tFWV9WQUxVRRAAEhkKFU9QRVJBVElPTl9MRUFTRV9HUkFOVBABEhoKFk9QRVJBVElPTl9MRUFTRV9SRVZPS0UQAhIYChRPUEVSQVRJT05fQ09NUEFDVElPThADEhQKEE9QRVJBVElPTl9TWVNURU0QBBITCg9PUEVSQVRJT05fRVBPQ0gQBWIGcHJvdG8z", [file_google_protobuf_timestamp]);
+  fileDesc("CgtuZXRzeS5wcm90bxIFbmV0c3kiowIKCkZpbGVIZWFkZXISCwoDY3JjGAEgASgEEhYKDnNjaGVtYV92ZXJzaW9uGAIgASgNEh0KBGtpbmQYAyABKA4yDy5uZXRzeS5GaWxlS2luZBIrCgtjb21wcmVzc2lvbhgEIAEoDjIWLm5ldHN5LkZpbGVDb21wcmVzc2lvbhIVCg1yZWNvcmRzX2NvdW50GAUgASgDEhEKCWxlYWRlcl9pZBgGIAEoCRIuCgpjcmVhdGVkX2F0GAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIQCghzZXF1ZW5jZRhkIAEoAxINCgVlcG9jaBhlIAEoAxIaChJwcmV2aW91c19jaHVua19jcmMYZiABKAQSDQoFbm9uY2UYZyABKAYicQoKRmlsZUZvb3RlchITCgtyZWNvcmRzX2NyYxgCIAEoBBIWCg5maXJzdF9yZXZpc2lvbhgDIAEoAxIVCg1sYXN0X3JldmlzaW9uGAQgASgDEgsKA2NyYxgIIAEoBBISCgpoZWFkZXJfY3JjGGQgASgEIpcECgZSZWNvcmQSCwoDY3JjGAEgASgEEhAKCHJldmlzaW9uGAIgASgDEgsKA2tleRgDIAEoDBIPCgdjcmVhdGVkGAQgASgIEg8KB2RlbGV0ZWQYBSABKAgSFwoPY3JlYXRlX3JldmlzaW9uGAYgASgDEhUKDXByZXZfcmV2aXNpb24YByABKAMSDwoHdmVyc2lvbhgIIAEoAxINCgVsZWFzZRgJIAEoAxILCgNkZWsYCiABKAMSDQoFdmFsdWUYCyABKAwSLgoKY3JlYXRlZF9hdBgMIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASMAoMY29tcGFjdGVkX2F0GA0gASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIRCglsZWFkZXJfaWQYDiABKAkSMQoNcmVwbGljYXRlZF9hdBgPIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASCwoDc3ViGGQgASgDEiMKCW9wZXJhdGlvbhhlIAEoDjIQLm5ldHN5Lk9wZXJhdGlvbhIRCglsZWFzZV90dGwYZiABKAMSGAoQY29tcGFjdF9yZXZpc2lvbhhnIAEoAxImCgtlcG9jaF9jbGFpbRhoIAEoCzIRLm5ldHN5LkVwb2NoQ2xhaW0SJAoKaW1wb3J0X2VuZBhpIAEoCzIQLm5ldHN5LkltcG9ydEVuZCJQCgpFcG9jaENsYWltEg0KBWVwb2NoGAEgASgDEg8KB3NraXBfdG8YAiABKAMSDgoGaG9sZGVyGAMgASgJEhIKCmNsdXN0ZXJfaWQYBCABKAYiPgoJSW1wb3J0RW5kEhAKCHJldmlzaW9uGAEgASgDEg8KB3JlY29yZHMYAiABKAMSDgoGbGVhc2VzGAMgASgDKj8KCEZpbGVLaW5kEhAKDEtJTkRfVU5LTk9XThAAEhEKDUtJTkRfU05BUFNIT1QQARIOCgpLSU5EX0NIVU5LEAIqVgoPRmlsZUNvbXByZXNzaW9uEhcKE0NPTVBSRVNTSU9OX1VOS05PV04QABIUChBDT01QUkVTU0lPTl9OT05FEAESFAoQQ09NUFJFU1NJT05fWlNURBACKroBCglPcGVyYXRpb24SFwoTT1BFUkFUSU9OX0tFWV9WQUxVRRAAEhkKFU9QRVJBVElPTl9MRUFTRV9HUkFOVBABEhoKFk9QRVJBVElPTl9MRUFTRV9SRVZPS0UQAhIYChRPUEVSQVRJT05fQ09NUEFDVElPThADEhQKEE9QRVJBVElPTl9TWVNURU0QBBITCg9PUEVSQVRJT05fRVBPQ0gQBRIYChRPUEVSQVRJT05fSU1QT1JUX0VORBAGYgZwcm90bzM", [file_google_protobuf_timestamp]);
 
 /**
  * @generated from message netsy.FileHeader
@@ -190,7 +190,7 @@ export type Record = Message<"netsy.Record"> & {
   createRevision: bigint;
 
   /**
-   * The key's mod_revision before this record; 0 if it did not exist.
+   * The key's mod_revision before this record; 0 if it did not exist, or was not known, as in an import.
    *
    * @generated from field: int64 prev_revision = 7;
    */
@@ -272,6 +272,11 @@ export type Record = Message<"netsy.Record"> & {
    * @generated from field: netsy.EpochClaim epoch_claim = 104;
    */
   epochClaim?: EpochClaim | undefined;
+
+  /**
+   * @generated from field: netsy.ImportEnd import_end = 105;
+   */
+  importEnd?: ImportEnd | undefined;
 };
 
 /**
@@ -318,6 +323,41 @@ export type EpochClaim = Message<"netsy.EpochClaim"> & {
  */
 export const EpochClaimSchema: GenMessage<EpochClaim> = /*@__PURE__*/
   messageDesc(file_netsy, 3);
+
+/**
+ * What an import came to. Compaction may have left gaps in its revisions and among the records of one.
+ *
+ * @generated from message netsy.ImportEnd
+ */
+export type ImportEnd = Message<"netsy.ImportEnd"> & {
+  /**
+   * The store's; may be beyond the last record's.
+   *
+   * @generated from field: int64 revision = 1;
+   */
+  revision: bigint;
+
+  /**
+   * Puts and deletes.
+   *
+   * @generated from field: int64 records = 2;
+   */
+  records: bigint;
+
+  /**
+   * Leases granted.
+   *
+   * @generated from field: int64 leases = 3;
+   */
+  leases: bigint;
+};
+
+/**
+ * Describes the message netsy.ImportEnd.
+ * Use `create(ImportEndSchema)` to create a new message.
+ */
+export const ImportEndSchema: GenMessage<ImportEnd> = /*@__PURE__*/
+  messageDesc(file_netsy, 4);
 
 /**
  * @generated from enum netsy.FileKind
@@ -410,6 +450,13 @@ export enum Operation {
    * @generated from enum value: OPERATION_EPOCH = 5;
    */
   EPOCH = 5,
+
+  /**
+   * The end of an import, in the chunk of the log's first epoch. All records before it came from another server.
+   *
+   * @generated from enum value: OPERATION_IMPORT_END = 6;
+   */
+  IMPORT_END = 6,
 }
 
 /**
