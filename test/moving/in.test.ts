@@ -41,7 +41,7 @@ describe('moving in: an etcd, netsy import, and back', { skip: missingTools('go'
   before(async () => {
     etcd = await startEtcd(directory);
     const client = new EtcdClient(authorityOf(etcd));
-    await writeHistory(client, FRESH_SEED, 220);
+    await writeHistory(client, FRESH_SEED, 160);
     await client.call(KV.method.put, { key: bytes('large'), value: bytes('L'.repeat(1_500_000)) });
     client.close();
     state = await stateOf(authorityOf(etcd));

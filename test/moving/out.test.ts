@@ -34,7 +34,7 @@ describe('moving out: etcdctl snapshot save, then a real etcd', { skip: missingT
 
   it(`every key, revision, event and lease of a random history is served (seed ${FRESH_SEED})`, async () => {
     const client = new EtcdClient(netsy.authority);
-    await writeHistory(client, FRESH_SEED, 220);
+    await writeHistory(client, FRESH_SEED, 160);
     // Larger than any page, and the largest request that etcd takes.
     const large = { key: bytes('large'), value: bytes('L'.repeat(1_500_000)) };
     await client.call(KV.method.put, large);
