@@ -34,6 +34,7 @@ const file = openNameless();
 const digest = createHash('sha256');
 let bytes = 0;
 let sent = 0;
+let ended = false;
 
 function openNameless(): number {
   const path = join(data.directory, data.fileName);
@@ -114,7 +115,10 @@ function reply(message: SnapshotReply, transfer: ArrayBuffer[] = []): void {
   port.postMessage(message, transfer);
 }
 
+/** Once only: another file may have the same number by then. */
 function end(): void {
+  if (ended) return;
+  ended = true;
   closeSync(file);
   port.close();
 }

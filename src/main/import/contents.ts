@@ -1,4 +1,5 @@
 import { fromBinary } from '@bufbuild/protobuf';
+import { AUTH_ENABLED, AUTH_REVISION, AUTH_ROLES, AUTH_USERS } from '../../shared/auth/state.ts';
 import { asBuffer } from '../../shared/base/bytes.ts';
 import { type BoltReader, CorruptBoltError } from '../../shared/bolt/reader.ts';
 import {
@@ -14,7 +15,6 @@ import { RoleSchema, UserSchema } from '../../shared/etcd/gen/authpb/auth_pb.ts'
 import { decodeKeyValue, type KeyValue, keyValueBytes } from '../../shared/etcd/responses.ts';
 import { LEASE_TTL_SECONDS_MAX, LEASE_TTL_SECONDS_MIN } from '../../shared/model/limits.ts';
 import { type LogRecord, Operation, operationRecord, systemRecord } from '../../shared/model/record.ts';
-import { SystemName } from '../../shared/model/system-names.ts';
 
 /** What an etcd database comes to. */
 export interface DatabaseSummary {
@@ -53,9 +53,9 @@ export function summarize(database: BoltReader): DatabaseSummary {
     compactRevision,
     records,
     leases: count(leaseRecords(database, 0)),
-    users: countOf(SystemName.AuthUsers),
-    roles: countOf(SystemName.AuthRoles),
-    authEnabled: auth.get(SystemName.AuthEnabled)?.[0] === 1,
+    users: countOf(AUTH_USERS),
+    roles: countOf(AUTH_ROLES),
+    authEnabled: auth.get(AUTH_ENABLED)?.[0] === 1,
     alarms: count(database.entries(DatabaseBucket.Alarm)),
   };
 }
@@ -110,8 +110,8 @@ interface AuthPart {
 }
 
 const AUTH_ENTRIES: Readonly<Record<string, { name: string; bytes: number }>> = {
-  [AuthEntry.Enabled]: { name: SystemName.AuthEnabled, bytes: 1 },
-  [AuthEntry.Revision]: { name: SystemName.AuthRevision, bytes: 8 },
+  [AuthEntry.Enabled]: { name: AUTH_ENABLED, bytes: 1 },
+  [AuthEntry.Revision]: { name: AUTH_REVISION, bytes: 8 },
 };
 
 const AUTH_PARTS: readonly AuthPart[] = [
@@ -123,13 +123,13 @@ const AUTH_PARTS: readonly AuthPart[] = [
   },
   {
     bucket: DatabaseBucket.AuthRoles,
-    nameOf: (entry) => SystemName.AuthRoles + entry,
-    isGood: (name, value) => SystemName.AuthRoles + named(fromBinary(RoleSchema, value)) === name,
+    nameOf: (entry) => AUTH_ROLES + entry,
+    isGood: (name, value) => AUTH_ROLES + named(fromBinary(RoleSchema, value)) === name,
   },
   {
     bucket: DatabaseBucket.AuthUsers,
-    nameOf: (entry) => SystemName.AuthUsers + entry,
-    isGood: (name, value) => SystemName.AuthUsers + named(fromBinary(UserSchema, value)) === name,
+    nameOf: (entry) => AUTH_USERS + entry,
+    isGood: (name, value) => AUTH_USERS + named(fromBinary(UserSchema, value)) === name,
   },
 ];
 

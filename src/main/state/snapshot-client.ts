@@ -24,6 +24,7 @@ export class Snapshot {
   readonly #cancelled = new SharedArrayBuffer(4);
   #waiting: Waiting | undefined;
   #ended: Error | undefined;
+  #closed = false;
 
   constructor({ random, ...parts }: SnapshotParts) {
     const fileName = `snapshot-${randomId(random).toString(16)}.db`;
@@ -52,8 +53,10 @@ export class Snapshot {
     return reply;
   }
 
-  /** Ends the thread, whatever it does; its file is gone then. What is awaited rejects. */
+  /** Ends the thread, whatever it does; its file is gone then. What is awaited rejects. Harmless when closed. */
   close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
     Atomics.store(new Int32Array(this.#cancelled), 0, 1);
     this.#worker.postMessage({ type: 'close' } satisfies SnapshotRequest);
   }

@@ -1,3 +1,4 @@
+import { AUTH_ENABLED, AUTH_REVISION, AUTH_ROLES, AUTH_USERS } from '../../shared/auth/state.ts';
 import { type BoltEntry, BoltWriter } from '../../shared/bolt/writer.ts';
 import {
   AuthEntry,
@@ -12,7 +13,6 @@ import {
   tombstoneBytes,
   uint64Bytes,
 } from '../../shared/etcd/database.ts';
-import { SystemName } from '../../shared/model/system-names.ts';
 import { ETCD_FILE_STORAGE_VERSION } from '../../shared/model/version.ts';
 import { type CachePosition, type Connection, PositionTable } from './database.ts';
 
@@ -48,8 +48,8 @@ export function writeEtcdDatabase(
     add(DatabaseBucket.Cluster, []);
     add(DatabaseBucket.Alarm, []);
     add(DatabaseBucket.Auth, authEntries(connection));
-    add(DatabaseBucket.AuthUsers, systemEntries(connection, SystemName.AuthUsers));
-    add(DatabaseBucket.AuthRoles, systemEntries(connection, SystemName.AuthRoles));
+    add(DatabaseBucket.AuthUsers, systemEntries(connection, AUTH_USERS));
+    add(DatabaseBucket.AuthRoles, systemEntries(connection, AUTH_ROLES));
     return { bytes: file.end(), revision: position.revision };
   } finally {
     connection.exec('COMMIT');
@@ -101,8 +101,8 @@ function metaEntries(position: CachePosition, member: StoredMember): BoltEntry[]
 
 function authEntries(connection: Connection): BoltEntry[] {
   const value = connection.prepare('SELECT value FROM system WHERE name = ?').pluck();
-  const enabled = value.get(SystemName.AuthEnabled) as Buffer | undefined;
-  const revision = value.get(SystemName.AuthRevision) as Buffer | undefined;
+  const enabled = value.get(AUTH_ENABLED) as Buffer | undefined;
+  const revision = value.get(AUTH_REVISION) as Buffer | undefined;
   const entries = [entry(AuthEntry.Revision, revision ?? uint64Bytes(AUTH_REVISION_FIRST))];
   if (enabled !== undefined) entries.push(entry(AuthEntry.Enabled, enabled));
   return sorted(entries);
