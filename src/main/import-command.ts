@@ -89,6 +89,6 @@ function textOf({ settings, file }: ImportOrder, result: ImportResult): string {
     `${records} puts and deletes, ${leases} leases, ${users} users, ${roles} roles, in ${chunks} chunks`,
   ];
   if (authEnabled) lines.push('authentication is enabled, as it was');
-  if (alarms > 0) lines.push(`${alarms} alarms were raised there; they were left behind`);
+  if (alarms > 0) lines.push(`${alarms} alarms are raised, as they were; etcdctl alarm disarm ends them`);
   return lines.join('\n');
 }

@@ -303,6 +303,7 @@ export class Server {
           gate: engine.gate,
           log: this.#parts.log,
           open: () => this.#openSnapshot(engine, clientUrls()),
+          storageVersion: () => engine.cluster.storageVersion,
         }),
       });
       return guarded(engine.guard, handlers, MAINTENANCE_NEEDS);

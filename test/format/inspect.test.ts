@@ -52,7 +52,7 @@ test('inspect prints every log operation of ours, 64-bit values exact', async (c
   assert.equal(lines[0]?.['header']?.['previousChunkCrc'], '0xf123456789abcdef');
   assert.deepEqual(
     lines.slice(1, -1).map((line) => line['record']?.['operation']),
-    ['KeyValue', 'KeyValue', 'LeaseGrant', 'LeaseRevoke', 'Compaction', 'System', 'Epoch'],
+    ['KeyValue', 'KeyValue', 'LeaseGrant', 'LeaseRevoke', 'Compaction', 'System', 'Epoch', 'ImportEnd'],
   );
   assert.equal(lines[3]?.['record']?.['lease'], '4611686018427387905');
   assert.match(String(lines.at(-1)?.['footer']?.['crc']), /^0x[0-9a-f]{16}$/);

@@ -26,7 +26,6 @@ type RequestOp = MessageInitShape<typeof RequestOpSchema>;
 const ALL = { key: bytes('\0'), rangeEnd: bytes('\0') };
 const LEASES = [7n, 8n, 2n ** 62n + 5n];
 const KEYS = 20;
-const UNIMPLEMENTED = 12;
 
 /** Makes `writes` random writes: puts, deletes, transactions, leases that come and go, and compactions. */
 export async function writeHistory(client: EtcdClient, seed: number, writes: number): Promise<void> {
@@ -141,17 +140,12 @@ export async function stateOf(authority: string): Promise<StoreState> {
   }
 }
 
-/** etcd's number for the whole history; undefined from a server that does not give it. */
-export async function hashKvOf(authority: string, revision = 0n): Promise<object | undefined> {
+/** etcd's number for the whole history. */
+export async function hashKvOf(authority: string): Promise<object> {
   const client = new EtcdClient(authority);
   try {
-    const outcome = await settled(client.call(Maintenance.method.hashKV, { revision }));
-    if ('value' in outcome) {
-      const { hash, compactRevision, hashRevision } = outcome.value;
-      return { hash, compactRevision, hashRevision };
-    }
-    if (outcome.failure.code === UNIMPLEMENTED) return undefined;
-    throw new Error(outcome.failure.details);
+    const { hash, compactRevision, hashRevision } = await client.call(Maintenance.method.hashKV, {});
+    return { hash, compactRevision, hashRevision };
   } finally {
     client.close();
   }

@@ -2,7 +2,8 @@ import { createHash } from 'node:crypto';
 import { appendFileSync, closeSync, openSync, readFileSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { type BoltEntry, BoltWriter } from '../../src/shared/bolt/writer.ts';
-import { revisionBytes, uint64Bytes } from '../../src/shared/etcd/database.ts';
+import { uint64Bytes } from '../../src/shared/etcd/database.ts';
+import { revisionKey } from '../../src/shared/etcd/key-bucket.ts';
 import { keyValueBytes } from '../../src/shared/etcd/responses.ts';
 import { temporaryDirectory } from '../support/netsy.ts';
 
@@ -19,7 +20,7 @@ export function* puts(count: number, valueBytes: number): Generator<BoltEntry> {
     const value = Buffer.alloc(valueBytes, `${index} `);
     const key = Buffer.from(`key/${String(index).padStart(7, '0')}`);
     const kv = { key, value, createRevision: revision, modRevision: revision, version: 1, lease: 0n };
-    yield { key: revisionBytes({ revision, sub: 0, deleted: false }), value: keyValueBytes(kv) };
+    yield { key: revisionKey(revision, 0, false), value: keyValueBytes(kv) };
   }
 }
 

@@ -2,6 +2,7 @@ import { fromBinary } from '@bufbuild/protobuf';
 import { AUTH_ENABLED, AUTH_REVISION, AUTH_ROLES, AUTH_USERS } from '../../shared/auth/state.ts';
 import { asBuffer } from '../../shared/base/bytes.ts';
 import { type BoltReader, CorruptBoltError } from '../../shared/bolt/reader.ts';
+import { alarmName, decodeAlarmMember, encodeAlarmMember } from '../../shared/etcd/alarm.ts';
 import {
   AuthEntry,
   DatabaseBucket,
@@ -9,9 +10,9 @@ import {
   MetaEntry,
   parseLease,
   parseRevision,
-  tombstoneBytes,
 } from '../../shared/etcd/database.ts';
 import { RoleSchema, UserSchema } from '../../shared/etcd/gen/authpb/auth_pb.ts';
+import { tombstoneValue } from '../../shared/etcd/key-bucket.ts';
 import { decodeKeyValue, type KeyValue, keyValueBytes } from '../../shared/etcd/responses.ts';
 import { LEASE_TTL_SECONDS_MAX, LEASE_TTL_SECONDS_MIN } from '../../shared/model/limits.ts';
 import { type LogRecord, Operation, operationRecord, systemRecord } from '../../shared/model/record.ts';
@@ -28,7 +29,7 @@ export interface DatabaseSummary {
   readonly users: number;
   readonly roles: number;
   readonly authEnabled: boolean;
-  /** Alarms that were raised; they are the other server's and stay there. */
+  /** Alarms that were raised, and still are. */
   readonly alarms: number;
 }
 
@@ -56,7 +57,7 @@ export function summarize(database: BoltReader): DatabaseSummary {
     users: countOf(AUTH_USERS),
     roles: countOf(AUTH_ROLES),
     authEnabled: auth.get(AUTH_ENABLED)?.[0] === 1,
-    alarms: count(database.entries(DatabaseBucket.Alarm)),
+    alarms: count(alarmRecords(database, 0)),
   };
 }
 
@@ -70,6 +71,7 @@ function count(of: Iterable<unknown>): number {
 export function* importedRecords(database: BoltReader, createdAtMs: number): Generator<LogRecord> {
   yield* leaseRecords(database, createdAtMs);
   yield* authRecords(database, createdAtMs);
+  yield* alarmRecords(database, createdAtMs);
   yield* keyRecords(database, createdAtMs);
 }
 
@@ -137,6 +139,13 @@ function named({ name }: { readonly name: Uint8Array }): string {
   return asBuffer(name).toString();
 }
 
+function* alarmRecords(database: BoltReader, createdAtMs: number): Generator<LogRecord> {
+  for (const { key, place } of database.entries(DatabaseBucket.Alarm)) {
+    const alarm = readable(place, 'an alarm', () => decodeAlarmMember(key));
+    yield systemRecord({ name: alarmName(alarm), value: encodeAlarmMember(alarm) }, createdAtMs);
+  }
+}
+
 /** Puts and deletes. Gaps are compaction's; everything else must be as etcd writes it, to the byte. */
 function* keyRecords(database: BoltReader, createdAtMs: number): Generator<LogRecord> {
   for (const { key, value, place } of database.entries(DatabaseBucket.Key)) {
@@ -176,7 +185,7 @@ function checkKeyValue(at: DatabaseRevision, kv: KeyValue, value: Uint8Array, pl
       throw refused(`has create revision ${kv.createRevision} and version ${kv.version}`);
     }
   }
-  const expected = at.deleted ? tombstoneBytes(kv.key) : keyValueBytes(kv);
+  const expected = at.deleted ? tombstoneValue(kv.key) : keyValueBytes(kv);
   if (!asBuffer(expected).equals(value)) throw refused("is not in etcd's encoding");
 }
 

@@ -48,7 +48,7 @@ export interface ImportParts {
   progress(done: ImportProgress): void;
 }
 
-export interface ImportProgress {
+interface ImportProgress {
   readonly records: number;
   readonly recordsTotal: number;
   readonly chunks: number;

@@ -1,7 +1,6 @@
 import type { Log } from '../../shared/base/log.ts';
 import { EtcdError } from '../../shared/etcd/errors.ts';
 import { delimitedSize, varintSize, Writer } from '../../shared/etcd/wire.ts';
-import { ETCD_STORAGE_VERSION } from '../../shared/model/version.ts';
 import type { ReadGate } from '../commit/read-gate.ts';
 import type { Snapshot } from '../state/snapshot-client.ts';
 import { checkMessage, failStream, type StreamingCall, sendMessage } from './service.ts';
@@ -10,6 +9,8 @@ export interface SnapshotStreamParts {
   gate: ReadGate;
   log: Log;
   open(): Snapshot;
+  /** etcd's storage version. */
+  storageVersion(): string;
 }
 
 /** As etcd's. */
@@ -19,7 +20,6 @@ const PIECE_BYTES = 32 * BLOB_BYTES;
 const SNAPSHOTS_MAX = 2;
 /** SnapshotResponse.remaining_bytes, blob and version. etcd sends no header. */
 const TAGS = { remainingBytes: 16, blob: 26, version: 34 } as const;
-const VERSION = Buffer.from(ETCD_STORAGE_VERSION);
 
 /**
  * Serves Maintenance.Snapshot: etcd's database file in blobs, then its SHA-256. The file has everything that was
@@ -47,7 +47,7 @@ export class SnapshotStreams {
   }
 
   async #send(call: StreamingCall): Promise<void> {
-    const { log, open } = this.#parts;
+    const { log, open, storageVersion } = this.#parts;
     this.#open++;
     const snapshot = open();
     const close = (): void => snapshot.close();
@@ -55,7 +55,7 @@ export class SnapshotStreams {
     try {
       const bytes = await snapshot.built();
       log.info('sending a snapshot', { bytes });
-      await sendFile(call, snapshot, bytes);
+      await sendFile(call, snapshot, bytes, Buffer.from(storageVersion()));
       log.info('sent a snapshot', { bytes });
     } finally {
       call.removeListener('cancelled', close);
@@ -71,23 +71,28 @@ export class SnapshotStreams {
   }
 }
 
-async function sendFile(call: StreamingCall, snapshot: Snapshot, total: number): Promise<void> {
+async function sendFile(
+  call: StreamingCall,
+  snapshot: Snapshot,
+  total: number,
+  version: Uint8Array,
+): Promise<void> {
   let remaining = total;
   while (true) {
     const { bytes, digest } = await snapshot.next(PIECE_BYTES);
     for (let start = 0; start < bytes.length; start += BLOB_BYTES) {
       const blob = bytes.subarray(start, start + BLOB_BYTES);
       remaining -= blob.length;
-      await sendMessage(call, encodeResponse(remaining, blob));
+      await sendMessage(call, encodeResponse(remaining, blob, version));
     }
     if (digest === undefined) continue;
-    await sendMessage(call, encodeResponse(0, digest));
+    await sendMessage(call, encodeResponse(0, digest, version));
     return;
   }
 }
 
-function encodeResponse(remaining: number, blob: Uint8Array): Uint8Array {
-  const size = 1 + varintSize(remaining) + 1 + delimitedSize(blob.length) + 1 + delimitedSize(VERSION.length);
+function encodeResponse(remaining: number, blob: Uint8Array, version: Uint8Array): Uint8Array {
+  const size = 1 + varintSize(remaining) + 1 + delimitedSize(blob.length) + 1 + delimitedSize(version.length);
   const writer = new Writer(size);
   if (remaining > 0) {
     writer.varint(TAGS.remainingBytes);
@@ -96,6 +101,6 @@ function encodeResponse(remaining: number, blob: Uint8Array): Uint8Array {
   writer.varint(TAGS.blob);
   writer.delimited(blob);
   writer.varint(TAGS.version);
-  writer.delimited(VERSION);
+  writer.delimited(version);
   return writer.view();
 }

@@ -1,4 +1,5 @@
 import { asBuffer, int64Bytes } from '../base/bytes.ts';
+import { KEY_BUCKET } from './key-bucket.ts';
 import { MalformedMessageError, Reader, Writer } from './wire.ts';
 
 /**
@@ -9,7 +10,7 @@ import { MalformedMessageError, Reader, Writer } from './wire.ts';
 /** The buckets of etcd 3.7, all of which a server makes when it first starts. */
 export const DatabaseBucket = {
   /** Revision → mvccpb.KeyValue; of a delete one that has only its key. */
-  Key: 'key',
+  Key: KEY_BUCKET,
   Meta: 'meta',
   /** Id (uint64) → leasepb.Lease. */
   Lease: 'lease',
@@ -57,17 +58,7 @@ export interface DatabaseRevision {
   readonly deleted: boolean;
 }
 
-/** The bytes sort as the revisions do. */
-export function revisionBytes({ revision, sub, deleted }: DatabaseRevision): Uint8Array {
-  const bytes = Buffer.allocUnsafe(deleted ? REVISION_BYTES + 1 : REVISION_BYTES);
-  bytes.writeBigUInt64BE(BigInt(revision), 0);
-  bytes[8] = SEPARATOR;
-  bytes.writeBigUInt64BE(BigInt(sub), 9);
-  if (deleted) bytes[REVISION_BYTES] = TOMBSTONE;
-  return bytes;
-}
-
-/** The inverse of `revisionBytes`; undefined for what it does not make, and beyond 2^53. */
+/** The inverse of `revisionKey`; undefined for what it does not make, and beyond 2^53. */
 export function parseRevision(bytes: Uint8Array): DatabaseRevision | undefined {
   const buffer = asBuffer(bytes);
   const deleted = buffer.length === REVISION_BYTES + 1 && buffer[REVISION_BYTES] === TOMBSTONE;
@@ -76,16 +67,6 @@ export function parseRevision(bytes: Uint8Array): DatabaseRevision | undefined {
   const sub = Number(buffer.readBigUInt64BE(9));
   return Number.isSafeInteger(revision) && Number.isSafeInteger(sub) ? { revision, sub, deleted } : undefined;
 }
-
-/** A delete's value: a KeyValue that has only its key. */
-export function tombstoneBytes(key: Uint8Array): Uint8Array {
-  const writer = new Writer(key.length + 6);
-  writer.varint(KeyValueTag.key);
-  writer.delimited(key);
-  return writer.view();
-}
-
-const KeyValueTag = { key: 10 } as const;
 
 /** A lease as etcd stores it; how long it has left is the clock's matter. */
 export interface StoredLease {

@@ -1,5 +1,7 @@
 import { AUTH_ENABLED, AUTH_REVISION, AUTH_ROLES, AUTH_USERS } from '../../shared/auth/state.ts';
+import { NO_BYTES } from '../../shared/base/bytes.ts';
 import { type BoltEntry, BoltWriter } from '../../shared/bolt/writer.ts';
+import { ALARM_PREFIX } from '../../shared/etcd/alarm.ts';
 import {
   AuthEntry,
   confStateJson,
@@ -8,11 +10,10 @@ import {
   MetaEntry,
   memberJson,
   memberKey,
-  revisionBytes,
   type StoredMember,
-  tombstoneBytes,
   uint64Bytes,
 } from '../../shared/etcd/database.ts';
+import { revisionKey, tombstoneValue } from '../../shared/etcd/key-bucket.ts';
 import { ETCD_FILE_STORAGE_VERSION } from '../../shared/model/version.ts';
 import { type CachePosition, type Connection, PositionTable } from './database.ts';
 
@@ -46,7 +47,7 @@ export function writeEtcdDatabase(
     add(DatabaseBucket.MembersRemoved, []);
     // The version that a cluster has agreed on is left to the server that takes the file up.
     add(DatabaseBucket.Cluster, []);
-    add(DatabaseBucket.Alarm, []);
+    add(DatabaseBucket.Alarm, alarmEntries(connection));
     add(DatabaseBucket.Auth, authEntries(connection));
     add(DatabaseBucket.AuthUsers, systemEntries(connection, AUTH_USERS));
     add(DatabaseBucket.AuthRoles, systemEntries(connection, AUTH_ROLES));
@@ -70,8 +71,8 @@ function* keyEntries(connection: Connection): Generator<BoltEntry> {
     .iterate() as Iterable<HistoryRow>;
   for (const [revision, sub, deleted, key, kv] of rows) {
     yield {
-      key: revisionBytes({ revision, sub, deleted: deleted === 1 }),
-      value: kv ?? tombstoneBytes(key),
+      key: revisionKey(revision, sub, deleted === 1),
+      value: kv ?? tombstoneValue(key),
     };
   }
 }
@@ -92,7 +93,7 @@ function metaEntries(position: CachePosition, member: StoredMember): BoltEntry[]
     entry(MetaEntry.Term, uint64Bytes(epoch)),
     entry(MetaEntry.StorageVersion, Buffer.from(ETCD_FILE_STORAGE_VERSION)),
   ];
-  const at = (revision: number): Uint8Array => revisionBytes({ revision, sub: 0, deleted: false });
+  const at = (revision: number): Uint8Array => revisionKey(revision, 0, false);
   // Rows that still wait to be removed are removed by the server that takes the file up, as after a crash of etcd.
   if (compactRevision >= 0) entries.push(entry(MetaEntry.ScheduledCompact, at(compactRevision)));
   if (compactedRevision >= 0) entries.push(entry(MetaEntry.FinishedCompact, at(compactedRevision)));
@@ -106,6 +107,13 @@ function authEntries(connection: Connection): BoltEntry[] {
   const entries = [entry(AuthEntry.Revision, revision ?? uint64Bytes(AUTH_REVISION_FIRST))];
   if (enabled !== undefined) entries.push(entry(AuthEntry.Enabled, enabled));
   return sorted(entries);
+}
+
+/** Of an alarm the member stands where others have their names. */
+function alarmEntries(connection: Connection): BoltEntry[] {
+  return sorted(
+    systemEntries(connection, ALARM_PREFIX).map(({ value }) => ({ key: value, value: NO_BYTES })),
+  );
 }
 
 /** The entries of the server's own state whose names begin with `prefix`, under the rest of their names. */
