@@ -28,10 +28,10 @@ export class Peers {
   /** Call it within a `describe`. */
   constructor() {
     before(async () => {
-      const [etcd, netsy] = await Promise.all([startEtcd(temporaryDirectory()), startNetsy()]);
+      this.netsy = await startNetsy();
+      const etcd = await startEtcd(temporaryDirectory());
       this.etcd = etcd.endpoint;
       this.#stopEtcd = () => etcd.process.stop();
-      this.netsy = netsy;
     });
     after(async () => {
       await Promise.all([this.netsy?.stop(), this.#stopEtcd()]);

@@ -16,11 +16,11 @@ describe('call failures', () => {
     const error = new MalformedMessageError('truncated');
     assert.deepEqual(callFailure(error), {
       code: 13,
-      details: 'grpc: error unmarshalling request: truncated',
+      details: 'grpc: error unmarshalling request: proto: cannot parse invalid wire-format data',
     });
     assert.deepEqual(callFailure(error, 'stream'), {
       code: 13,
-      details: 'grpc: failed to unmarshal the received message: truncated',
+      details: 'grpc: failed to unmarshal the received message: proto: cannot parse invalid wire-format data',
     });
   });
 

@@ -21,11 +21,16 @@ export function callFailure(error: unknown, source: MessageSource = 'unary'): Ca
     return { code: error.code, details: error.message };
   }
   if (error instanceof MalformedMessageError) {
-    return { code: GrpcCode.Internal, details: `${MALFORMED[source]}: ${error.message}` };
+    const why = INVALID_TEXT.test(error.message) ? error.message : UNDECODABLE;
+    return { code: GrpcCode.Internal, details: `${MALFORMED[source]}: ${why}` };
   }
   const message = error instanceof Error ? error.message : String(error);
   return { code: GrpcCode.Internal, details: `netsy: internal error: ${message.split('\n', 1)[0]}` };
 }
+
+/** What protobuf's Go library tells apart. Its `proto:` is followed by a no-break space in some builds. */
+const INVALID_TEXT = /UTF-8/;
+const UNDECODABLE = 'proto: cannot parse invalid wire-format data';
 
 const MALFORMED: Record<MessageSource, string> = {
   unary: 'grpc: error unmarshalling request',
