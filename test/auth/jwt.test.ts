@@ -84,16 +84,19 @@ describe('JSON Web Tokens', { timeout: 90_000, skip: missingTools('go') }, () =>
     });
   }
 
-  it('a server with the public key alone verifies tokens and says, as etcd, that it can make none', async () => {
+  it('a server with the public key alone verifies tokens and says, as etcd, that it can make none', async (context) => {
     const files = keyFiles('ES256');
     const signing = await startNetsy({ arguments: flagsFor('ES256', files) });
+    context.after(() => signing.stop());
     const client = new CallerClient(signing.authority);
+    context.after(() => client.close());
     const root = await enableAuth(client);
-    client.close();
     await signing.stop();
     const verifyOnly = [...CHEAP, `--auth-token=jwt,sign-method=ES256,pub-key=${files.publicKeyFile}`];
     const server = await startNetsy({ arguments: verifyOnly, dataDir: signing.dataDir });
+    context.after(() => server.stop());
     const second = new CallerClient(server.authority);
+    context.after(() => second.close());
     await put(second, 'a', root);
     const failure = await failureOf(second.login('root', 'root'));
     assert.deepEqual(
@@ -106,8 +109,6 @@ describe('JSON Web Tokens', { timeout: 90_000, skip: missingTools('go') }, () =>
       (await failureOf(put(second, 'a', root))).details,
       'etcdserver: revision of auth store is old',
     );
-    second.close();
-    await server.stop();
   });
 });
 

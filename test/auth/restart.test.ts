@@ -21,8 +21,9 @@ async function withClient<T>(server: Netsy, body: (client: CallerClient) => Prom
 
 describe('users and roles after a power cut', { timeout: 60_000 }, () => {
   for (const cacheIsLost of [false, true]) {
-    it(`are as they were acknowledged${cacheIsLost ? ', also when the cache is lost' : ''}`, async () => {
+    it(`are as they were acknowledged${cacheIsLost ? ', also when the cache is lost' : ''}`, async (context) => {
       const first = await startNetsy({ arguments: CHEAP });
+      context.after(() => first.stop());
       const before = await withClient(first, async (client) => {
         const root = await enableAuth(client);
         await addUser(client, root, 'alice', ['a', 'b']);
@@ -37,6 +38,7 @@ describe('users and roles after a power cut', { timeout: 60_000 }, () => {
       if (cacheIsLost) rmSync(join(first.dataDir, 'cache'), { recursive: true });
 
       const second = await startNetsy({ arguments: CHEAP, dataDir: first.dataDir });
+      context.after(() => second.stop());
       await withClient(second, async (client) => {
         const status = await client.call(Auth.method.authStatus, {});
         assert.deepEqual([status.enabled, status.authRevision], [true, before.authRevision]);
@@ -57,8 +59,9 @@ describe('users and roles after a power cut', { timeout: 60_000 }, () => {
     });
   }
 
-  it('hold every change that was acknowledged before the cut, which came in the midst of others', async () => {
+  it('hold every change that was acknowledged before the cut, which came in the midst of others', async (context) => {
     const first = await startNetsy({ arguments: CHEAP });
+    context.after(() => first.stop());
     const acknowledged = new Set<string>();
     await withClient(first, async (client) => {
       const root = await enableAuth(client);
@@ -71,12 +74,12 @@ describe('users and roles after a power cut', { timeout: 60_000 }, () => {
       await Promise.all(adds);
     });
     const second = await startNetsy({ arguments: CHEAP, dataDir: first.dataDir });
+    context.after(() => second.stop());
     await withClient(second, async (client) => {
       const root = await client.login('root', 'root');
       const { roles } = await client.call(Auth.method.roleList, {}, root);
       const missing = [...acknowledged].filter((name) => !roles.includes(name));
       assert.deepEqual(missing, []);
     });
-    await second.stop();
   });
 });
