@@ -98,7 +98,7 @@ export class Engine {
       passwords: new Passwords(settings.bcryptCost),
       follow: (...how) => this.system.follow(...how),
     });
-    this.guard = new Guard(this.auth, settings.tls?.trustedCaFile !== undefined);
+    this.guard = new Guard(this.auth, settings.tls?.clientCertAuth ?? false);
     this.cluster = new ClusterState(this.system);
     this.compactions = new CompactionWaiters(position.compactRevision);
     this.readers = new ReaderPool(

@@ -67,6 +67,24 @@ describe('users by certificate', { timeout: 60_000, skip: missingTools('openssl'
     assert.equal(failure.details, 'etcdserver: user name is empty');
   });
 
+  it('a certificate that is only required, without --client-cert-auth, is nobody’s', async (context) => {
+    const tls = ['--cert-file', made.server.certFile, '--key-file', made.server.keyFile];
+    const other = await startNetsy({
+      listen: 'https://127.0.0.1:0',
+      arguments: [...CHEAP, ...tls, '--trusted-ca-file', made.authority.certFile],
+    });
+    context.after(() => other.stop());
+    const { cert, key } = made.client;
+    const shows = new CallerClient(
+      other.authority,
+      grpc.credentials.createSsl(made.authority.cert, key, cert),
+    );
+    context.after(() => shows.close());
+    const otherRoot = await enableAuth(shows);
+    await addUser(shows, otherRoot, 'client', ['a', 'b'], true);
+    assert.equal((await failureOf(put(shows, 'a', {}))).details, 'etcdserver: user name is empty');
+  });
+
   it('also for etcdctl 3.4, which sends its endpoint as :authority', {
     skip: missingTools('etcdctl'),
   }, async () => {

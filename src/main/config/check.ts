@@ -88,6 +88,7 @@ function tlsOf(values: FlagValues): TlsSettings | undefined {
     certFile: resolve(certFile),
     keyFile: resolve(keyFile),
     trustedCaFile: trustedCaFile && resolve(trustedCaFile),
+    clientCertAuth: values.clientCertAuth,
   };
 }
 

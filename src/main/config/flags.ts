@@ -150,7 +150,7 @@ export const FLAGS = {
     'client-cert-auth',
     '[true|false]',
     boolean,
-    'require a client certificate signed by --trusted-ca-file',
+    'require a client certificate signed by --trusted-ca-file; its common name is a user’s, once auth is enabled',
     'false',
   ),
   authToken: flag(

@@ -11,6 +11,8 @@ export interface TlsSettings {
   readonly keyFile: string;
   /** As in etcd, naming authorities means that every client must show a certificate of theirs. */
   readonly trustedCaFile: string | undefined;
+  /** Whether the common name of a client's certificate is a user's. */
+  readonly clientCertAuth: boolean;
 }
 
 export interface S3Settings {
