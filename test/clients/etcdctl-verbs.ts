@@ -1,3 +1,6 @@
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { temporaryDirectory } from '../support/netsy.ts';
 import type { Etcdctl } from './etcdctl.ts';
 
 /** One row of the table of verbs. */
@@ -129,6 +132,21 @@ export const VERBS: readonly Verb[] = [
         JSON.parse(await ctl.ask('endpoint hashkv -w json')) as { HashKV: { hash: number } }[]
       )[0]!.HashKV;
       ctl.ran.push({ words: 'endpoint hashkv', code: 0, out: `hash ${hash}`, err: '' });
+    },
+  },
+  {
+    verb: 'snapshot save',
+    checked: 'a file; what is in it is for the tests of snapshots',
+    run: async (ctl) => {
+      const file = join(temporaryDirectory(), 'saved.db');
+      await ctl.run(`snapshot save ${file}`);
+      ctl.ran.push({
+        words: 'the file',
+        code: 0,
+        out: existsSync(file) ? 'is there' : 'is not there',
+        err: '',
+      });
+      await ctl.run('snapshot save');
     },
   },
   {

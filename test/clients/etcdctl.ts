@@ -109,6 +109,7 @@ export class Etcdctl {
         .replaceAll(`http://${this.#authority}`, 'ENDPOINT')
         .replaceAll(this.#authority, 'ENDPOINT')
         .replace(/^\{"level".*\n/gm, '')
+        .replace(/\/\S+\.db/g, 'FILE')
         .replace(/("(?:raft_term|raftTerm|raftIndex|raftAppliedIndex|dbSize|dbSizeInUse)":)\d+/g, '$1N')
         .replace(/("RaftTerm" : )\d+/g, '$1N')
         .replace(/("(?:cluster_id|member_id|leader)":)\d+/g, '$1ID')
@@ -116,6 +117,6 @@ export class Etcdctl {
         .replace(/\b\d{15,20}\b/g, 'ID')
         .replace(/\b[\d.]+ ?(?:B|kB|MB)\b/g, 'SIZE')
         .replace(/\b[\d.]+(?:µs|ms|s)\b(?!\))/g, 'TIME');
-    return { words: words.replaceAll(/\b[0-9a-f]{14,16}\b/g, 'ID'), code, out: clean(out), err: clean(err) };
+    return { words: clean(words), code, out: clean(out), err: clean(err) };
   }
 }
