@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { isDeepStrictEqual } from 'node:util';
 import {
   type DescMessage,
   type DescMethodServerStreaming,
@@ -6,20 +7,26 @@ import {
   fromBinary,
   type MessageShape,
   toBinary,
-  toJson,
 } from '@bufbuild/protobuf';
-import { KV, Lease, RangeResponseSchema } from '../../src/shared/etcd/gen/etcdserverpb/rpc_pb.ts';
+import {
+  KV,
+  Lease,
+  Maintenance,
+  RangeResponseSchema,
+} from '../../src/shared/etcd/gen/etcdserverpb/rpc_pb.ts';
 import { type Etcd, startEtcd } from '../support/etcd.ts';
-import { EtcdClient, type Failure, settled } from '../support/etcd-client.ts';
+import { type Failure, settled } from '../support/etcd-client.ts';
 import { type Netsy, startNetsy, temporaryDirectory } from '../support/netsy.ts';
-import { type Operation, type Rpc, resolveFields } from './operations.ts';
+import { comparable } from './comparable.ts';
+import { type Call, type Fields, type Rpc, resolveFields, showValue } from './operations.ts';
+import { Side } from './side.ts';
 
 /** What both servers must agree on: a response without what is a server's own, or a failure. */
 export type Answer = { readonly response: unknown } | { readonly failure: Failure };
 
-type Send = (client: EtcdClient, request: never) => Promise<unknown>;
+type Send = (side: Side, request: never) => Promise<unknown>;
 
-/** How each operation is sent; the answer is JSON with the fields that differ by intention left out. */
+/** How each call is sent, and what is compared of what it answers. */
 const SENDERS: Readonly<Record<Rpc, Send>> = {
   Range: unary(KV.method.range),
   RangeStream: merged(KV.method.rangeStream),
@@ -27,118 +34,159 @@ const SENDERS: Readonly<Record<Rpc, Send>> = {
   DeleteRange: unary(KV.method.deleteRange),
   Txn: unary(KV.method.txn),
   Compact: unary(KV.method.compact),
-  LeaseGrant: unary(Lease.method.leaseGrant),
+  LeaseGrant: unary(Lease.method.leaseGrant, (side, { ID: asked }, { ID: given }) => {
+    if (asked === 0n) side.choose(given);
+  }),
   LeaseRevoke: unary(Lease.method.leaseRevoke),
-  LeaseKeepAlive: async (client, request) => {
+  LeaseKeepAlive: async (side, request) => {
     const method = Lease.method.leaseKeepAlive;
-    const answers = await client.exchange(method, [request]);
-    return answers.map((answer) => comparable(method.output, answer));
+    const answers = await side.client.exchange(method, [request]);
+    return answers.map((answer) => comparable(method.output, answer, side.chosenLeases));
   },
   LeaseTimeToLive: unary(Lease.method.leaseTimeToLive),
   LeaseLeases: unary(Lease.method.leaseLeases),
+  Status: unary(Maintenance.method.status),
+  HashKV: unary(Maintenance.method.hashKV),
 };
 
-function unary<I extends DescMessage, O extends DescMessage>(method: DescMethodUnary<I, O>): Send {
-  return async (client, request) => comparable(method.output, await client.call(method, request));
+function unary<I extends DescMessage, O extends DescMessage>(
+  method: DescMethodUnary<I, O>,
+  answered: (side: Side, request: MessageShape<I>, response: MessageShape<O>) => void = () => {},
+): Send {
+  return async (side, request) => {
+    const response = await side.client.call(method, request);
+    answered(side, request, response);
+    return comparable(method.output, response, side.chosenLeases);
+  };
 }
 
-/** The pieces of a stream are each server's own choice: what they come to together is compared. */
+/** Each server cuts a stream where it likes: what the pieces come to together is compared. */
 function merged(method: DescMethodServerStreaming<DescMessage, DescMessage>): Send {
-  return async (client, request) => {
-    const pieces = await client.collect(KV.method.rangeStream, request);
+  return async (side, request) => {
+    const pieces = await side.client.collect(KV.method.rangeStream, request);
     const bytes = pieces.map(({ rangeResponse }) => toBinary(RangeResponseSchema, rangeResponse!));
     assert.ok(
       pieces.every(({ rangeResponse }, index) => !rangeResponse?.header || index === pieces.length - 1),
       `${method.name}: only the last piece has a header`,
     );
-    return comparable(RangeResponseSchema, fromBinary(RangeResponseSchema, Buffer.concat(bytes)));
+    const whole = fromBinary(RangeResponseSchema, Buffer.concat(bytes));
+    return comparable(RangeResponseSchema, whole, side.chosenLeases);
   };
 }
 
-/** Differences that are meant: who answered, seconds that pass, and the order of a lease's keys, random in etcd. */
-const OWN_FIELDS = new Set(['clusterId', 'memberId', 'raftTerm']);
+/** Small limits, so that they are met; progress often, so that it comes between events. */
+const FLAGS = ['--max-txn-ops', '8', '--watch-progress-notify-interval', '200ms'];
 
-function comparable<S extends DescMessage>(schema: S, message: MessageShape<S>): unknown {
-  const json = JSON.stringify(toJson(schema, message, { alwaysEmitImplicit: true }), (name, field) =>
-    OWN_FIELDS.has(name) ? undefined : field,
-  );
-  const response = JSON.parse(json) as { TTL?: string; grantedTTL?: string; keys?: string[] };
-  response.keys?.sort();
-  if (response.grantedTTL !== undefined && Number(response.TTL) > 0) {
-    assert.ok(Number(response.TTL) <= Number(response.grantedTTL));
-    response.TTL = 'some';
-  }
-  return response;
-}
-
-/** Our server and a real etcd, fresh or in the same state. */
+/** Our server and a real etcd in the same state, and what has become of that state. */
 export class Peers {
   readonly #netsy: Netsy;
   readonly #etcd: Etcd;
-  readonly #clients: readonly [netsy: EtcdClient, etcd: EtcdClient];
+  readonly sides: readonly [netsy: Side, etcd: Side];
   newestRevision = 1n;
-  /** False once they have answered differently: nothing can be told from their next answers. */
-  agree = true;
+  /** 0 before the first compaction. */
+  compactRevision = 0n;
+  readonly compactions = new Set<bigint>();
 
   private constructor(netsy: Netsy, etcd: Etcd) {
     this.#netsy = netsy;
     this.#etcd = etcd;
-    this.#clients = [new EtcdClient(netsy.authority), new EtcdClient(new URL(etcd.endpoint).host)];
+    this.sides = [new Side('netsy', netsy.endpoint), new Side('etcd', etcd.endpoint)];
   }
 
   static async start(): Promise<Peers> {
-    const etcd = await startEtcd(temporaryDirectory());
-    try {
-      return new Peers(await startNetsy(), etcd);
-    } catch (error) {
-      await etcd.process.stop();
-      throw error;
-    }
+    const [etcd, netsy] = await Promise.allSettled([
+      startEtcd(temporaryDirectory(), [...FLAGS, '--unsafe-no-fsync']),
+      startNetsy({ arguments: FLAGS }),
+    ]);
+    if (etcd.status === 'fulfilled' && netsy.status === 'fulfilled')
+      return new Peers(netsy.value, etcd.value);
+    if (etcd.status === 'fulfilled') await etcd.value.process.stop();
+    if (netsy.status === 'fulfilled') await netsy.value.stop();
+    throw etcd.status === 'rejected' ? etcd.reason : (netsy as PromiseRejectedResult).reason;
   }
 
   async stop(): Promise<void> {
-    for (const client of this.#clients) client.close();
+    for (const { client } of this.sides) client.close();
     await Promise.all([this.#netsy.stop(), this.#etcd.process.stop()]);
   }
 
-  /** Sends an operation to both, and throws when their answers differ. */
-  async check(operation: Operation): Promise<Answer> {
-    const request = resolveFields(operation.request, this.newestRevision);
-    const [ours, theirs] = await Promise.all(
-      this.#clients.map(async (client): Promise<Answer> => {
-        const outcome = await settled(SENDERS[operation.rpc](client, request as never));
+  /** The request as each server is to get it now. */
+  resolve(request: Fields): Record<string, unknown>[] {
+    return this.sides.map((side) =>
+      resolveFields(request, side.moment(this.newestRevision, this.compactRevision)),
+    );
+  }
+
+  /** Sends a call to both, and throws when their answers differ. */
+  async call({ rpc, request }: Call): Promise<Answer> {
+    const requests = this.resolve(request);
+    const [ours, theirs] = await this.#send(rpc, requests);
+    assertSame(rpc, requests[1]!, ours, theirs);
+    this.#note(rpc, requests[1]!, theirs);
+    return theirs;
+  }
+
+  /** Revokes a lease, given by each server's id, that may have ended on one of them. */
+  async revoke(ids: readonly bigint[]): Promise<void> {
+    await this.#send(
+      'LeaseRevoke',
+      ids.map((ID) => ({ ID })),
+    );
+  }
+
+  /** Revokes the leases whose ids the servers have chosen. */
+  async revokeChosen(): Promise<void> {
+    const [ours, theirs] = this.sides.map(({ recentlyChosen }) => recentlyChosen.splice(0));
+    for (const [index, ID] of ours!.entries()) {
+      const requests = [{ ID }, { ID: theirs![index]! }];
+      const answers = await this.#send('LeaseRevoke', requests);
+      assertSame('LeaseRevoke', requests, ...answers);
+      this.#note('LeaseRevoke', requests[1]!, answers[1]);
+    }
+  }
+
+  /** Compares the whole contents at every revision from `from`, or from the last compaction, on. */
+  async checkHistory(from: bigint): Promise<void> {
+    const first = from > this.compactRevision ? from : this.compactRevision;
+    for (let revision = first; revision <= this.newestRevision; revision += HISTORY_AT_ONCE) {
+      const until = [revision + HISTORY_AT_ONCE - 1n, this.newestRevision].reduce((a, b) => (a < b ? a : b));
+      const some = Array.from(
+        { length: Number(until - revision) + 1 },
+        (_, index) => revision + BigInt(index),
+      );
+      await Promise.all(some.map((one) => this.call(wholeAt(one))));
+    }
+  }
+
+  async #send(rpc: Rpc, requests: readonly Record<string, unknown>[]): Promise<[Answer, Answer]> {
+    const answers = await Promise.all(
+      this.sides.map(async (side, index): Promise<Answer> => {
+        const outcome = await settled(SENDERS[rpc](side, requests[index] as never));
         return 'value' in outcome ? { response: outcome.value } : outcome;
       }),
     );
-    try {
-      assert.deepEqual(ours, theirs);
-    } catch (error) {
-      this.agree = false;
-      const [sent, got, wanted] = [request, ours, theirs].map((one) => JSON.stringify(one, readable));
-      throw new Error(`${operation.rpc} ${sent}\n  netsy answers ${got}\n  etcd answers  ${wanted}`, {
-        cause: error,
-      });
-    }
-    this.#note(theirs!);
-    return theirs!;
+    return answers as [Answer, Answer];
   }
 
-  /** Compares the whole contents at every revision from `from` on. */
-  async checkHistory(from: bigint): Promise<void> {
-    for (let revision = from; revision <= this.newestRevision; revision++) {
-      await this.check({ rpc: 'Range', request: { key: '\x00', rangeEnd: '\x00', revision } });
-    }
-  }
-
-  #note(answer: Answer): void {
+  #note(rpc: Rpc, request: Record<string, unknown>, answer: Answer): void {
     if (!('response' in answer)) return;
     const { header } = answer.response as { header?: { revision?: string } };
     const revision = BigInt(header?.revision ?? 0);
     if (revision > this.newestRevision) this.newestRevision = revision;
+    if (rpc !== 'Compact') return;
+    this.compactRevision = request['revision'] as bigint;
+    this.compactions.add(this.compactRevision);
   }
 }
 
-function readable(_name: string, value: unknown): unknown {
-  if (typeof value === 'bigint') return String(value);
-  return value instanceof Uint8Array ? Buffer.from(value).toString('latin1') : value;
+const HISTORY_AT_ONCE = 16n;
+
+function wholeAt(revision: bigint): Call {
+  return { rpc: 'Range', request: { key: '\x00', rangeEnd: '\x00', revision } };
+}
+
+function assertSame(rpc: Rpc, request: unknown, ours: Answer, theirs: Answer): void {
+  if (isDeepStrictEqual(ours, theirs)) return;
+  const [sent, got, wanted] = [request, ours, theirs].map((one) => showValue(one));
+  throw new Error(`${rpc} ${sent}\n  netsy answers ${got}\n  etcd answers  ${wanted}`);
 }

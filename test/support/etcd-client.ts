@@ -169,9 +169,36 @@ export class EtcdClient {
     for await (const message of call) received(fromBinary(method.output, message as Buffer));
   }
 
+  /** Opens a two-way stream; `received` gets what comes, and `ended` how it ended, once: undefined without an error. */
+  open<I extends DescMessage, O extends DescMessage>(
+    method: DescMethodBiDiStreaming<I, O>,
+    received: (message: MessageShape<O>) => void,
+    ended: (failure: Failure | undefined) => void,
+  ): OpenStream<MessageInitShape<I>> {
+    const call = this.#client.makeBidiStreamRequest(pathOf(method), asIs, asIs);
+    call.on('data', (message: Buffer) => received(fromBinary(method.output, message)));
+    call.on('error', () => {});
+    call.on('status', ({ code, details }: grpc.StatusObject) =>
+      ended(code === 0 ? undefined : { code, details }),
+    );
+    return {
+      send: (request) => void call.write(Buffer.from(toBinary(method.input, create(method.input, request)))),
+      endRequests: () => call.end(),
+      cancel: () => call.cancel(),
+    };
+  }
+
   close(): void {
     this.#client.close();
   }
+}
+
+/** The client's side of a two-way stream. */
+export interface OpenStream<Request> {
+  send(request: Request): void;
+  /** Says that no more requests come; answers still do. */
+  endRequests(): void;
+  cancel(): void;
 }
 
 /** The failure of a call that must fail. */

@@ -105,7 +105,8 @@ test('replay gives every event of a range once and in order, in bounded steps of
       for (const bytesMax of [1, 20_000, 1 << 30]) {
         // With the least bound every revision is a step: only worth its time near the end.
         if (bytesMax === 1 && fromRevision < KEYS) continue;
-        const request = { key: bytes(key), rangeEnd: bytes(end), fromRevision, bytesMax, prevKv: false };
+        const options = { bytesMax, prevKv: false, compactRevision: 0 };
+        const request = { key: bytes(key), rangeEnd: bytes(end), fromRevision, ...options };
         const wanted = expectedEvents(fromRevision, (candidate) => inRange(key, end, candidate));
         assert.deepEqual(replayAll(replayer, request), wanted, `${key} from ${fromRevision}`);
       }
@@ -124,7 +125,8 @@ test('replay from below the compaction revision says so, and gives all from ther
   const rows = new RowView(connection);
   rows.refresh();
   const replayer = new Replayer(connection, rows);
-  const request = { key: bytes('k'), rangeEnd: bytes('l'), bytesMax: 1 << 30, prevKv: false };
+  const options = { bytesMax: 1 << 30, prevKv: false, compactRevision: 0 };
+  const request = { key: bytes('k'), rangeEnd: bytes('l'), ...options };
   assert.deepEqual(replayer.replay({ ...request, fromRevision: KEYS + 1 }), {
     kind: 'compacted',
     compactRevision: KEYS + 2,

@@ -66,8 +66,10 @@ function write(parts: KvParts, kind: WriteKind, request: Buffer, reply: Reply): 
 function compact(parts: KvParts, request: Buffer, reply: Reply): void {
   const { revision, physical } = decodeCompactionRequest(request);
   parts.submit(WriteKind.Compact, request, (error, response) => {
-    if (error !== undefined || !physical) reply(error, response);
-    else void parts.compacted(revision).then(() => reply(undefined, response));
+    // As in etcd, one that comes again waits for the first one's rows, and then fails.
+    const waits = error === undefined || (error instanceof EtcdError && error.kind === 'Compacted');
+    if (!physical || !waits) reply(error, response);
+    else void parts.compacted(revision).then(() => reply(error, response));
   });
 }
 

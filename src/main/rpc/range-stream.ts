@@ -89,8 +89,10 @@ async function sendPieces(
   let sent = 0;
   while (!call.cancelled) {
     const last = sent + limit >= total;
-    const { rangeEnd, keysOnly } = request;
-    const piece = await parts.readers.piece({ key, rangeEnd, revision, limit, keysOnly, last });
+    const { rangeEnd, keysOnly, sortTarget } = request;
+    const first = sent === 0;
+    const options = { limit, keysOnly, sortTarget, first, last };
+    const piece = await parts.readers.piece({ key, rangeEnd, revision, ...options });
     if (headerRevision === 0) headerRevision = piece.newestRevision;
     if (revision <= 0) revision = headerRevision;
     sent += piece.keys;

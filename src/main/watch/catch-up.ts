@@ -109,8 +109,13 @@ export class CatchUp {
     const compactRevision = this.#options.compactRevision();
     if (watcher.stream.full) watcher.stream.park(watcher);
     else if (watcher.nextRevision < compactRevision) watcher.stream.writeCompacted(watcher, compactRevision);
-    else if (watcher.nextRevision > this.#options.ring.floor) this.#advanceFromRing(watcher);
+    else if (this.#isInRing(watcher.nextRevision)) this.#advanceFromRing(watcher);
     else this.#waiting.add(watcher);
+  }
+
+  /** The compaction's own revision is not served from the ring: what is left of it only the cache knows. */
+  #isInRing(revision: number): boolean {
+    return revision > this.#options.ring.floor && revision > this.#options.compactRevision();
   }
 
   #advanceFromRing(watcher: Watcher): void {
@@ -124,7 +129,8 @@ export class CatchUp {
 
   /** Delivers events that cover up to `throughRevision`; false when the stream became full before the end. */
   #deliver(watcher: Watcher, events: readonly WatchEvent[], throughRevision: number): boolean {
-    const missed = deliver(watcher, renderPieces(events, watcher.spec, this.#options.stepBytes));
+    const pieces = renderPieces(events, watcher.spec, this.#options.stepBytes);
+    const missed = deliver(watcher, pieces, throughRevision);
     watcher.advanceTo(missed > 0 ? missed : Math.max(watcher.nextRevision, throughRevision + 1));
     return missed === 0;
   }
@@ -140,9 +146,10 @@ export class CatchUp {
   #replay(watcher: Watcher): void {
     const { key, rangeEnd, prevKv } = watcher.spec;
     const fromRevision = watcher.nextRevision;
+    const compactRevision = this.#options.compactRevision();
     this.#replaying += 1;
     void this.#options.source
-      .replay({ key, rangeEnd, fromRevision, maxBytes: this.#options.stepBytes, prevKv })
+      .replay({ key, rangeEnd, fromRevision, maxBytes: this.#options.stepBytes, prevKv, compactRevision })
       .then(
         (result) => this.#replayed(watcher, result),
         (error: unknown) => this.#failed(watcher, error),

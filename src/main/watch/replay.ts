@@ -16,6 +16,8 @@ export interface ReplayRequest {
   fromRevision: number;
   maxBytes: number;
   prevKv: boolean;
+  /** The newest compaction, which the snapshot may not have yet: before it there is no prev_kv. */
+  compactRevision: number;
 }
 
 export type ReplayResult =

@@ -40,9 +40,6 @@ const FILTER_NO_DELETE = 1;
 /** The smallest key: what an empty key of a watch stands for. */
 const SMALLEST_KEY = Uint8Array.of(0);
 
-/** How many watches that a compaction ended are remembered for their cancel request. */
-const COMPACTED_IDS_MAX = 1024;
-
 /**
  * The server's side of one gRPC Watch stream, as etcd 3.7's api/v3rpc/watch.go answers it: allocates watch
  * ids, writes responses in order, reports progress.
@@ -53,6 +50,9 @@ const COMPACTED_IDS_MAX = 1024;
  *
  * Where it differs from etcd: a progress request that comes while a watcher is unsynced is answered as soon
  * as all are synced (etcd drops it); several such requests get one answer.
+ *
+ * A watch that a compaction ended stays until its client cancels it, as in etcd: its id is taken, and there is
+ * no progress of the stream.
  */
 export class WatchStream implements WatcherStream {
   readonly sink: WatchSink;
@@ -124,18 +124,19 @@ export class WatchStream implements WatcherStream {
     this.sink.end(status);
   }
 
-  writeEvents(watcher: Watcher, piece: EventPiece): void {
+  writeEvents(watcher: Watcher, piece: EventPiece, throughRevision: number): void {
     assert(watcher.state !== 'canceled', 'a canceled watcher gets no events');
+    assert(throughRevision >= piece.lastRevision, 'a response covers its own events');
     watcher.quiet = false;
     const { id, fragment } = watcher.spec;
-    const message = this.#host.encoder.events(piece.lastRevision, id, piece.section, false);
+    const message = this.#host.encoder.events(throughRevision, id, piece.section, false);
     if (!fragment || message.length < this.#host.fragmentBytesMax || piece.ends.length < 2) {
       this.sink.write(message, piece.ends.length);
       return;
     }
     const overhead = message.length - piece.section.length;
     for (const part of fragments(piece, this.#host.fragmentBytesMax - overhead)) {
-      const encoded = this.#host.encoder.events(piece.lastRevision, id, part.section, !part.last);
+      const encoded = this.#host.encoder.events(throughRevision, id, part.section, !part.last);
       this.sink.write(encoded, part.eventCount);
     }
   }
@@ -143,11 +144,10 @@ export class WatchStream implements WatcherStream {
   writeCompacted(watcher: Watcher, compactRevision: number): void {
     const { id } = watcher.spec;
     this.#forget(watcher);
-    this.#rememberCompacted(id);
+    this.#compactedIds.add(id);
     // etcd leaves the header's revision at zero here.
     const message = this.#host.encoder.control(0, { watchId: id, canceled: true, compactRevision });
     this.sink.write(message, 0);
-    this.#answerProgress();
   }
 
   park(watcher: Watcher): void {
@@ -193,7 +193,6 @@ export class WatchStream implements WatcherStream {
     const { id, progressNotify } = watcher.spec;
     this.#watchers.set(id, watcher);
     this.#unsynced += 1;
-    this.#compactedIds.delete(id);
     this.#control({ watchId: id, created: true });
     if (progressNotify) this.#startProgressTimer();
     this.#host.add(watcher);
@@ -201,9 +200,13 @@ export class WatchStream implements WatcherStream {
 
   /** The id of a new watch, or undefined when the one that the client chose is taken. */
   #allocateId(chosen: number): number | undefined {
-    if (chosen !== 0) return this.#watchers.has(chosen) ? undefined : chosen;
-    while (this.#watchers.has(this.#nextId)) this.#nextId += 1;
+    if (chosen !== 0) return this.#isTaken(chosen) ? undefined : chosen;
+    while (this.#isTaken(this.#nextId)) this.#nextId += 1;
     return this.#nextId++;
+  }
+
+  #isTaken(id: number): boolean {
+    return this.#watchers.has(id) || this.#compactedIds.has(id);
   }
 
   #cancel(watchId: number): void {
@@ -222,16 +225,6 @@ export class WatchStream implements WatcherStream {
     this.#host.remove(watcher);
   }
 
-  /** etcd answers the cancel request of a watch that a compaction ended, and clients send one. */
-  #rememberCompacted(id: number): void {
-    this.#compactedIds.add(id);
-    if (this.#compactedIds.size <= COMPACTED_IDS_MAX) return;
-    for (const oldest of this.#compactedIds) {
-      this.#compactedIds.delete(oldest);
-      return;
-    }
-  }
-
   #requestProgress(): void {
     this.#progressWanted = true;
     this.#answerProgress();
@@ -247,7 +240,8 @@ export class WatchStream implements WatcherStream {
   #answerProgress(): void {
     if (!this.#progressWanted || this.#unsynced > 0) return;
     this.#progressWanted = false;
-    if (this.#watchers.size > 0 && !this.#startsLater()) this.#control({ watchId: INVALID_WATCH_ID });
+    if (this.#watchers.size === 0 || this.#compactedIds.size > 0) return;
+    if (!this.#startsLater()) this.#control({ watchId: INVALID_WATCH_ID });
   }
 
   #startProgressTimer(): void {

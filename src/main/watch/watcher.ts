@@ -7,8 +7,8 @@ import type { WatchRange } from './range.ts';
 export interface WatcherStream {
   /** True when no more events may be written until the stream has drained. */
   readonly full: boolean;
-  /** Writes one response with the piece's events. */
-  writeEvents(watcher: Watcher, piece: EventPiece): void;
+  /** Writes one response with the piece's events. Its header says that everything up to `throughRevision` was sent. */
+  writeEvents(watcher: Watcher, piece: EventPiece, throughRevision: number): void;
   /** Tells the client that its watch is over because a compaction passed it, and forgets the watcher. */
   writeCompacted(watcher: Watcher, compactRevision: number): void;
   /** Keeps an unsynced watcher until the stream has drained, and then returns it to catching up. */
@@ -64,13 +64,14 @@ export class Watcher {
 }
 
 /**
- * Writes the pieces until the stream is full. Returns the first revision that was not written, or 0 when
- * all were.
+ * Writes the pieces until the stream is full. Returns the first revision that was not written, or 0 when all were.
+ * To a watcher that catches up the last one says, as in etcd, `throughRevision`, up to which they are all there is.
  */
-export function deliver(watcher: Watcher, pieces: readonly EventPiece[]): number {
-  for (const piece of pieces) {
+export function deliver(watcher: Watcher, pieces: readonly EventPiece[], throughRevision = 0): number {
+  for (const [index, piece] of pieces.entries()) {
     if (watcher.stream.full) return piece.firstRevision;
-    watcher.stream.writeEvents(watcher, piece);
+    const last = index === pieces.length - 1;
+    watcher.stream.writeEvents(watcher, piece, Math.max(piece.lastRevision, last ? throughRevision : 0));
   }
   return 0;
 }

@@ -26,6 +26,10 @@ export interface RangePieceRequest {
   /** At most this many keys; at least 1. */
   limit: number;
   keysOnly: boolean;
+  /** RangeRequest.sort_target; the order is not given. */
+  sortTarget: number;
+  /** The stream begins with this piece. */
+  first: boolean;
   /** The stream's own limit ends with this piece: count what lies beyond. */
   last: boolean;
 }
@@ -48,6 +52,8 @@ export interface ReplayRequest {
   fromRevision: number;
   bytesMax: number;
   prevKv: boolean;
+  /** Of a compaction that the snapshot may not have yet. */
+  compactRevision: number;
 }
 
 export type ReplayReply =

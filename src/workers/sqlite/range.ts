@@ -61,7 +61,7 @@ function hasRevisionFilters(request: RangeRequest): boolean {
 }
 
 /** The KeyValue of a state without its value, and without its lease, as etcd answers `keys_only`. */
-export function keyOnly(state: KeyState): Uint8Array {
+function keyOnly(state: KeyState): Uint8Array {
   return keyValueBytes({
     key: state.key,
     createRevision: state.createRevision,
@@ -84,7 +84,12 @@ function filterStates(states: KeyState[], request: RangeRequest): KeyState[] {
   );
 }
 
-function sortStates(view: KeyView, states: KeyState[], request: RangeRequest): KeyState[] {
+/** The states in the order that is asked for; `states` are in key order. */
+export function sortStates(
+  view: KeyView,
+  states: KeyState[],
+  request: Pick<RangeRequest, 'sortTarget' | 'sortOrder'>,
+): KeyState[] {
   const { sortTarget, sortOrder } = request;
   // etcd sorts by any other target than the key in ascending order when no order is given.
   if (sortTarget === SortTarget.Key ? sortOrder !== SortOrder.Descend : false) return states;
@@ -108,7 +113,12 @@ function comparatorOf(view: KeyView, sortTarget: number): (a: KeyState, b: KeySt
   }
 }
 
-function answerKv(view: KeyView, state: KeyState, request: RangeRequest): Uint8Array {
+/** The encoded KeyValue that answers `request`: without its value for `keys_only`. */
+export function answerKv(
+  view: KeyView,
+  state: KeyState,
+  request: Pick<RangeRequest, 'keysOnly' | 'sortTarget'>,
+): Uint8Array {
   if (!request.keysOnly) return view.kv(state);
   // etcd answers from its index then, which knows no lease; sorting by value makes it read the values.
   return request.sortTarget === SortTarget.Value ? stripValue(view.kv(state)) : keyOnly(state);

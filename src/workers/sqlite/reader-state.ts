@@ -16,7 +16,7 @@ import {
 import { REPLY_MALFORMED } from '../contract/writer.ts';
 import { type Connection, openToRead } from './database.ts';
 import { HashJob } from './hash.ts';
-import { executeRange, keyOnly, readRevision } from './range.ts';
+import { answerKv, executeRange, readRevision, sortStates } from './range.ts';
 import { Replayer } from './replay.ts';
 import { RowView } from './rows.ts';
 import { checkChosen, chooseBranches, executeTxn } from './txn.ts';
@@ -150,14 +150,19 @@ export class ReaderState {
 
   #piece(request: RangePieceRequest): RangePieceReply {
     const revision = readRevision(this.#rows, request.revision);
-    const states = this.#rows.list(request, revision, request.limit + 1);
-    const more = states.length > request.limit;
+    const listed = this.#rows.list(request, revision, request.limit + 1);
+    const more = listed.length > request.limit;
+    // etcd sorts each piece by itself. Beyond the first that loses keys or repeats them: we keep key order then.
+    const alone = request.first && (request.last || !more);
+    const states = alone
+      ? sortStates(this.#rows, listed, { sortTarget: request.sortTarget, sortOrder: 0 })
+      : listed;
     const chosen = more ? states.slice(0, request.limit) : states;
     const nextKey = more ? keyAfter(chosen[chosen.length - 1]!.key) : undefined;
     const out = new Writer();
     for (const state of chosen) {
       out.varint(KVS_TAG);
-      out.delimited(request.keysOnly ? keyOnly(state) : this.#rows.kv(state));
+      out.delimited(answerKv(this.#rows, state, request));
     }
     const remaining =
       nextKey !== undefined && request.last

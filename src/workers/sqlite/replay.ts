@@ -1,4 +1,5 @@
 import type { Statement } from 'better-sqlite3';
+import { bytesKey } from '../../shared/base/bytes.ts';
 import { encodeEvent } from '../../shared/etcd/responses.ts';
 import { isSingleKey, rangeContains } from '../../shared/model/key-range.ts';
 import { EventWriter } from '../contract/events.ts';
@@ -26,6 +27,7 @@ export class Replayer {
   readonly #scan: Statement;
   readonly #scanKey: Statement;
   readonly #revisionRows: Statement;
+  readonly #before: Statement;
 
   constructor(connection: Connection, rows: RowView) {
     this.#rows = rows;
@@ -39,14 +41,19 @@ export class Replayer {
        ORDER BY id LIMIT ${SCAN_ROWS}`,
     );
     this.#revisionRows = connection.prepare(`SELECT ${COLUMNS} FROM history WHERE revision = ? ORDER BY id`);
+    this.#before = connection.prepare(
+      'SELECT id, deleted FROM history WHERE key = ? AND id < ? ORDER BY id DESC LIMIT 1',
+    );
   }
 
   /** One step, from the snapshot that `rows` was refreshed in. */
   replay(request: ReplayRequest): ReplayReply {
-    const { compactRevision, revision: newest } = this.#rows;
+    const { revision: newest } = this.#rows;
+    const compactRevision = Math.max(this.#rows.compactRevision, request.compactRevision);
     if (request.fromRevision < compactRevision) return { kind: 'compacted', compactRevision };
     const { rows, covered, exhausted } = this.#wholeRevisions(request);
     const events = new EventWriter();
+    const kept = lastOfKeys(rows, compactRevision);
     let done = exhausted ? newest : covered;
     for (let index = 0; index < rows.length; index++) {
       const row = rows[index]!;
@@ -55,7 +62,10 @@ export class Replayer {
         done = row.revision - 1;
         break;
       }
-      if (rangeContains(request, row.key)) this.#addEvent(events, row, request.prevKv);
+      if (!rangeContains(request, row.key)) continue;
+      const compacted = row.revision === compactRevision;
+      if (compacted && !kept.has(row)) continue;
+      this.#addEvent(events, row, request.prevKv && !compacted);
     }
     return { kind: 'events', events: events.finish(), coveredRevision: done, complete: done === newest };
   }
@@ -77,10 +87,26 @@ export class Replayer {
 
   #addEvent(events: EventWriter, row: Row, prevKv: boolean): void {
     const kv = this.#rows.kvOfRow(row.id);
-    const previous = prevKv ? this.#rows.kvOfRowIfKept(row.previous_id) : undefined;
+    const previous = prevKv ? this.#previousKv(row) : undefined;
     const deleted = row.deleted === 1;
     const { bytes, lengthWithoutPrevKv } = encodeEvent(deleted, kv, previous);
     const { revision, sub, key } = row;
     events.add({ revision, sub, key, deleted }, bytes, lengthWithoutPrevKv);
   }
+
+  /** The KeyValue before the row's revision: what its own transaction did to the key does not count. */
+  #previousKv({ id, sub, previous_id, key }: Row): Uint8Array | undefined {
+    if (previous_id === 0) return undefined;
+    const firstOfRevision = id - sub;
+    if (previous_id < firstOfRevision) return this.#rows.kvOfRow(previous_id);
+    const before = this.#before.get(key, firstOfRevision) as Pick<Row, 'id' | 'deleted'> | undefined;
+    return before === undefined || before.deleted === 1 ? undefined : this.#rows.kvOfRow(before.id);
+  }
+}
+
+/** The last row of each key at `revision`: what a compaction there leaves of it. */
+function lastOfKeys(rows: readonly Row[], revision: number): Set<Row> {
+  const last = new Map<string, Row>();
+  for (const row of rows) if (row.revision === revision) last.set(bytesKey(row.key), row);
+  return new Set(last.values());
 }

@@ -122,11 +122,6 @@ export class RowView implements KeyView {
     return kv;
   }
 
-  /** The encoded KeyValue of a history row; undefined when compaction removed it. */
-  kvOfRowIfKept(rowId: number): Uint8Array | undefined {
-    return rowId === 0 ? undefined : (this.#kv.get(rowId) as Buffer | undefined);
-  }
-
   /** The keys attached to a lease, in key order. */
   leaseKeys(leaseBytes: Uint8Array): Uint8Array[] {
     return this.#leaseKeys.all(leaseBytes) as Buffer[];

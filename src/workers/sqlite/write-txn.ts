@@ -93,7 +93,7 @@ export class WriteTxn {
   }
 
   #write(record: LogRecord, kv: Uint8Array, before: KeyState | undefined): void {
-    const prevKv = before === undefined ? undefined : this.#view.kv(before);
+    const prevKv = this.#prevKv(before);
     const { bytes, lengthWithoutPrevKv } = encodeEvent(record.deleted, kv, prevKv);
     assert(record.revision === this.#revision, 'a transaction has one revision');
     // A deleted range is as large as its values, which its events carry: more than this no buffer should hold.
@@ -102,5 +102,12 @@ export class WriteTxn {
     const change = { record, kv, event: bytes, plainLength: lengthWithoutPrevKv };
     this.changes.push(change);
     this.#view.add(change);
+  }
+
+  /** An event's prev_kv is from before the transaction, as in etcd: what it did to the key itself does not count. */
+  #prevKv(before: KeyState | undefined): Uint8Array | undefined {
+    if (before === undefined || before.modRevision < this.#revision) return before && this.#view.kv(before);
+    const [state] = this.#view.list({ key: before.key, rangeEnd: NO_BYTES }, this.#revision - 1, 1);
+    return state && this.#view.kv(state);
   }
 }
