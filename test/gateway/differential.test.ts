@@ -1,9 +1,26 @@
 import { describe, it } from 'node:test';
+import { gatewayRoutes } from '../../src/main/rpc/gateway-routes.ts';
+import { Auth, KV, Lease } from '../../src/shared/etcd/gen/etcdserverpb/rpc_pb.ts';
+import { Election } from '../../src/shared/etcd/gen/v3electionpb/v3election_pb.ts';
+import { Lock } from '../../src/shared/etcd/gen/v3lockpb/v3lock_pb.ts';
+import { randomJson } from '../fuzz/json.ts';
+import { Seeded } from '../kube/seeded.ts';
 import { missingTools } from '../support/tools.ts';
 import { base64, post } from './http.ts';
 import { Peers } from './peers.ts';
 
 const K = base64('k');
+/** Longer ones nest deeper than this server takes. */
+const RANDOM_BYTES_MAX = 5_000;
+const RANDOM_TRIES = 600;
+/** What neither waits, nor ends etcd, nor depends on the moment or on which server answers. */
+const RANDOM_ROUTES = [...gatewayRoutes([KV, Lease, Auth, Lock, Election])].filter(
+  ([path]) =>
+    !/grant$|leases$|enable$|keepalive$|compaction$|lock\/lock$|campaign$|observe$|proclaim$|resign$|user\/|authenticate$/.test(
+      path,
+    ),
+);
+
 const MISSING_LEASE = '7587890123456789013';
 const LEASE = '7587890123456789012';
 
@@ -345,6 +362,40 @@ describe('the JSON gateway beside a real etcd', { timeout: 120_000, skip: missin
     for (const some of headers) await peers.same({ ...put, headers: some });
   });
 
+  it('answers for the cluster, maintenance, locks and elections', async () => {
+    for (const path of ['defragment', 'alarm']) await peers.post(`/v3/maintenance/${path}`);
+    await peers.post('/v3/maintenance/hashkv', { revision: 99_999 });
+    await peers.post('/v3/maintenance/downgrade', { action: 'VALIDATE', version: 'x' });
+    await peers.post('/v3/maintenance/downgrade', { action: 'CANCEL' });
+    await peers.post('/v3/maintenance/transfer-leadership', { targetID: '1' });
+    await peers.post('/v3/cluster/member/add', { peerURLs: ['no URL'] });
+    for (const path of ['remove', 'promote']) await peers.post(`/v3/cluster/member/${path}`, { ID: '1' });
+    await peers.post('/v3/cluster/member/update', { ID: 1, peerURLs: ['http://127.0.0.1:1'] });
+    await peers.json('/v3/lease/grant', `{"ID":${LEASE},"TTL":"600"}`);
+    await peers.post('/v3/lock/lock', { name: base64('lock'), lease: LEASE });
+    await peers.post('/v3/lock/unlock', { key: base64('lock') });
+    await peers.post('/v3/lock/lock', { name: base64('lock'), lease: MISSING_LEASE });
+    await peers.post('/v3/election/leader', { name: base64('nobody') });
+    await peers.post('/v3/election/campaign', { name: base64('e'), lease: LEASE, value: base64('me') });
+    await peers.post('/v3/election/leader', { name: base64('e') });
+    await peers.post('/v3/election/observe', { name: base64('e') }, 1);
+    await peers.post('/v3/election/proclaim', { value: base64('you') });
+    await peers.post('/v3/election/resign');
+    await peers.post('/v3/lease/revoke', { ID: LEASE });
+  });
+
+  it('reads random JSON for random messages as etcd does', async (context) => {
+    const seed = Number(process.env['SEED'] ?? Date.now() % 2 ** 31);
+    context.diagnostic(`seed ${seed}`);
+    const random = new Seeded(seed);
+    for (let tries = 0; tries < RANDOM_TRIES; tries++) {
+      const [path, method] = random.pick(RANDOM_ROUTES);
+      const body = randomJson(random, method.input);
+      if (body.length > RANDOM_BYTES_MAX || body.includes('\\ud800')) continue;
+      await peers.json(path, body);
+    }
+  });
+
   it('refuses a request that is too large as etcd does, before and after the service sees it', async () => {
     for (const size of [1_600_000, 2_097_130, 2_300_000]) {
       await peers.post('/v3/kv/put', { key: K, value: Buffer.alloc(size).toString('base64') });
@@ -397,6 +448,7 @@ describe("the JSON gateway and auth, beside a real etcd's", {
       '/v3/auth/user/list',
       '/v3/lease/leases',
       '/v3/maintenance/defragment',
+      '/v3/maintenance/snapshot',
     ]) {
       await peers.post(path, { key: base64('r') });
     }
@@ -432,7 +484,7 @@ describe("the JSON gateway and auth, beside a real etcd's", {
         headers: (endpoint) => ({ Authorization: token(endpoint) }),
       });
       await peers.same({
-        path: '/v3/maintenance/defragment',
+        path: '/v3/maintenance/snapshot',
         headers: (endpoint) => ({ Authorization: token(endpoint) }),
       });
     });
