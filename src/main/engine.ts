@@ -109,6 +109,8 @@ export class Engine {
     this.hub = new WatchHub({
       source: {
         replay: async ({ maxBytes, ...request }) => {
+          // As in etcd, what a watch from the past gets at once goes up to the newest revision.
+          await new Promise<void>((resolve) => this.gate.enter(() => resolve(), true));
           const reply = await this.readers.replay({ ...request, bytesMax: maxBytes });
           return reply.kind === 'events' ? { ...reply, events: readEvents(reply.events) } : reply;
         },

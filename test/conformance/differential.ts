@@ -67,6 +67,8 @@ export class Differential {
       }
     }
     await this.#checkEnd(start);
+    await this.#revokeAll();
+    await this.#settle();
   }
 
   /** Compares all that both servers hold: every revision that is not compacted, and the leases. */
@@ -234,16 +236,22 @@ export class Differential {
   }
 
   /**
-   * Empties both servers but for one key, and compacts what was before. So a sequence does the same after any other,
+   * Empties both servers but for one key and one lease, and compacts what was before. So a sequence does the same after any other,
    * and a failing one can be made smaller.
    */
   async #clear(): Promise<void> {
     this.#closeStreams();
+    await this.#revokeAll();
     await this.#peers.call({ rpc: 'DeleteRange', request: EVERYTHING });
-    for (const ID of GRANTED_LEASES) await this.#peers.call({ rpc: 'LeaseRevoke', request: { ID } });
-    await this.#peers.revokeChosen();
+    await this.#peers.call({ rpc: 'LeaseGrant', request: { ID: 1n, TTL: 1_000_000n } });
     for (const value of ['x', 'y']) await this.#peers.call({ rpc: 'Put', request: { key: 'a', value } });
     await this.#call({ rpc: 'Compact', request: { revision: this.#peers.newestRevision, physical: true } });
+  }
+
+  /** Revokes the leases, which deletes their keys; the recorder gets to see in which order. */
+  async #revokeAll(): Promise<void> {
+    for (const ID of GRANTED_LEASES) await this.#peers.call({ rpc: 'LeaseRevoke', request: { ID } });
+    await this.#peers.revokeChosen();
   }
 
   #closeStreams(): void {

@@ -77,6 +77,9 @@ function merged(method: DescMethodServerStreaming<DescMessage, DescMessage>): Se
 /** Small limits, so that they are met; progress often, so that it comes between events. */
 const FLAGS = ['--max-txn-ops', '8', '--watch-progress-notify-interval', '200ms'];
 
+/** About ten events: a watch from a little further back is served from the cache. */
+const NETSY_FLAGS = ['--watch-buffer-bytes', '1KiB'];
+
 /** Our server and a real etcd in the same state, and what has become of that state. */
 export class Peers {
   readonly #netsy: Netsy;
@@ -96,7 +99,7 @@ export class Peers {
   static async start(): Promise<Peers> {
     const [etcd, netsy] = await Promise.allSettled([
       startEtcd(temporaryDirectory(), [...FLAGS, '--unsafe-no-fsync']),
-      startNetsy({ arguments: FLAGS }),
+      startNetsy({ arguments: [...FLAGS, ...NETSY_FLAGS] }),
     ]);
     if (etcd.status === 'fulfilled' && netsy.status === 'fulfilled')
       return new Peers(netsy.value, etcd.value);
