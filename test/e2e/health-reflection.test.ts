@@ -61,6 +61,10 @@ describe('gRPC health and reflection', { timeout: 300_000, skip: missingTools('g
     const message = await asks(['describe', 'etcdserverpb.RangeRequest']);
     for (const { name } of RangeRequestSchema.fields) assert.match(message, new RegExp(`\\b${name} = `));
     assert.match(await asks(['describe', 'mvccpb.Event']), /EventType type = 1/);
+    assert.match(await asks(['describe', 'v3electionpb.Election.Observe']), /is a method/);
+    assert.match(await asks(['describe', 'etcdserverpb.RangeRequest.limit']), /is a field/);
+    assert.match(await asks(['describe', 'mvccpb.Event.EventType']), /DELETE = 1/);
+    await assert.rejects(asks(['describe', 'etcdserverpb.Nothing']), /not found/);
 
     await asks(['etcdserverpb.KV/Put'], ['-d', '{"key":"a2V5","value":"dmFsdWU="}']);
     const read = await asks(['etcdserverpb.KV/Range'], ['-d', '{"key":"a2V5"}']);

@@ -78,11 +78,14 @@ export class EtcdClient {
     });
   }
 
-  /** Begins a unary call that may wait for long, and can be given up. */
+  /** Begins a unary call that may wait for long, and can be given up; `fields` are its metadata. */
   begin<I extends DescMessage, O extends DescMessage>(
     method: DescMethodUnary<I, O>,
     request: MessageInitShape<I>,
+    fields: Readonly<Record<string, string>> = {},
   ): BegunCall<MessageShape<O>> {
+    const metadata = new grpc.Metadata();
+    for (const [name, value] of Object.entries(fields)) metadata.set(name, value);
     const bytes = Buffer.from(toBinary(method.input, create(method.input, request)));
     let call: grpc.ClientUnaryCall | undefined;
     const answered = new Promise<Buffer>((resolve, reject) => {
@@ -90,7 +93,7 @@ export class EtcdClient {
         if (error) reject(error);
         else resolve(response ?? Buffer.alloc(0));
       };
-      call = this.#client.makeUnaryRequest(pathOf(method), asIs, asIs, bytes, answer);
+      call = this.#client.makeUnaryRequest(pathOf(method), asIs, asIs, bytes, metadata, answer);
     });
     const value = answered.then((response) => fromBinary(method.output, response));
     return { outcome: settled(value), cancel: () => call?.cancel() };
