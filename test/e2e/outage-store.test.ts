@@ -4,6 +4,10 @@ import type { ServiceError } from '@grpc/grpc-js';
 import { status } from '@grpc/grpc-js';
 import { systemClock } from '../../src/shared/base/clock.ts';
 import { KV } from '../../src/shared/etcd/gen/etcdserverpb/rpc_pb.ts';
+import {
+  Health,
+  HealthCheckResponse_ServingStatus as Status,
+} from '../../src/shared/etcd/gen/grpc/health/v1/health_pb.ts';
 import { Client } from '../crash/client.ts';
 import { readHistory } from '../crash/history.ts';
 import { Ledger } from '../crash/ledger.ts';
@@ -85,6 +89,7 @@ describe('the store is away', { timeout: 170_000, skip: missingTools('go') }, ()
     assert.equal(await read(client, false), 'back');
     const healthy = await health(netsy);
     assert.deepEqual(healthy, { code: 200, health: 'true', reason: '' });
+    assert.equal((await client.call(Health.method.check, {})).status, Status.SERVING);
   }
 
   for (const mode of ['refuse', 'hang'] as const) {
@@ -104,6 +109,7 @@ describe('the store is away', { timeout: 170_000, skip: missingTools('go') }, ()
       });
       assert.equal(sick.health, 'false');
       assert.match(sick.reason, /^store is (failing|not answering)/);
+      assert.equal((await client.call(Health.method.check, {})).status, Status.NOT_SERVING);
       await back();
       // The writes that timed out were tried on, in their order, each once.
       const values = (await readHistory(client)).map(({ changes }) => changes[0]!.value);
