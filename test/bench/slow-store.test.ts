@@ -133,10 +133,11 @@ describe('objects in memory', () => {
   });
 });
 
-test('every PUT is held back for its delay, is counted, and a reset starts the counters anew', async () => {
+test('every PUT is held back for its delay, is counted, and a reset starts the counters anew', async (context) => {
   const put = { medianMs: 500, sigma: 0, tailShare: 0, tailMinMs: 0, tailMaxMs: 0 };
   // Long enough for all three to be there at a time, on a busy machine too.
   const store = await start(memoryBackend(['bench']), put);
+  context.after(() => store.stop());
   await Promise.all([1, 2, 3].map((name) => ask(store, 'PUT', `/bench/${name}`, 'abcd', once412)));
   await ask(store, 'PUT', '/bench/1', 'abcd', once412);
   await ask(store, 'GET', '/bench/1');
@@ -146,22 +147,21 @@ test('every PUT is held back for its delay, is counted, and a reset starts the c
   assert.deepEqual([puts, putBytes, putsRefused, putsFailed, putsInFlightMax, reads], [4, 16, 1, 0, 3, 1]);
   assert.ok(stats.putLatency.p50Ms >= 499, `p50 ${stats.putLatency.p50Ms}`);
   assert.equal(((await (await fetch(`${admin}/__stats`)).json()) as StoreStats).puts, 0);
-  await store.stop();
 });
 
-test("a PUT makes its object at its delay's end, or at its start if asked", async () => {
+test("a PUT makes its object at its delay's end, or at its start if asked", async (context) => {
   const put = { medianMs: 300, sigma: 0, tailShare: 0, tailMinMs: 0, tailMaxMs: 0 };
   for (const [effect, status] of [
     ['end', 404],
     ['start', 200],
   ] as const) {
     const store = await start(memoryBackend(['bench']), put, effect);
+    context.after(() => store.stop());
     const making = ask(store, 'PUT', '/bench/1', 'abcd', once412);
     await new Promise((resolve) => setTimeout(resolve, 100));
     assert.equal((await ask(store, 'GET', '/bench/1')).status, status, effect);
     assert.equal((await making).status, 200);
     assert.equal((await ask(store, 'GET', '/bench/1')).status, 200);
-    await store.stop();
   }
 });
 
