@@ -31,6 +31,7 @@ import { GatewayJson } from './rpc/gateway-json.ts';
 import { grpcServerOptions } from './rpc/grpc-options.ts';
 import { guarded } from './rpc/guard.ts';
 import { HealthService } from './rpc/health.ts';
+import type { Identity } from './rpc/identity.ts';
 import { kvHandlers } from './rpc/kv.ts';
 import { leaseHandlers } from './rpc/lease.ts';
 import { Listener } from './rpc/listener.ts';
@@ -222,12 +223,10 @@ export class Server {
     return openTokens(authToken, this.#tokenKeys, { clock, random, simpleTtlMs, index });
   }
 
-  #openSnapshot({ identity }: Engine, clientUrls: readonly string[]): Snapshot {
+  #openSnapshot({ memberId }: Identity): Snapshot {
     const { settings, random } = this.#parts;
-    const { cacheDir: directory, name } = settings;
-    const cacheFile = path.join(directory, CACHE_FILE);
-    const { memberId } = identity;
-    return new Snapshot({ cacheFile, directory, memberId, name, clientUrls: [...clientUrls], random });
+    const directory = settings.cacheDir;
+    return new Snapshot({ cacheFile: path.join(directory, CACHE_FILE), directory, memberId, random });
   }
 
   #createCheckpointer(cacheFile: string, writer: WriterClient, pool: TaskPool): Checkpointer {
@@ -302,7 +301,7 @@ export class Server {
         snapshots: new SnapshotStreams({
           gate: engine.gate,
           log: this.#parts.log,
-          open: () => this.#openSnapshot(engine, clientUrls()),
+          open: () => this.#openSnapshot(engine.identity),
           storageVersion: () => engine.cluster.storageVersion,
         }),
       });

@@ -85,9 +85,8 @@ class PageFile {
 function build(): void {
   const connection = openToRead(data.cacheFile);
   try {
-    const { memberId: id, name, clientUrls } = data;
     const pages = new PageFile();
-    const built = writeEtcdDatabase(connection, { id, name, clientUrls }, pages.write, () => {
+    const built = writeEtcdDatabase(connection, data.memberId, pages.write, () => {
       if (Atomics.load(cancelled, 0) !== 0) throw new CancelledError('cancelled');
     });
     pages.flush();

@@ -178,6 +178,13 @@ test('pages that go in circles, stand elsewhere, or have keys out of order are r
   assert.throws(huge, { message: /page 5 .*beyond the end/ });
   const long = damaged((bytes) => bytes.writeUInt32LE(5000, 5 * PAGE_BYTES + 16 + 12));
   assert.throws(long, { message: /page 5 .*element 0: .*not within the page/ });
+  const inside = damaged((bytes) => bytes.writeUInt32LE(8, 5 * PAGE_BYTES + 16 + 4));
+  assert.throws(inside, { message: /page 5 .*element 0: .*not within the page/ });
+  const beyond = damaged((bytes) => bytes.writeUInt32LE(3, bytes.length - PAGE_BYTES + 12));
+  assert.throws(beyond, { message: /page \d+ \(root bucket\): 3 more pages would be beyond the end/ });
+  const cut = cached(6000).copy();
+  cut.bytes = cut.bytes.subarray(0, cut.bytes.length - PAGE_BYTES);
+  assert.throws(() => readAll(cut), { message: /^the file is truncated: its meta says \d+ pages/ });
 });
 
 test('of two metas the valid one counts, and with neither the file is refused', () => {

@@ -8,6 +8,8 @@ import { fromBinary } from '@bufbuild/protobuf';
 import * as grpc from '@grpc/grpc-js';
 import { summarize } from '../../src/main/import/contents.ts';
 import { DatabaseFile } from '../../src/main/import/database-file.ts';
+import { Snapshot } from '../../src/main/state/snapshot-client.ts';
+import { systemRandom } from '../../src/shared/base/random.ts';
 import {
   KV,
   Maintenance,
@@ -97,6 +99,15 @@ describe('Maintenance.Snapshot', () => {
     assert.ok((await count()) - first >= 5, 'writes go on');
     writing = false;
     await writer;
+  });
+
+  it('a snapshot that nobody wants any more is not built to its end', async () => {
+    const directory = join(server.netsy.dataDir, 'cache');
+    const cacheFile = join(directory, 'cache.sqlite');
+    const unwanted = new Snapshot({ cacheFile, directory, memberId: 1n, random: systemRandom });
+    const built = unwanted.built();
+    unwanted.close();
+    await assert.rejects(built, /the snapshot was closed/);
   });
 
   it('a client that goes away ends the work and leaves no file; too many at once are refused', async () => {

@@ -101,25 +101,6 @@ export function parseLease(key: Uint8Array, bytes: Uint8Array): StoredLease {
   return { id, ttlSeconds };
 }
 
-/** The one member, as etcd's membership has it. */
-export interface StoredMember {
-  readonly id: bigint;
-  readonly name: string;
-  readonly clientUrls: readonly string[];
-}
-
-/** Written by hand, since JSON's numbers in JavaScript don't hold an id. */
-export function memberJson({ id, name, clientUrls }: StoredMember): Uint8Array {
-  const unsigned = BigInt.asUintN(64, id);
-  const names = `"peerURLs":[],"name":${JSON.stringify(name)},"clientURLs":${JSON.stringify(clientUrls)}`;
-  return Buffer.from(`{"id":${unsigned},${names}}`);
-}
-
-/** A member's key: its id in hexadecimal, without leading zeros. */
-export function memberKey(id: bigint): Uint8Array {
-  return Buffer.from(BigInt.asUintN(64, id).toString(16));
-}
-
 /** raftpb.ConfState of a cluster of this one member. */
 export function confStateJson(id: bigint): Uint8Array {
   return Buffer.from(`{"voters":[${BigInt.asUintN(64, id)}],"auto_leave":false}`);

@@ -8,8 +8,6 @@ export interface SnapshotData {
   /** A name in `directory` that no other snapshot has; the file loses it as soon as it is there. */
   fileName: string;
   memberId: bigint;
-  name: string;
-  clientUrls: readonly string[];
   /** One Int32; not 0 when nobody wants the snapshot any more. */
   cancelled: SharedArrayBuffer;
 }

@@ -8,9 +8,6 @@ import {
   DatabaseBucket,
   leaseBytes,
   MetaEntry,
-  memberJson,
-  memberKey,
-  type StoredMember,
   uint64Bytes,
 } from '../../shared/etcd/database.ts';
 import { revisionKey, tombstoneValue } from '../../shared/etcd/key-bucket.ts';
@@ -29,7 +26,7 @@ const AUTH_REVISION_FIRST = 1;
  */
 export function writeEtcdDatabase(
   connection: Connection,
-  member: StoredMember,
+  memberId: bigint,
   write: (offset: number, pages: Uint8Array) => void,
   between: () => void,
 ): { bytes: number; revision: number } {
@@ -42,8 +39,9 @@ export function writeEtcdDatabase(
     };
     add(DatabaseBucket.Key, keyEntries(connection));
     add(DatabaseBucket.Lease, leaseEntries(connection));
-    add(DatabaseBucket.Meta, metaEntries(position, member));
-    add(DatabaseBucket.Members, [{ key: memberKey(member.id), value: memberJson(member) }]);
+    add(DatabaseBucket.Meta, metaEntries(position, memberId));
+    // A restore names new members; one of ours that an old etcdctl left in place would have no peer URLs.
+    add(DatabaseBucket.Members, []);
     add(DatabaseBucket.MembersRemoved, []);
     // The version that a cluster has agreed on is left to the server that takes the file up.
     add(DatabaseBucket.Cluster, []);
@@ -84,10 +82,10 @@ function* leaseEntries(connection: Connection): Generator<BoltEntry> {
   }
 }
 
-function metaEntries(position: CachePosition, member: StoredMember): BoltEntry[] {
+function metaEntries(position: CachePosition, memberId: bigint): BoltEntry[] {
   const { compactRevision, compactedRevision, sequence, epoch } = position;
   const entries = [
-    entry(MetaEntry.ConfState, confStateJson(member.id)),
+    entry(MetaEntry.ConfState, confStateJson(memberId)),
     // A sequence is to our log what the index is to etcd's raft log.
     entry(MetaEntry.ConsistentIndex, uint64Bytes(sequence)),
     entry(MetaEntry.Term, uint64Bytes(epoch)),
