@@ -66,6 +66,7 @@ async function raiseNoSpace(authority: string): Promise<void> {
 }
 
 test('users, passwords, roles, an enabled auth and alarms move in and out', {
+  timeout: 180_000,
   skip: missingTools('go'),
 }, async (context) => {
   const etcd = await startEtcd(temporaryDirectory());

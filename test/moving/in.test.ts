@@ -28,7 +28,7 @@ function imported(file: string, store: string): Record<string, unknown> {
   return JSON.parse(stdout) as Record<string, unknown>;
 }
 
-describe('moving in: an etcd, netsy import, and back', { skip: missingTools('go') }, () => {
+describe('moving in: an etcd, netsy import, and back', { timeout: 180_000, skip: missingTools('go') }, () => {
   const directory = temporaryDirectory();
   const store = newStore();
   let etcd: Etcd;
@@ -41,7 +41,7 @@ describe('moving in: an etcd, netsy import, and back', { skip: missingTools('go'
   before(async () => {
     etcd = await startEtcd(directory);
     const client = new EtcdClient(authorityOf(etcd));
-    await writeHistory(client, FRESH_SEED, 160);
+    await writeHistory(client, FRESH_SEED, 110);
     await client.call(KV.method.put, { key: bytes('large'), value: bytes('L'.repeat(1_500_000)) });
     client.close();
     state = await stateOf(authorityOf(etcd));

@@ -32,7 +32,9 @@ async function killedImport(file: string, directory: string, chunks: number): Pr
   assert.equal(await child.ended, 'signal SIGKILL');
 }
 
-test('an import that is killed is never served, is gone on with, and then is whole', async () => {
+test('an import that is killed is never served, is gone on with, and then is whole', {
+  timeout: 180_000,
+}, async () => {
   const directory = join(temporaryDirectory(), 'store');
   const store = pathToFileURL(directory).href;
   const file = madeSnapshot(puts(KEYS, VALUE_BYTES));

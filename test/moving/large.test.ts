@@ -14,7 +14,7 @@ const MAIN = fileURLToPath(new URL('../../src/main/main.js', import.meta.url));
 const KEYS = 100_000;
 const HEAP_MIB = 64;
 
-describe('a hundred thousand keys', { skip: missingTools('go') }, () => {
+describe('a hundred thousand keys', { timeout: 180_000, skip: missingTools('go') }, () => {
   it('go in and out in little memory, and a real etcd can delete and compact them', async () => {
     const file = madeSnapshot(puts(KEYS, 60));
     const store = pathToFileURL(join(temporaryDirectory(), 'store')).href;

@@ -11,7 +11,10 @@ import { etcdFrom, saveSnapshot, snapshotStatus } from './tools.ts';
 
 const FRESH_SEED = Number(process.env['SEED'] ?? Math.floor(Math.random() * 2 ** 31));
 
-describe('moving out: etcdctl snapshot save, then a real etcd', { skip: missingTools('go') }, () => {
+describe('moving out: etcdctl snapshot save, then a real etcd', {
+  timeout: 180_000,
+  skip: missingTools('go'),
+}, () => {
   let netsy: Netsy;
   let etcd: Etcd | undefined;
 
@@ -34,7 +37,7 @@ describe('moving out: etcdctl snapshot save, then a real etcd', { skip: missingT
 
   it(`every key, revision, event and lease of a random history is served (seed ${FRESH_SEED})`, async () => {
     const client = new EtcdClient(netsy.authority);
-    await writeHistory(client, FRESH_SEED, 160);
+    await writeHistory(client, FRESH_SEED, 110);
     // Larger than any page, and the largest request that etcd takes.
     const large = { key: bytes('large'), value: bytes('L'.repeat(1_500_000)) };
     await client.call(KV.method.put, large);

@@ -39,7 +39,7 @@ async function untilTaken(call: () => Promise<unknown>): Promise<void> {
   assert.fail('cancelled calls still count');
 }
 
-describe('Maintenance.Snapshot', () => {
+describe('Maintenance.Snapshot', { timeout: 120_000 }, () => {
   const server = new Fixture();
 
   const snapshot = (): Promise<SnapshotResponse[]> => server.client.collect(Maintenance.method.snapshot, {});
