@@ -43,6 +43,8 @@ export class HashJob {
   #cursor = { revision: -1, id: -1 };
   /** Whether a key is known to live at the hashed revision. */
   #anyAlive = false;
+  /** Keys that the hashed revision deletes. One that it puts again too does not count as living, as in etcd's `keep`. */
+  readonly #deletedLast = new Set<string>();
   #hash = EMPTY_HASH;
   /** The hash if no key lives there: etcd then skips nothing for being superseded since the compaction. */
   #hashIfNoneAlive = EMPTY_HASH;
@@ -106,10 +108,17 @@ export class HashJob {
   }
 
   #add(row: Row, probed: boolean): void {
-    const { revision, sub, key, kv, next_revision: next } = row;
+    const { revision, key, next_revision: next } = row;
     const deleted = row.deleted === 1;
     const superseded = next !== null && next <= this.#revision;
-    if (probed && !deleted && !superseded) this.#anyAlive = true;
+    if (deleted && revision === this.#revision) this.#deletedLast.add(key.toString('latin1'));
+    if (!probed || this.#anyAlive) return this.#hashRow(row, superseded);
+    this.#anyAlive = !deleted && !superseded && !this.#deletedLast.has(key.toString('latin1'));
+    this.#hashRow(row, superseded);
+  }
+
+  #hashRow({ revision, sub, key, kv, next_revision: next, ...row }: Row, superseded: boolean): void {
+    const deleted = row.deleted === 1;
     const compacted = revision <= this.#compactRevision;
     if (compacted && (deleted || (next !== null && next <= this.#compactRevision))) return;
     const skipped = compacted && superseded;
