@@ -8,6 +8,7 @@ import { readEvents } from '../workers/contract/events.ts';
 import {
   type BegunState,
   type EvaluatedMessage,
+  type FollowedState,
   type LogPosition,
   WriteKind,
   type WriterReply,
@@ -15,15 +16,17 @@ import {
 import { Passwords } from './auth/passwords.ts';
 import { AuthStore } from './auth/store.ts';
 import type { TokenProvider } from './auth/tokens.ts';
+import type { PrimaryLease } from './cluster/primary-lease.ts';
 import { CompactionWaiters } from './commit/compaction-waiters.ts';
 import { type CommitMeter, CommitPipeline } from './commit/pipeline.ts';
-import { ReadGate } from './commit/read-gate.ts';
+import { type Leadership, ReadGate } from './commit/read-gate.ts';
 import type { Settings } from './config/settings.ts';
 import { Lessor } from './lease/lessor.ts';
 import type { TaskPool } from './pool/pool.ts';
 import { asCaller, Guard } from './rpc/guard.ts';
 import { Identity } from './rpc/identity.ts';
 import { compactRequest } from './rpc/kv.ts';
+import { LeaderRequirement } from './rpc/leader.ts';
 import { isLeaseGone, revokeRequest } from './rpc/lease.ts';
 import { ClusterState } from './state/cluster-state.ts';
 import { ReaderPool } from './state/reader-client.ts';
@@ -45,6 +48,9 @@ export interface EngineParts {
   memberId: bigint;
   position: LogPosition;
   begun: BegunState;
+  lease: Pick<PrimaryLease, 'held' | 'holder'>;
+  /** A standby follows the log until `promote`. */
+  role: 'primary' | 'standby';
   writer: WriterClient;
   pool: TaskPool;
   appender: Appender;
@@ -75,6 +81,7 @@ export class Engine {
   readonly auth: AuthStore;
   readonly guard: Guard;
   readonly cluster: ClusterState;
+  readonly leaderRequirement = new LeaderRequirement(() => this.hasLeader);
   /** Why the disk under the cache refuses writes; undefined while it takes them. */
   diskTrouble: string | undefined;
   databaseBytes = { total: 0, inUse: 0 };
@@ -82,6 +89,7 @@ export class Engine {
   /** Ends the uploads that are still tried when nobody waits for them any more. */
   readonly #uploads = new AbortController();
   #revision: number;
+  #role: 'primary' | 'standby';
   #sweeper: Timer | undefined;
   #defragmentWaiters: (() => void)[] = [];
 
@@ -89,9 +97,10 @@ export class Engine {
     const { position, memberId, settings, clock, random, log } = parts;
     this.#parts = parts;
     this.#revision = position.revision;
+    this.#role = parts.role;
     const ids = { clusterId: position.clusterId, memberId, raftTerm: position.epoch };
     this.identity = new Identity(ids, () => this.#revision);
-    this.gate = new ReadGate(clock, settings.requestTimeoutMs, position.sequence);
+    this.gate = new ReadGate(clock, settings.requestTimeoutMs, position.sequence, () => this.leadership);
     this.system = new SystemState(parts.begun.system);
     this.auth = new AuthStore({
       tokens: parts.openTokens(() => this.gate.durableSequence),
@@ -102,7 +111,7 @@ export class Engine {
     this.cluster = new ClusterState(this.system);
     this.compactions = new CompactionWaiters(position.compactRevision);
     this.readers = new ReaderPool(
-      { cacheFile: parts.cacheFile, maxTxnOps: settings.maxTxnOps, ...ids },
+      { cacheFile: parts.cacheFile, maxTxnOps: settings.maxTxnOps, clusterId: position.clusterId, memberId },
       settings.readerWorkers,
       parts.fatal,
     );
@@ -115,7 +124,7 @@ export class Engine {
           return reply.kind === 'events' ? { ...reply, events: readEvents(reply.events) } : reply;
         },
       },
-      identity: { ...ids, raftTerm: () => position.epoch },
+      identity: { ...ids, raftTerm: () => this.identity.raftTerm },
       currentRevision: position.revision,
       compactRevision: Math.max(0, position.compactRevision),
       ringBytesMax: settings.watchBufferBytesMax,
@@ -128,9 +137,55 @@ export class Engine {
       log,
     });
     this.pipeline = this.#createPipeline();
+    if (parts.role === 'standby') this.pipeline.standby = new EtcdError('NoLeader');
     const revoke = (id: bigint): Promise<void> => this.#revoke(id);
     this.lessor = new Lessor({ clock, revoke, revokesMax: LEASE_REVOKES_MAX }, parts.begun.leases);
     this.#scheduleSweep();
+  }
+
+  get leadership(): Leadership {
+    if (this.#role === 'standby') return 'standby';
+    return this.#parts.lease.held() ? 'leading' : 'lapsed';
+  }
+
+  get hasLeader(): boolean {
+    const { lease } = this.#parts;
+    return this.#role === 'primary' ? lease.held() : lease.holder !== undefined;
+  }
+
+  /** The primary's member id; 0n when there is none, as far as this process knows. */
+  get leader(): bigint {
+    const { lease, memberId } = this.#parts;
+    if (!this.hasLeader) return 0n;
+    return this.#role === 'primary' ? memberId : BigInt(`0x${lease.holder!.holder}`);
+  }
+
+  /** A standby has applied chunks of the primary's: what they mean for reads, leases and watchers. */
+  followed({ position, events, leases, system }: FollowedState): void {
+    if (position.sequence === this.gate.durableSequence) return;
+    const { sequence, revision, epoch, compactRevision } = position;
+    this.#revision = revision;
+    this.identity.raftTerm = epoch;
+    this.gate.durableTo(sequence);
+    this.gate.appliedTo(sequence);
+    this.lessor.change(leases);
+    this.system.change(system);
+    this.hub.publish({ lastRevision: revision, events: readEvents(events) });
+    this.hub.appliedTo(revision);
+    this.hub.compactedTo(Math.max(0, compactRevision));
+  }
+
+  /** The standby has claimed the log, and the writer has begun: it is the primary now. */
+  promote(): void {
+    this.#role = 'primary';
+    this.pipeline.standby = undefined;
+    this.leaseResumed();
+  }
+
+  /** Nobody took over while the lease had run out, or this process just did: clients could not renew their leases. */
+  leaseResumed(): void {
+    this.lessor.promote();
+    this.gate.leadershipChanged();
   }
 
   /** What the writer's thread says, in its order. */
@@ -165,12 +220,15 @@ export class Engine {
   /** Answers everything taken, then ends the watch streams. */
   async drain(): Promise<void> {
     await this.pipeline.drain();
+    // Whoever takes over soon must not be overlooked by a late read.
+    this.gate.abort(new EtcdError('Stopped'));
     this.hub.stop({ code: GrpcCode.Unavailable, message: new EtcdError('Stopped').message });
   }
 
   /** Ends at once: what is under way is answered with `error`. */
   abort(error: EtcdError): void {
     this.pipeline.abort(error);
+    this.gate.abort(error);
     this.hub.stop({ code: error.code, message: error.message });
   }
 
@@ -266,7 +324,8 @@ export class Engine {
     this.#sweeper = this.#parts.clock.after(SWEEP_EVERY_MS, () => {
       this.pipeline.sweep();
       this.gate.sweep();
-      this.lessor.sweep();
+      this.leaderRequirement.sweep();
+      if (this.leadership === 'leading') this.lessor.sweep();
       this.#scheduleSweep();
     });
   }

@@ -63,9 +63,9 @@ async function serve(settings: Settings, warnings: readonly string[]): Promise<v
       setImmediate(() => process.exit(FAILED));
     },
   });
-  await server.start();
+  const role = await server.start();
   serving = server;
-  log.info('serving', { clients: server.addresses });
+  log.info('serving', { clients: server.addresses, role });
 }
 
 /**

@@ -22,9 +22,8 @@ import { Engine } from './engine.ts';
 import { createHttpHandler, type HealthQuestion } from './ops/http.ts';
 import type { Metrics } from './ops/metrics.ts';
 import { TaskPool } from './pool/pool.ts';
-import { Recovery } from './recovery/recover.ts';
 import { authHandlers } from './rpc/auth.ts';
-import { clusterHandlers } from './rpc/cluster.ts';
+import { clusterHandlers, type Member } from './rpc/cluster.ts';
 import { createFront } from './rpc/front.ts';
 import { Gateway } from './rpc/gateway.ts';
 import { GatewayJson } from './rpc/gateway-json.ts';
@@ -47,16 +46,14 @@ import { watchHandlers } from './rpc/watch.ts';
 import { Snapshot } from './state/snapshot-client.ts';
 import { WriterClient } from './state/writer-client.ts';
 import { Appender } from './store/append.ts';
-import { retryingStore } from './store/retry.ts';
 import type { ObjectStore } from './store/store.ts';
+import { Succession } from './succession.ts';
 import { type AutoCompaction, compactByRevision, compactPeriodically } from './upkeep/auto-compaction.ts';
 import { Checkpointer } from './upkeep/checkpointer.ts';
 
 const CACHE_FILE = 'cache.sqlite';
 /** One upload try; after it the outcome is unknown and the same upload is tried again. */
 const ATTEMPT_TIMEOUT_MS = 10_000;
-/** How long a read of the log is tried again while the store fails, before the start is given up. */
-const RECOVERY_RETRY_MS = 60_000;
 const CLOSE_GRACE_MS = 2_000;
 const GATEWAY_THREADS = 1;
 /** An upload that has been under way for longer means that the store is away. */
@@ -90,6 +87,8 @@ export class Server {
   #pool: TaskPool | undefined;
   #writer: WriterClient | undefined;
   #engine: Engine | undefined;
+  #succession: Succession | undefined;
+  #stopping = false;
   #checkpointer: Checkpointer | undefined;
   #autoCompaction: AutoCompaction | undefined;
   #ready!: (engine: Engine) => void;
@@ -104,6 +103,7 @@ export class Server {
       onAttempt: ({ request }) => {
         if (request === 'hedge') hedged.add(1);
       },
+      isPrimary: () => this.#succession?.lease.held() ?? false,
       clock,
       random,
       log,
@@ -134,9 +134,9 @@ export class Server {
     return this.#listener.addresses;
   }
 
-  /** Resolves when it serves. Calls that come earlier wait. */
-  async start(): Promise<void> {
-    const { settings, store, random, clock, log } = this.#parts;
+  /** Resolves when it serves, as the primary or as a standby. Calls that come earlier wait. */
+  async start(): Promise<'primary' | 'standby'> {
+    const { settings, random } = this.#parts;
     makeDirectory(settings.cacheDir);
     this.#node = new Node(settings.dataDir, random);
     // Bound first: a port in use must not make this process take the log over from the one that uses it.
@@ -145,17 +145,9 @@ export class Server {
     const { id: nodeId, memberId } = this.#node;
     const cacheFile = path.join(settings.cacheDir, CACHE_FILE);
     const writer = this.#createWriter(cacheFile, nodeId, memberId);
-    const recovery = new Recovery({
-      store: retryingStore(store, { clock, random, retryForMs: RECOVERY_RETRY_MS }),
-      append: (key, object) => this.#appender.append(key, object, 0),
-      writer,
-      pool: this.#pool,
-      nodeId,
-      clock,
-      random,
-      log,
-    });
-    const position = await recovery.run();
+    const succession = this.#createSuccession(writer, this.#pool, nodeId);
+    this.#succession = succession;
+    const { role, position } = await succession.begin();
     const begun = await writer.begin();
     this.#engine = new Engine({
       ...this.#parts,
@@ -163,25 +155,43 @@ export class Server {
       memberId,
       position,
       begun,
+      role,
+      lease: succession.lease,
       writer,
       pool: this.#pool,
       appender: this.#appender,
       openTokens: (index) => this.#openTokens(index),
     });
     this.#checkpointer = this.#createCheckpointer(cacheFile, writer, this.#pool);
-    this.#autoCompaction = this.#startAutoCompaction(this.#engine);
     this.#ready(this.#engine);
-    this.#parts.metrics.hasLeader.set(1);
     this.#parts.metrics.quotaBackendBytes.set(settings.quotaBackendBytes);
+    if (role === 'primary') this.#autoCompaction = this.#startAutoCompaction(this.#engine);
+    else void this.#standBy(this.#engine, writer, succession.succeed(position));
+    return role;
+  }
+
+  /** Goes on as the primary when the standby has claimed the log. */
+  async #standBy(engine: Engine, writer: WriterClient, succeeded: Promise<boolean>): Promise<void> {
+    try {
+      if (!(await succeeded)) return;
+      await writer.begin();
+      engine.promote();
+      if (!this.#stopping) this.#autoCompaction = this.#startAutoCompaction(engine);
+    } catch (error) {
+      if (!this.#stopping) this.#parts.fatal(error as Error);
+    }
   }
 
   /** Answers what was taken, ends streams, and lets go of everything. */
   async stop(): Promise<void> {
+    this.#stopping = true;
     this.#listener.stopAccepting();
+    this.#succession?.stop();
     this.#checkpointer?.stop();
     this.#autoCompaction?.stop();
     await this.#engine?.drain();
     this.#health.stop();
+    await this.#succession?.lease.release();
     await this.#listener.close(CLOSE_GRACE_MS);
     this.#gateway.close();
     await this.#gatewayPool.close();
@@ -229,6 +239,35 @@ export class Server {
     return new Snapshot({ cacheFile: path.join(directory, CACHE_FILE), directory, memberId, random });
   }
 
+  #createSuccession(writer: WriterClient, pool: TaskPool, nodeId: string): Succession {
+    const { settings, store, clock, random, log, fatal } = this.#parts;
+    return new Succession({
+      ...{ store, clock, random, log, writer, pool, nodeId },
+      append: (key, object) => this.#appender.append(key, object, 0),
+      leaseTtlMs: settings.leaseTtlMs,
+      engine: () => this.#engine,
+      describe: () => ({ name: settings.name, clientUrls: this.#clientUrls() }),
+      fenced: (error) => {
+        if (this.#stopping) return;
+        log.error('another process is the primary; nothing more is acknowledged', { error: error.message });
+        this.#engine?.abort(new EtcdError('LeaderChanged'));
+        fatal(error);
+      },
+    });
+  }
+
+  #clientUrls(): readonly string[] {
+    const { advertiseClientUrls } = this.#parts.settings;
+    return advertiseClientUrls.length > 0 ? advertiseClientUrls : this.addresses;
+  }
+
+  /** The primary that this process is the standby of. */
+  #primary(): Member | undefined {
+    const holder = this.#succession?.lease.holder;
+    if (this.#engine?.leadership !== 'standby' || holder === undefined) return undefined;
+    return { id: BigInt(`0x${holder.holder}`), name: holder.name, clientUrls: holder.clientUrls };
+  }
+
   #createCheckpointer(cacheFile: string, writer: WriterClient, pool: TaskPool): Checkpointer {
     const { clock, log } = this.#parts;
     const copy = (): Promise<void> => pool.checkpoint(cacheFile);
@@ -258,7 +297,10 @@ export class Server {
     const add = (
       service: Parameters<typeof addService>[1],
       make: (engine: Engine) => ServiceHandlers,
-    ): void => addService(this.#grpc, service, ready.then(make), meterOf);
+    ): void => {
+      const handlers = ready.then((engine) => ({ ...make(engine), leader: engine.leaderRequirement }));
+      addService(this.#grpc, service, handlers, meterOf);
+    };
     const { maxRequestBytes } = settings;
     const kv = (engine: Engine): ServiceHandlers =>
       kvHandlers({
@@ -290,6 +332,7 @@ export class Server {
     add(Maintenance, (engine) => {
       const handlers = maintenanceHandlers({
         identity: engine.identity,
+        leader: () => engine.leader,
         gate: engine.gate,
         readers: engine.readers,
         cluster: engine.cluster,
@@ -307,10 +350,11 @@ export class Server {
       });
       return guarded(engine.guard, handlers, MAINTENANCE_NEEDS);
     });
-    const clientUrls = (): readonly string[] =>
-      settings.advertiseClientUrls.length > 0 ? settings.advertiseClientUrls : this.addresses;
     add(Cluster, ({ gate, guard, identity }) => {
-      const handlers = clusterHandlers({ identity, gate, name: settings.name, clientUrls });
+      const { name } = settings;
+      const clientUrls = (): readonly string[] => this.#clientUrls();
+      const primary = (): Member | undefined => this.#primary();
+      const handlers = clusterHandlers({ identity, gate, name, clientUrls, primary });
       return guarded(guard, handlers, CLUSTER_NEEDS);
     });
     add(Auth, ({ auth, guard, identity, pipeline }) =>
@@ -377,6 +421,13 @@ export class Server {
     return name === 'NOSPACE' || name === 'CORRUPT' ? `ALARM ${name}` : 'ALARM UNKNOWN';
   }
 
+  #standbyReason(): string {
+    const primary = this.#primary();
+    const { message } = new EtcdError('NoLeader');
+    if (primary === undefined) return `${message} (this is a standby, and no primary is seen)`;
+    return `${message} here (this is a standby; the primary is at ${primary.clientUrls.join(', ')})`;
+  }
+
   /** The metrics, with what is only known when asked for. */
   #metricsPage(): Parameters<typeof createHttpHandler>[0]['metrics'] {
     const { metrics } = this.#parts;
@@ -391,14 +442,19 @@ export class Server {
   #unhealthyReason(): string | undefined {
     const engine = this.#engine;
     if (engine === undefined) return 'netsy is recovering';
+    if (engine.leadership === 'standby') return this.#standbyReason();
     const trouble = this.#appender.trouble;
     if (trouble !== undefined) return `store is failing: ${trouble.error.message}`;
     if (engine.pipeline.oldestMs > UNHEALTHY_AFTER_MS) return 'store is not answering';
+    if (engine.leadership === 'lapsed') return 'the lease in the store is not renewed';
     return engine.diskTrouble === undefined ? undefined : `cache disk: ${engine.diskTrouble}`;
   }
 }
 
-function setGauges(metrics: Metrics, { gate, hub, lessor, pipeline }: Engine): void {
+function setGauges(metrics: Metrics, engine: Engine): void {
+  const { gate, hub, lessor, pipeline } = engine;
+  metrics.hasLeader.set(engine.leader === 0n ? 0 : 1);
+  metrics.isLeader.set(engine.leadership === 'leading' ? 1 : 0);
   const { synced, unsynced } = hub.counts();
   metrics.watchers.synced.set(synced);
   metrics.watchers.unsynced.set(unsynced);

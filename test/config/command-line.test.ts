@@ -57,6 +57,7 @@ const SAMPLES: Record<FlagKey, { text: string; beside?: string[] }> = {
   store: { text: 's3://bucket/prefix' },
   cacheDir: { text: '/tmp/cache' },
   quotaBackendBytes: { text: '2GiB' },
+  leaseTtl: { text: '3s' },
   s3Endpoint: { text: 'http://127.0.0.1:9000', beside: ['--store=s3://bucket'] },
   s3Region: { text: 'eu-central-1', beside: ['--store=s3://bucket'] },
   s3Addressing: { text: 'path', beside: ['--store=s3://bucket'] },

@@ -32,8 +32,11 @@ export function prefixRange(prefix: string): { key: Buffer; rangeEnd: Buffer } {
 /** A gRPC client of etcd's API through grpc-js, on one connection of its own, that never tries a call twice. */
 export class Client {
   readonly #client: grpc.Client;
+  readonly #metadata = new grpc.Metadata();
 
-  constructor(authority: string) {
+  /** `requireLeader`: every call is only for a server that has a leader (clientv3.WithRequireLeader). */
+  constructor(authority: string, requireLeader = false) {
+    if (requireLeader) this.#metadata.set('hasleader', 'true');
     this.#client = new grpc.Client(authority, grpc.credentials.createInsecure(), {
       'grpc.use_local_subchannel_pool': 1,
       'grpc.max_receive_message_length': -1,
@@ -53,7 +56,7 @@ export class Client {
     const path = `/${method.parent.typeName}/${method.name}`;
     return new Promise((resolve, reject) => {
       const deadline = Date.now() + deadlineMs;
-      this.#client.makeUnaryRequest(path, asIs, asIs, bytes, { deadline }, (error, reply) => {
+      this.#client.makeUnaryRequest(path, asIs, asIs, bytes, this.#metadata, { deadline }, (error, reply) => {
         if (error) reject(error);
         else resolve(fromBinary(method.output, reply ?? Buffer.alloc(0)));
       });
@@ -67,7 +70,7 @@ export class Client {
   }
 
   watch(): WatchStream {
-    return new WatchStream(this.#client.makeBidiStreamRequest(WATCH_PATH, asIs, asIs, {}));
+    return new WatchStream(this.#client.makeBidiStreamRequest(WATCH_PATH, asIs, asIs, this.#metadata, {}));
   }
 
   close(): void {

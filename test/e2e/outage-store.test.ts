@@ -3,7 +3,7 @@ import { after, before, describe, it } from 'node:test';
 import type { ServiceError } from '@grpc/grpc-js';
 import { status } from '@grpc/grpc-js';
 import { systemClock } from '../../src/shared/base/clock.ts';
-import { KV } from '../../src/shared/etcd/gen/etcdserverpb/rpc_pb.ts';
+import { KV, Lease } from '../../src/shared/etcd/gen/etcdserverpb/rpc_pb.ts';
 import {
   Health,
   HealthCheckResponse_ServingStatus as Status,
@@ -11,6 +11,7 @@ import {
 import { Client } from '../crash/client.ts';
 import { readHistory } from '../crash/history.ts';
 import { Ledger } from '../crash/ledger.ts';
+import { writesAgain } from '../crash/nodes.ts';
 import { eventually } from '../kube/parallel.ts';
 import { type Netsy, startNetsy } from '../support/netsy.ts';
 import { TcpProxy } from '../support/tcp-proxy.ts';
@@ -61,9 +62,10 @@ describe('the store is away', { timeout: 170_000, skip: missingTools('go') }, ()
     await gateway.stop();
   });
 
-  async function start(): Promise<void> {
+  async function start(more: readonly string[] = []): Promise<void> {
     netsy = await startNetsy({
       arguments: [
+        ...more,
         ...['--store', `s3://outage/${prefixes++}`, '--request-timeout', `${REQUEST_TIMEOUT_MS}ms`],
         ...['--batch-max-requests', '10', '--queue-max-requests', `${QUEUE_REQUESTS}`],
       ],
@@ -75,6 +77,10 @@ describe('the store is away', { timeout: 170_000, skip: missingTools('go') }, ()
   async function end(): Promise<void> {
     client.close();
     assert.equal(await netsy.stop(), 'exit code 0');
+  }
+
+  async function metrics(): Promise<string> {
+    return (await fetch(`${netsy.endpoint}/metrics`)).text();
   }
 
   /** Waits until writes succeed again, which they do by themselves. */
@@ -118,6 +124,67 @@ describe('the store is away', { timeout: 170_000, skip: missingTools('go') }, ()
       await end();
     });
   }
+
+  it('longer than the lease: linearizable reads and keep-alives wait, leases do not end, and all goes on by itself', async () => {
+    await start(['--lease-ttl', '1s']);
+    const { ID: lease } = await client.call(Lease.method.leaseGrant, { TTL: 4n });
+    await client.call(KV.method.put, { key, value: Buffer.from('before'), lease });
+    proxy.mode = 'hang';
+    await eventually(
+      'linearizable reads go on',
+      BACK_WITHIN_MS,
+      () => read(client, false).then(() => undefined, isTimeout),
+      100,
+    );
+    assert.equal(await read(client, true), 'before', 'a serializable read needs no lease');
+    assert.equal((await health(netsy)).code, 503);
+    assert.match(await metrics(), /^etcd_server_has_leader 0$/m);
+    // Nobody could keep it alive; so it must not end before somebody could have again.
+    await systemClock.sleep(4_500);
+    assert.equal(await read(client, true), 'before');
+    await back();
+    assert.match(await metrics(), /^etcd_server_is_leader 1$/m);
+    const { TTL } = await client.call(Lease.method.leaseTimeToLive, { ID: lease });
+    assert.ok(TTL > 0n, 'the lease has time again');
+    assert.match(netsy.log(), /lease ran out/);
+    await end();
+  });
+
+  it('of the primary alone: it stops answering before its standby takes over, and ends when it learns of that', async () => {
+    await start(['--lease-ttl', '1s']);
+    const store = `s3://outage/${prefixes - 1}`;
+    const standby = await startNetsy({
+      arguments: ['--store', store, '--lease-ttl', '1s'],
+      environment: gateway.environment,
+    });
+    await put(client, 'before');
+    proxy.mode = 'hang';
+    const second = new Client(standby.authority);
+    let wroteMs = Number.POSITIVE_INFINITY;
+    const taking = writesAgain(second, key, 'after').then(() => {
+      wroteMs = systemClock.monotonicMs();
+    });
+    let lastAnswerMs = 0;
+    while (wroteMs === Number.POSITIVE_INFINITY) {
+      const begunMs = systemClock.monotonicMs();
+      const value = await client
+        .call(KV.method.range, { key }, 300)
+        .then(({ kvs }) => Buffer.from(kvs[0]!.value).toString())
+        .catch(() => undefined);
+      if (value === undefined) continue;
+      assert.equal(value, 'before');
+      lastAnswerMs = begunMs;
+    }
+    await taking;
+    assert.ok(lastAnswerMs < wroteMs, 'it answered after another one had written');
+    await assert.rejects(read(client, false), isTimeout);
+    proxy.mode = 'pass';
+    assert.equal(await netsy.exited, 'exit code 1', netsy.log());
+    assert.equal(await read(second, false), 'after');
+    client.close();
+    second.close();
+    assert.equal(await standby.stop(), 'exit code 0');
+  });
 
   it('writes beyond the queue are refused at once, and nothing refused happens', async () => {
     await start();

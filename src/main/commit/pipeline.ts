@@ -81,6 +81,8 @@ export class CommitPipeline {
   evaluatedSequence = 0;
   /** Refuses new writes while set: the disk under the cache is full, for instance. */
   refusal: Error | undefined;
+  /** Refuses new writes on a standby. */
+  standby: Error | undefined;
 
   constructor(options: CommitOptions, parts: CommitParts) {
     assert(options.pipelineDepth <= PIPELINE_DEPTH_MAX, 'the pipeline is deeper than the log allows');
@@ -105,7 +107,7 @@ export class CommitPipeline {
 
   /** Takes a write. The answer comes through `callback`, once; `cancel` on the result forgets it. */
   submit(kind: WriteKind, request: Uint8Array, callback: WriteCallback): PendingWrite | undefined {
-    const refusal = this.#stopped ?? this.refusal ?? this.#overload(request.length);
+    const refusal = this.#stopped ?? this.standby ?? this.refusal ?? this.#overload(request.length);
     if (refusal !== undefined) {
       callback(refusal, NO_BYTES);
       return undefined;

@@ -35,6 +35,7 @@ export function settingsOf(values: FlagValues, given: Given): Settings {
     cacheDir: resolve(values.cacheDir ?? resolve(dataDir, 'cache')),
     store: values.store ?? pathToFileURL(resolve(dataDir, 'store')).href,
     quotaBackendBytes: values.quotaBackendBytes,
+    leaseTtlMs: values.leaseTtl,
     s3: s3Of(values, given),
     batchWindowMs: values.batchWindow,
     batchBytesMax: values.batchMaxBytes,

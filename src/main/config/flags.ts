@@ -1,4 +1,9 @@
-import { PIPELINE_DEPTH_MAX, RECORD_BYTES_MAX } from '../../shared/model/limits.ts';
+import {
+  LEASE_TTL_MS_MAX,
+  LEASE_TTL_MS_MIN,
+  PIPELINE_DEPTH_MAX,
+  RECORD_BYTES_MAX,
+} from '../../shared/model/limits.ts';
 import { authToken } from './auth-token.ts';
 import {
   anyText,
@@ -206,6 +211,14 @@ export const FLAGS = {
     quota,
     'bytes that the database may take before writes are refused and alarm NOSPACE is raised; 0 is no limit',
     '0',
+  ),
+  leaseTtl: flag(
+    'Store and cache',
+    'lease-ttl',
+    '<duration>',
+    duration(LEASE_TTL_MS_MIN, LEASE_TTL_MS_MAX),
+    'how long the primary of a store stays it without a sign of life; then a standby takes over',
+    '10s',
   ),
   s3Endpoint: optional(
     'S3',

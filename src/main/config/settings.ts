@@ -53,6 +53,8 @@ export interface Settings {
   readonly store: string;
   /** 0 is no limit. */
   readonly quotaBackendBytes: number;
+  /** The primary's lease; not etcd's leases. */
+  readonly leaseTtlMs: number;
   readonly s3: S3Settings;
   readonly batchWindowMs: number;
   readonly batchBytesMax: number;

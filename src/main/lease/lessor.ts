@@ -52,6 +52,11 @@ export class Lessor {
     }
   }
 
+  /** As in etcd where a member becomes leader: every lease has its full TTL again. */
+  promote(): void {
+    for (const lease of this.#leases.values()) this.#refresh(lease);
+  }
+
   /**
    * Gives the lease its whole TTL again and answers it in seconds; 0 if there is no such lease. A lease that has
    * ended is not brought back: the answer waits until its revoke is in the log.

@@ -68,6 +68,7 @@ export class Metrics {
   readonly leases: Gauge;
   readonly hasLeader: Gauge;
   readonly quotaBackendBytes: Gauge;
+  readonly isLeader: Gauge;
 
   constructor() {
     const registry = this.#registry;
@@ -126,6 +127,11 @@ export class Metrics {
       registry,
       'etcd_server_quota_backend_bytes',
       'Current backend storage quota size in bytes.',
+    );
+    this.isLeader = gauge(
+      registry,
+      'etcd_server_is_leader',
+      'Whether or not this member is a leader. 1 if is, 0 otherwise.',
     );
     this.#registerCalls();
   }

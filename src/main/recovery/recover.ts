@@ -34,8 +34,12 @@ class UnfinishedImportError extends Error {
 export interface RecoveryParts {
   store: ObjectStore;
   append(key: string, object: Uint8Array): Promise<'durable' | 'lost'>;
-  writer: Pick<WriterClient, 'opened' | 'reset' | 'load'>;
+  writer: Pick<WriterClient, 'opened' | 'reset'>;
+  /** Applies the next chunks of the log; answers where the cache stands then. */
+  load(chunks: LoadedChunk[]): Promise<LogPosition>;
   pool: Pick<TaskPool, 'open'>;
+  /** Resolves when this process holds the primary's lease, at that moment. */
+  untilPrimary(): Promise<void>;
   nodeId: string;
   clock: Clock;
   random: Random;
@@ -48,9 +52,10 @@ interface OpeningChunk {
 }
 
 /**
- * From the store to the state at start: keeps a cache that is a prefix of this store's log, rebuilds any
- * other, follows the log to its end and claims it with an epoch chunk. Afterwards no other process can append
- * where this one does, and what a process that died may still have on its way lands in ignored places.
+ * From the store to the state at start (`open`): keeps a cache that is a prefix of this store's log, rebuilds any
+ * other, and follows the log to its end. A primary then claims it with an epoch chunk (`claim`). Afterwards no other
+ * process can append where this one does, and what a process that died may still have on its way lands in ignored
+ * places.
  */
 export class Recovery {
   readonly #parts: RecoveryParts;
@@ -59,15 +64,28 @@ export class Recovery {
     this.#parts = parts;
   }
 
-  /** Resolves with the position at which this process may append. */
-  async run(): Promise<LogPosition> {
+  /** Resolves with where the cache stands when it has followed the log to what was its end. */
+  async open(): Promise<LogPosition> {
     const { writer, log } = this.#parts;
     const opened = await writer.opened();
     if (opened.rebuilt !== '') log.warn('cache could not be used and is rebuilt', { reason: opened.rebuilt });
-    let position = await this.#keepOrReset(opened.position);
+    return this.follow(await this.#keepOrReset(opened.position));
+  }
+
+  /**
+   * Follows the rest of the log and claims it; resolves with the position at which this process may append.
+   *
+   * Only what was followed before a moment at which this process held the lease is claimed. Else one that slept here,
+   * while another took the lease and the log, would claim the log from that one, whose reads go on under its lease.
+   * That the claim itself may arrive late is harmless: then another's has its name.
+   */
+  async claim(from: LogPosition): Promise<LogPosition> {
+    const { log } = this.#parts;
+    let position = from;
     for (let tries = 0; tries < CLAIM_TRIES_MAX; tries++) {
-      position = await this.#follow(position);
+      position = await this.follow(position);
       if (position.sequence > 0 && position.epoch === 0) throw new UnfinishedImportError();
+      await this.#parts.untilPrimary();
       const claimed = await this.#claim(position);
       if (claimed !== undefined) return claimed;
       log.warn('another writer appended meanwhile; following the log again', {
@@ -93,7 +111,7 @@ export class Recovery {
   }
 
   /** Applies every chunk from the position to the end of the log. */
-  async #follow(from: LogPosition): Promise<LogPosition> {
+  async follow(from: LogPosition): Promise<LogPosition> {
     const { clock, log } = this.#parts;
     const walk = new LogWalk(from.nextSequence);
     const begun = clock.monotonicMs();
@@ -103,7 +121,7 @@ export class Recovery {
     let group: LoadedChunk[] = [];
     let groupBytes = 0;
     const load = async (): Promise<void> => {
-      if (group.length > 0) position = await this.#parts.writer.load(group);
+      if (group.length > 0) position = await this.#parts.load(group);
       chunks += group.length;
       group = [];
       groupBytes = 0;
@@ -154,7 +172,7 @@ export class Recovery {
 
   /** Appends the epoch chunk; undefined when another writer's chunk has its name. */
   async #claim(position: LogPosition): Promise<LogPosition | undefined> {
-    const { clock, random, nodeId, log, writer, pool } = this.#parts;
+    const { clock, random, nodeId, log, load, pool } = this.#parts;
     const sequence = position.nextSequence;
     const claim: EpochClaim = {
       epoch: position.epoch + 1,
@@ -180,6 +198,6 @@ export class Recovery {
     const key = chunkKey(sequence);
     if ((await this.#parts.append(key, file.bytes)) === 'lost') return undefined;
     log.info('claimed the log', { epoch: claim.epoch, sequence, next: claim.skipTo });
-    return writer.load([await pool.open(key, sequence, file.bytes)]);
+    return load([await pool.open(key, sequence, file.bytes)]);
   }
 }

@@ -11,11 +11,19 @@ import type { ReadGate } from '../commit/read-gate.ts';
 import type { Identity } from './identity.ts';
 import type { Reply, ServiceHandlers } from './service.ts';
 
+export interface Member {
+  readonly id: bigint;
+  readonly name: string;
+  readonly clientUrls: readonly string[];
+}
+
 export interface ClusterParts {
   identity: Identity;
   gate: ReadGate;
   name: string;
   clientUrls(): readonly string[];
+  /** The primary, as a standby knows it; undefined on the primary itself, and when there is none. */
+  primary(): Member | undefined;
 }
 
 const NO_RESPONSE = new Uint8Array(0);
@@ -23,15 +31,16 @@ const NO_RESPONSE = new Uint8Array(0);
 const TAGS = { id: 8, linearizable: 8, peerUrl: 10 } as const;
 
 const HOW_MEMBERS_CHANGE =
-  'netsy: members are not changed by request: one netsy serves a store, and another one that is started with the same --store takes its place';
+  'netsy: members are not changed by request: one netsy serves a store, and another one that is started with the same --store waits as its standby';
 
-/** etcd's Cluster service: this node is the one member. */
+/** etcd's Cluster service: this node and, on a standby, the primary before it. */
 export function clusterHandlers(parts: ClusterParts): ServiceHandlers {
   return {
     unary: {
       MemberList: (request, reply) => {
         const answer = (): void => reply(undefined, memberList(parts));
-        if (!isLinearizable(request)) return answer();
+        // What a standby knows of the members comes from the primary's lease, not from the log.
+        if (!isLinearizable(request) || parts.primary() !== undefined) return answer();
         parts.gate.enter((error) => {
           if (error === undefined) answer();
           else reply(error, NO_RESPONSE);
@@ -60,8 +69,11 @@ function ofThisMember({ identity }: ClusterParts, request: Buffer, reply: Reply,
   reply(isOurs ? refusal() : new EtcdError('MemberNotFound'), NO_RESPONSE);
 }
 
-function memberList({ identity, name, clientUrls }: ClusterParts): Uint8Array {
+function memberList({ identity, name, clientUrls, primary }: ClusterParts): Uint8Array {
   const memberId = BigInt.asUintN(64, identity.memberId);
+  const other = primary();
+  const members = other === undefined ? [] : [other];
+  members.push({ id: identity.memberId, name, clientUrls: clientUrls() });
   const response = create(MemberListResponseSchema, {
     // etcd answers this one without a revision.
     header: create(ResponseHeaderSchema, {
@@ -69,7 +81,13 @@ function memberList({ identity, name, clientUrls }: ClusterParts): Uint8Array {
       memberId,
       raftTerm: BigInt(identity.raftTerm),
     }),
-    members: [create(MemberSchema, { ID: memberId, name, clientURLs: [...clientUrls()] })],
+    members: members.map((member) =>
+      create(MemberSchema, {
+        ID: BigInt.asUintN(64, member.id),
+        name: member.name,
+        clientURLs: [...member.clientUrls],
+      }),
+    ),
   });
   return toBinary(MemberListResponseSchema, response);
 }

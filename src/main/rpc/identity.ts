@@ -4,8 +4,8 @@ import { HeaderEncoder } from '../../shared/etcd/responses.ts';
 export class Identity {
   readonly clusterId: bigint;
   readonly memberId: bigint;
-  /** etcd's raft term is our epoch. */
-  readonly raftTerm: number;
+  /** etcd's raft term is our epoch; a standby's grows when it follows, or becomes, another primary. */
+  raftTerm: number;
   readonly #encoder: HeaderEncoder;
   readonly #revision: () => number;
 

@@ -98,6 +98,13 @@ function timeToLive(parts: LeaseParts, request: Buffer, reply: Reply): void {
   });
 }
 
+/** A keep-alive promises a time, which only the primary can keep: after a takeover every lease has its full TTL. */
+function leading(gate: ReadGate): Promise<void> {
+  return new Promise((resolve, reject) => {
+    gate.lead((error) => (error === undefined ? resolve() : reject(error)));
+  });
+}
+
 /** Answers keep-alives in the order they came; the next one is read when the one before is answered. */
 function keepAlives(parts: LeaseParts, call: DuplexCall): void {
   let turn = Promise.resolve();
@@ -106,6 +113,7 @@ function keepAlives(parts: LeaseParts, call: DuplexCall): void {
     // Made before the renewal, so that it is never newer than a revoke that made the renewal fail.
     const header = parts.identity.header();
     if (parts.guard.enabled) await checkKeepAlive(parts, call, id);
+    await leading(parts.gate);
     const ttl = await parts.lessor.keepAlive(id);
     if (!call.cancelled) await sendMessage(call, encodeLeaseKeepAliveResponse(header, id, ttl));
   };

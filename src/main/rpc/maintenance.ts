@@ -26,6 +26,8 @@ import type { SnapshotStreams } from './snapshot.ts';
 export interface MaintenanceParts {
   submit(kind: WriteKind, request: Uint8Array, callback: WriteCallback): void;
   identity: Identity;
+  /** The primary's member id; 0n when there is none, as far as this process knows. */
+  leader(): bigint;
   gate: ReadGate;
   readers: ReaderPool;
   cluster: ClusterState;
@@ -87,6 +89,7 @@ function status(parts: MaintenanceParts): Uint8Array {
   const { total, inUse } = parts.databaseBytes();
   const trouble = parts.diskTrouble();
   const targetVersion = cluster.downgradeTarget ?? '';
+  const leader = parts.leader();
   return toBinary(
     StatusResponseSchema,
     create(StatusResponseSchema, {
@@ -95,14 +98,18 @@ function status(parts: MaintenanceParts): Uint8Array {
       dbSize: BigInt(total),
       dbSizeInUse: BigInt(inUse),
       dbSizeQuota: BigInt(parts.quotaBytes),
-      leader: BigInt.asUintN(64, identity.memberId),
+      leader: BigInt.asUintN(64, leader),
       // A sequence is to our log what the index is to etcd's raft log.
       raftIndex: BigInt(gate.durableSequence),
       raftAppliedIndex: BigInt(gate.appliedSequence),
       raftTerm: BigInt(identity.raftTerm),
       storageVersion: cluster.storageVersion,
       downgradeInfo: { enabled: targetVersion !== '', targetVersion },
-      errors: [...shownAlarms(parts).map(alarmText), ...(trouble ? [`cache disk: ${trouble}`] : [])],
+      errors: [
+        ...(leader === 0n ? [new EtcdError('NoLeader').message] : []),
+        ...shownAlarms(parts).map(alarmText),
+        ...(trouble ? [`cache disk: ${trouble}`] : []),
+      ],
     }),
   );
 }
@@ -149,7 +156,7 @@ function hash(parts: MaintenanceParts, request: HashRequest, reply: Reply): void
 }
 
 /** The one member leads and is the only one that may. */
-function moveLeader({ identity }: MaintenanceParts, bytes: Buffer, reply: Reply): void {
+function moveLeader({ identity, leader }: MaintenanceParts, bytes: Buffer, reply: Reply): void {
   const reader = new Reader(bytes);
   let target = 0n;
   while (reader.more()) {
@@ -157,7 +164,8 @@ function moveLeader({ identity }: MaintenanceParts, bytes: Buffer, reply: Reply)
     if (tag === FIRST_FIELD_TAG) target = reader.bigint64();
     else reader.skip(tag);
   }
-  if (BigInt.asUintN(64, target) !== BigInt.asUintN(64, identity.memberId)) {
+  if (leader() !== identity.memberId) reply(new EtcdError('NotLeader'), NO_RESPONSE);
+  else if (BigInt.asUintN(64, target) !== BigInt.asUintN(64, identity.memberId)) {
     reply(new EtcdError('BadLeaderTransferee'), NO_RESPONSE);
   } else reply(undefined, toBinary(MoveLeaderResponseSchema, create(MoveLeaderResponseSchema, {})));
 }

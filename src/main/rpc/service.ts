@@ -12,6 +12,7 @@ import type {
 import { asBuffer } from '../../shared/base/bytes.ts';
 import { EtcdError, GrpcCode } from '../../shared/etcd/errors.ts';
 import { Reader } from '../../shared/etcd/wire.ts';
+import type { LeaderRequirement } from './leader.ts';
 import { type CallFailure, callFailure, notImplemented } from './status.ts';
 
 export type UnaryCall = ServerUnaryCall<Buffer, Buffer>;
@@ -26,6 +27,8 @@ export interface ServiceHandlers {
   unary?: Record<string, (request: Buffer, reply: Reply, call: UnaryCall) => void>;
   serverStream?: Record<string, (call: StreamingCall) => void>;
   duplex?: Record<string, (call: DuplexCall) => void>;
+  /** Asked before each call. */
+  leader?: LeaderRequirement;
 }
 
 /** Told how each call of a method ended. */
@@ -104,6 +107,11 @@ function implement(
   if (kind === 'unary') {
     return (call: UnaryCall, callback: sendUnaryData<Buffer>): void => {
       whenReady(late, callback, (handlers) => {
+        const refusal = handlers.leader?.refusal(call);
+        if (refusal !== undefined) {
+          meter.handled(refusal.code);
+          return callback(callFailure(refusal));
+        }
         const handle = handlers.unary?.[name];
         if (handle !== undefined) return answerUnary(handle, call, callback, meter);
         meter.handled(missing.code);
@@ -120,6 +128,9 @@ function implement(
         return fail(missing);
       }
       countEnd(call, meter);
+      const refusal = handlers.leader?.refusal(call);
+      if (refusal !== undefined) return fail(callFailure(refusal));
+      handlers.leader?.watch(call);
       (handle as (call: DuplexCall) => void)(call);
     });
   };

@@ -3,6 +3,7 @@ import { assert } from '../../shared/base/assert.ts';
 import type {
   BegunState,
   EvaluatedMessage,
+  FollowedState,
   LoadedChunk,
   LogPosition,
   WriterData,
@@ -57,12 +58,17 @@ export class WriterClient {
 
   /** Applies the next chunks of the log. Rejects if a CRC or the chain does not hold. */
   async load(chunks: LoadedChunk[]): Promise<LogPosition> {
-    const transfer = new Set(chunks.flatMap(({ header, body }) => [header.buffer, body.buffer]));
-    this.#post({ type: 'load', chunks }, [...transfer] as ArrayBuffer[]);
+    this.#post({ type: 'load', chunks }, buffersOf(chunks));
     return (await this.#await('loaded')).position;
   }
 
-  /** Ends recovery. */
+  /** As `load`, for a standby, which tells its watchers. Nothing is applied while the disk refuses writes. */
+  async follow(chunks: LoadedChunk[]): Promise<FollowedState> {
+    this.#post({ type: 'follow', chunks }, buffersOf(chunks));
+    return this.#await('followed');
+  }
+
+  /** Ends recovery: answers the state at the end of the log, from where the writer may evaluate if it is claimed. */
   async begin(): Promise<BegunState> {
     this.#post({ type: 'begin' });
     return this.#await('begun');
@@ -149,4 +155,8 @@ export class WriterClient {
     else if (!this.#closed) this.#events.failed(error);
     this.#closed = true;
   }
+}
+
+function buffersOf(chunks: LoadedChunk[]): ArrayBuffer[] {
+  return [...new Set(chunks.flatMap(({ header, body }) => [header.buffer, body.buffer]))] as ArrayBuffer[];
 }

@@ -18,7 +18,8 @@ import type { ObjectStore } from './store.ts';
  * 2. 'exists' alone decides nothing. A try whose answer was lost, or a hedge, may have created the object, so
  *    it is read back: the same bytes are ours (each body carries its writer's nonce), others are not.
  * 3. An answer that comes later than `UPLOAD_TRUST_MS` after the append began decides nothing either: in that
- *    time another primary's chunk may have come and gone under this name, so the object is read back.
+ *    time another primary's chunk may have come and gone under this name, so the object is read back, and what was
+ *    read counts only if this process was the primary before and after.
  * 4. After a failure the outcome is unknown, and only the same key with the same body is ever tried again.
  */
 
@@ -56,6 +57,8 @@ export interface AppenderOptions {
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Log;
+  /** Whether this process holds the primary's lease at this moment. */
+  readonly isPrimary?: () => boolean;
   readonly onAttempt?: (attempt: AppendAttempt) => void;
 }
 
@@ -105,7 +108,10 @@ export class Appender {
         const outcome = await hedgedPut(this.#hedgedPut(key, body, writes), signal);
         if (outcome === 'created' && clock.monotonicMs() <= trustUntil) return 'durable';
         const stored = outcome === 'created' ? await this.#readBack(key, signal) : outcome.stored;
-        if (stored !== undefined) return asBuffer(stored).equals(body) ? 'durable' : 'lost';
+        if (stored !== undefined) {
+          if (!asBuffer(stored).equals(body)) return 'lost';
+          if (clock.monotonicMs() <= trustUntil || this.#isPrimary()) return 'durable';
+        }
       } catch (error) {
         failure = error;
         this.#noteFailure(key, error, signal);
@@ -128,6 +134,10 @@ export class Appender {
   }
 
   /** Only while the store is well: one that is in trouble isn't helped by more requests. */
+  #isPrimary(): boolean {
+    return this.#options.isPrimary?.() ?? true;
+  }
+
   #isWorthTwoPuts(body: Uint8Array, writes: number): boolean {
     if (this.#options.hedgeAfterMs !== 'auto' || this.#trouble !== undefined) return false;
     return writes >= TWO_PUTS_WRITES_MIN && body.length <= TWO_PUTS_BYTES_MAX;

@@ -4,10 +4,12 @@ import { assert } from '../base/assert.ts';
 
 export const CHUNKS_PREFIX = 'chunks/';
 export const SNAPSHOTS_PREFIX = 'snapshots/';
+export const LEASES_PREFIX = 'lease/';
 
 /** An int64 has at most this many decimal digits. */
 const DIGITS = 19;
 const NAME = /^(\d{19})\.netsy$/;
+const LEASE_NAME = /^lease\/(\d{19})\.json$/;
 
 function key(prefix: string, sequence: number): string {
   assert(Number.isSafeInteger(sequence) && sequence >= 1, `sequence ${sequence} of ${prefix}`);
@@ -39,4 +41,16 @@ export function parseChunkKey(text: string): number | undefined {
 /** The sequence in a key that `snapshotKey` makes; undefined for every other string. */
 export function parseSnapshotKey(text: string): number | undefined {
   return parse(SNAPSHOTS_PREFIX, text);
+}
+
+/** The key of the primary's lease number `number`, which is 1 or more. */
+export function leaseKey(number: number): string {
+  assert(Number.isSafeInteger(number) && number >= 1, `lease number ${number}`);
+  return `${LEASES_PREFIX}${String(number).padStart(DIGITS, '0')}.json`;
+}
+
+/** The number in a key that `leaseKey` makes; undefined for every other string. */
+export function parseLeaseKey(text: string): number | undefined {
+  const number = Number(LEASE_NAME.exec(text)?.[1]);
+  return Number.isSafeInteger(number) && number >= 1 ? number : undefined;
 }

@@ -27,4 +27,15 @@ export const REPLAY_STEP_BYTES = MIB;
 /** An upload answered later than this after it began is unknown until the object was read back. */
 export const UPLOAD_TRUST_MS = 60_000;
 
+/** A name of the primary's lease is deleted no sooner than this after it was seen. */
+export const LEASE_KEEP_MS = 600_000;
+
+/** Whoever knows for longer than this which name is the lease's last looks again before it trusts that. */
+export const LEASE_TRUST_MS = 60_000;
+
+/** What `--lease-ttl` may be. */
+export const LEASE_TTL_MS_MIN = 1_000;
+export const LEASE_TTL_MS_MAX = 300_000;
+
+assert(LEASE_TRUST_MS + LEASE_TTL_MS_MAX < LEASE_KEEP_MS, 'a lease name is free only when nobody trusts it');
 assert(REPLAY_STEP_BYTES < RECORD_BYTES_MAX, 'a replay step must be smaller than the largest record');

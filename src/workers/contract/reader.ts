@@ -14,7 +14,6 @@ export interface ReaderData {
   maxTxnOps: number;
   clusterId: bigint;
   memberId: bigint;
-  raftTerm: number;
 }
 
 /** One piece of a RangeStream. */

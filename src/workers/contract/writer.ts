@@ -75,9 +75,14 @@ export type WriterRequest =
   | { type: 'apply'; sequence: number }
   /** Recovery: the next chunks of the log; answers `loaded`. */
   | { type: 'load'; chunks: LoadedChunk[] }
+  /** A standby: as `load`, and tells what a primary would know from evaluating; answers `followed`. */
+  | { type: 'follow'; chunks: LoadedChunk[] }
   /** Recovery: throw the cache away and start from nothing; answers `reset`. */
   | { type: 'reset' }
-  /** Recovery is over; the writer may now evaluate as `epoch`. Answers `begun`. */
+  /**
+   * The log is followed to where it is now: tell what the main thread needs to serve. The writer may evaluate from
+   * there if the log is claimed; a standby says it again when it has claimed it. Answers `begun`.
+   */
   | { type: 'begin' }
   /**
    * Copy what the write-ahead log of SQLite holds into its database, and cut both files if `truncate`; answers
@@ -122,6 +127,16 @@ export interface EvaluatedMessage {
   records: number;
 }
 
+/** What a standby learned from chunks that it followed. */
+export interface FollowedState {
+  /** Where the cache stands now; where it stood when the disk refused the chunks. */
+  position: LogPosition;
+  /** See `events.ts`. */
+  events: Uint8Array;
+  leases: LeaseChange[];
+  system: SystemChange[];
+}
+
 /** What the main thread holds of the log's state when it begins. */
 export interface BegunState {
   leases: LeaseChange[];
@@ -142,6 +157,7 @@ export type WriterReply =
   | { type: 'loaded'; position: LogPosition }
   | { type: 'reset'; position: LogPosition }
   | ({ type: 'begun' } & BegunState)
+  | ({ type: 'followed' } & FollowedState)
   /** Rows up to this compaction revision are gone. */
   | { type: 'compacted'; revision: number }
   /** The disk under the cache refused a write (full, for instance); the writer tries again by itself. */

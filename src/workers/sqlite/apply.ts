@@ -19,6 +19,9 @@ export interface DurableChunk {
   changes: LoggedChange[];
 }
 
+/** Sees a record, its KeyValue if it has one, and the history row of the state that it replaces (0 for none). */
+export type ChangeObserver = (record: LogRecord, kv: Uint8Array, previousId: number) => void;
+
 /**
  * Turns records into SQLite rows (invariant 4): the same code on the primary, in recovery, in a standby and
  * in a replica. Deterministic: no clock, no random number, nothing but the records and the rows.
@@ -29,6 +32,8 @@ export interface DurableChunk {
  */
 export class Applier {
   position: CachePosition;
+  /** Told of every record before its rows are written, while `apply` runs; a standby makes events of them. */
+  observer: ChangeObserver | undefined;
   readonly #positions: PositionTable;
   /** Of the last record; known from the first record of an import on. */
   #lastSub: number;
@@ -99,6 +104,7 @@ export class Applier {
 
   #applyChange(position: CachePosition, change: LoggedChange): void {
     const { record } = change;
+    if (record.operation !== Operation.KeyValue) this.observer?.(record, NO_BYTES, 0);
     switch (record.operation) {
       case Operation.KeyValue:
         return this.#applyKeyValue(position, record, change.kv ?? kvOfRecord(record));
@@ -160,6 +166,7 @@ export class Applier {
     // What an imported record replaced may have been compacted before.
     if (isImported) previousId ??= 0;
     assert(previousId !== undefined, `revision ${revision}.${sub} changes a key that does not exist`);
+    this.observer?.(record, kv, previousId);
     this.#insertHistory.run(id, revision, sub, previousId, record.deleted ? 1 : 0, key, kv);
     if (record.deleted) this.#deleteCurrent.run(key);
     else {

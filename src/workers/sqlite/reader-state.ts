@@ -48,7 +48,7 @@ export class ReaderState {
     this.#rows = new RowView(this.#connection);
     this.#replayer = new Replayer(this.#connection, this.#rows);
     const header = new HeaderEncoder(data.clusterId, data.memberId);
-    this.#header = (revision) => header.encode(revision, data.raftTerm);
+    this.#header = (revision) => header.encode(revision, this.#rows.epoch);
   }
 
   /** Answers one message through `send`; an EtcdError becomes the reply. */

@@ -38,6 +38,7 @@ function boundsOf(range: KeyRange): Uint8Array[] {
 export class RowView implements KeyView {
   revision = 0;
   compactRevision = -1;
+  epoch = 0;
   readonly #position: PositionTable;
   readonly #get: Statement;
   readonly #kv: Statement;
@@ -87,6 +88,7 @@ export class RowView implements KeyView {
     const position = this.#position.read();
     this.revision = position.revision;
     this.compactRevision = position.compactRevision;
+    this.epoch = position.epoch;
   }
 
   get(key: Uint8Array): KeyState | undefined {

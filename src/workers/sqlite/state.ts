@@ -11,6 +11,7 @@ import { RECORD_BYTES_MAX } from '../../shared/model/limits.ts';
 import { Operation } from '../../shared/model/record.ts';
 import type {
   EvaluatedMessage,
+  FollowedState,
   LeaseChange,
   LoadedChunk,
   LogPosition,
@@ -29,6 +30,7 @@ import {
   truncateLog,
 } from './database.ts';
 import { Evaluator } from './evaluate.ts';
+import { Followed } from './follow.ts';
 import { OverlayView } from './overlay.ts';
 import { RowView } from './rows.ts';
 
@@ -96,6 +98,8 @@ export class WriterState {
         return this.#apply(request.sequence);
       case 'load':
         return this.#load(request.chunks);
+      case 'follow':
+        return this.#follow(request.chunks);
       case 'reset':
         this.#connection.close();
         discardCache(this.#data.cacheFile);
@@ -331,8 +335,43 @@ export class WriterState {
 
   /** Recovery: applies chunks that the store holds, after checking them and the chain that joins them. */
   #load(chunks: LoadedChunk[]): void {
+    const durable = this.#checked(chunks);
+    try {
+      this.#applier.apply(durable);
+    } catch (error) {
+      throw this.#explained(error);
+    }
+    this.#reply({ type: 'loaded', position: this.#position() }, []);
+  }
+
+  /** A standby: the same, and says what watchers see. A disk that refuses it leaves everything as it was. */
+  #follow(chunks: LoadedChunk[]): void {
+    const durable = this.#checked(chunks);
+    const followed = new Followed(this.#connection);
+    this.#applier.observer = followed.observe;
+    try {
+      this.#applier.apply(durable);
+    } catch (error) {
+      if (!isDiskTrouble(error)) throw error;
+      this.#reply({ type: 'trouble', message: error.message }, []);
+      const nothing: FollowedState = { position: this.#position(), events: NO_BYTES, leases: [], system: [] };
+      this.#reply({ type: 'followed', ...nothing }, []);
+      return;
+    } finally {
+      this.#applier.observer = undefined;
+    }
+    this.#rows.refresh();
+    const state = followed.finish();
+    this.#reply({ type: 'followed', position: this.#position(), ...state }, [
+      state.events.buffer as ArrayBuffer,
+    ]);
+    this.#replyApplied();
+  }
+
+  /** Checks that the chunks are whole and follow what is applied, one after the other. */
+  #checked(chunks: LoadedChunk[]): DurableChunk[] {
     let previous = { sequence: this.#applier.position.sequence, crc: this.#applier.position.chunkCrc };
-    const durable = chunks.map(({ sequence, header: headerBytes, body }) => {
+    return chunks.map(({ sequence, header: headerBytes, body }) => {
       const name = chunkKey(sequence);
       const { header } = decodeHeader(headerBytes, name);
       checkChain(previous, header);
@@ -340,12 +379,6 @@ export class WriterState {
       previous = { sequence, crc: footer.crc };
       return { sequence, crc: footer.crc, changes: records.map((record) => ({ record })) };
     });
-    try {
-      this.#applier.apply(durable);
-    } catch (error) {
-      throw this.#explained(error);
-    }
-    this.#reply({ type: 'loaded', position: this.#position() }, []);
   }
 }
 
