@@ -81,7 +81,7 @@ export class Engine {
   readonly auth: AuthStore;
   readonly guard: Guard;
   readonly cluster: ClusterState;
-  readonly leaderRequirement = new LeaderRequirement(() => this.hasLeader);
+  readonly leaderRequirement: LeaderRequirement;
   /** Why the disk under the cache refuses writes; undefined while it takes them. */
   diskTrouble: string | undefined;
   databaseBytes = { total: 0, inUse: 0 };
@@ -98,6 +98,7 @@ export class Engine {
     this.#parts = parts;
     this.#revision = position.revision;
     this.#role = parts.role;
+    this.leaderRequirement = new LeaderRequirement(clock, () => this.hasLeader);
     const ids = { clusterId: position.clusterId, memberId, raftTerm: position.epoch };
     this.identity = new Identity(ids, () => this.#revision);
     this.gate = new ReadGate(clock, settings.requestTimeoutMs, position.sequence, () => this.leadership);

@@ -71,7 +71,7 @@ export class Nodes {
 
   /** A new process, as soon as it serves. */
   async start(options: NodeOptions = {}): Promise<Netsy> {
-    const { leaseTtl = '1s', arguments: more = [], environment, dataDir } = options;
+    const { leaseTtl = '2s', arguments: more = [], environment, dataDir } = options;
     const node = await startNetsy({
       arguments: ['--store', this.#url, '--lease-ttl', leaseTtl, ...more],
       environment: { ...this.#kind.environment, ...environment },

@@ -13,6 +13,7 @@ import { readHistory } from '../crash/history.ts';
 import { Ledger } from '../crash/ledger.ts';
 import { writesAgain } from '../crash/nodes.ts';
 import { eventually } from '../kube/parallel.ts';
+import { EtcdClient } from '../support/etcd-client.ts';
 import { type Netsy, startNetsy } from '../support/netsy.ts';
 import { TcpProxy } from '../support/tcp-proxy.ts';
 import { missingTools } from '../support/tools.ts';
@@ -129,6 +130,10 @@ describe('the store is away', { timeout: 170_000, skip: missingTools('go') }, ()
     await start(['--lease-ttl', '1s']);
     const { ID: lease } = await client.call(Lease.method.leaseGrant, { TTL: 4n });
     await client.call(KV.method.put, { key, value: Buffer.from('before'), lease });
+    const wary = new Client(netsy.authority, true);
+    const watch = wary.watch();
+    watch.send({ requestUnion: { case: 'createRequest', value: { key } } });
+    assert.equal((await watch.next()).created, true);
     proxy.mode = 'hang';
     await eventually(
       'linearizable reads go on',
@@ -137,11 +142,17 @@ describe('the store is away', { timeout: 170_000, skip: missingTools('go') }, ()
       100,
     );
     assert.equal(await read(client, true), 'before', 'a serializable read needs no lease');
+    const keptAlive = new EtcdClient(netsy.authority);
+    await assert.rejects(keptAlive.exchange(Lease.method.leaseKeepAlive, [{ ID: lease }]), isTimeout);
+    keptAlive.close();
+    await assert.rejects(wary.call(KV.method.range, { key, serializable: true }), /etcdserver: no leader/);
     assert.equal((await health(netsy)).code, 503);
     assert.match(await metrics(), /^etcd_server_has_leader 0$/m);
     // Nobody could keep it alive; so it must not end before somebody could have again.
     await systemClock.sleep(4_500);
     assert.equal(await read(client, true), 'before');
+    await assert.rejects(watch.next(), /etcdserver: no leader/, 'a watch that requires a leader ends');
+    wary.close();
     await back();
     assert.match(await metrics(), /^etcd_server_is_leader 1$/m);
     const { TTL } = await client.call(Lease.method.leaseTimeToLive, { ID: lease });

@@ -125,4 +125,17 @@ describe('lessor', () => {
     ]);
     assert.deepEqual(lessor.ids(), [2n, 1n, 3n]);
   });
+
+  it('gives every lease its whole time again where this process becomes the primary', () => {
+    const { clock, lessor, ids } = lessorOf();
+    lessor.change([{ id: 2n, ttlSeconds: 5 }]);
+    clock.advance(30_000);
+    lessor.promote();
+    lessor.sweep();
+    assert.deepEqual(ids(), []);
+    assert.deepEqual(lessor.timeToLive(2n), { ttl: 5, grantedTtl: 5 });
+    clock.advance(5_000);
+    lessor.sweep();
+    assert.deepEqual(ids(), [2n]);
+  });
 });

@@ -263,6 +263,38 @@ describe('an answer that comes late', () => {
   });
 });
 
+describe('an answer that comes late to a process whose lease has run out', () => {
+  const lateFault = { delayAfterMs: UPLOAD_TRUST_MS + 1 };
+
+  it('decides nothing, not even when the object is read back, until the lease is renewed', async () => {
+    let primary = false;
+    const { clock, appender, settle } = bench(scripted(lateFault), {
+      attemptTimeoutMs: 10 * UPLOAD_TRUST_MS,
+      isPrimary: () => primary,
+    });
+    let outcome: string | undefined;
+    const appending = appender.append(KEY, OURS, 1).then((answer) => {
+      outcome = answer;
+    });
+    await settle(clock.sleep(2 * UPLOAD_TRUST_MS));
+    assert.equal(outcome, undefined);
+    primary = true;
+    await settle(appending);
+    assert.equal(outcome, 'durable');
+  });
+
+  it("is lost when another writer's object is there", async () => {
+    const { appender, settle, memory } = bench(scripted(lateFault), {
+      attemptTimeoutMs: 10 * UPLOAD_TRUST_MS,
+      isPrimary: () => false,
+    });
+    const appending = appender.append(KEY, OURS, 1);
+    await turn();
+    await memory.put(KEY, THEIRS);
+    assert.equal(await settle(appending), 'lost');
+  });
+});
+
 describe('a hedge', () => {
   const hedged = { hedgeAfterMs: 50 } as const;
 

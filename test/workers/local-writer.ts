@@ -2,6 +2,7 @@ import { join } from 'node:path';
 import { FrameReader, FrameWriter } from '../../src/shared/base/frames.ts';
 import type {
   EvaluatedMessage,
+  LeaseChange,
   LoadedChunk,
   WriteKind,
   WriterReply,
@@ -22,6 +23,10 @@ export class LocalWriter {
   readonly file: string;
   /** What was evaluated so far, as the store would hold it. */
   readonly chunks: LoadedChunk[] = [];
+  /** Of every batch that was evaluated, and of everything that was followed. */
+  readonly evaluatedEvents: Uint8Array[] = [];
+  readonly followedEvents: Uint8Array[] = [];
+  readonly leaseChanges: LeaseChange[] = [];
   readonly #state: WriterState;
   #evaluated: EvaluatedMessage | undefined;
   #batch = 0;
@@ -36,6 +41,11 @@ export class LocalWriter {
   /** Recovery: takes what another writer left in the store. */
   load(chunks: LoadedChunk[]): void {
     this.#state.handle({ type: 'load', chunks });
+  }
+
+  /** A standby: takes what the primary appended. */
+  follow(chunks: LoadedChunk[]): void {
+    this.#state.handle({ type: 'follow', chunks });
   }
 
   begin(): void {
@@ -99,6 +109,13 @@ export class LocalWriter {
   }
 
   #take(reply: WriterReply): void {
-    if (reply.type === 'evaluated') this.#evaluated = reply;
+    if (reply.type === 'evaluated') {
+      this.#evaluated = reply;
+      this.evaluatedEvents.push(reply.events);
+      this.leaseChanges.push(...reply.leases);
+    } else if (reply.type === 'followed') {
+      this.followedEvents.push(reply.events);
+      this.leaseChanges.push(...reply.leases);
+    }
   }
 }
