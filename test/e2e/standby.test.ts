@@ -1,7 +1,14 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import { status } from '@grpc/grpc-js';
-import { Cluster, KV, Lease, Maintenance } from '../../src/shared/etcd/gen/etcdserverpb/rpc_pb.ts';
+import {
+  AlarmRequest_AlarmAction,
+  AlarmType,
+  Cluster,
+  KV,
+  Lease,
+  Maintenance,
+} from '../../src/shared/etcd/gen/etcdserverpb/rpc_pb.ts';
 import { Client } from '../crash/client.ts';
 import { Nodes, STORE_KINDS, type StoreKind } from '../crash/nodes.ts';
 import { eventually } from '../kube/parallel.ts';
@@ -78,6 +85,19 @@ describe('a standby', { timeout: 120_000 }, () => {
       assert.deepEqual(await failureOf(call), NO_LEADER, name);
     const transfer = second.call(Maintenance.method.moveLeader, { targetID: 1n });
     assert.equal((await failureOf(transfer)).details, 'etcdserver: not leader');
+  });
+
+  it('learns of what is not a key, such as alarms', async () => {
+    const alarm = (action: AlarmRequest_AlarmAction) =>
+      first.call(Maintenance.method.alarm, { action, memberID: 1n, alarm: AlarmType.CORRUPT });
+    const shown = (expected: number) => async (): Promise<true | undefined> => {
+      const { code } = await page(standby, '/health?serializable=true');
+      return code === expected ? true : undefined;
+    };
+    await alarm(AlarmRequest_AlarmAction.ACTIVATE);
+    await eventually('the alarm does not come', WITHIN_MS, shown(503), 20);
+    await alarm(AlarmRequest_AlarmAction.DEACTIVATE);
+    await eventually('the alarm does not go', WITHIN_MS, shown(200), 20);
   });
 
   it('says whose standby it is', async () => {
