@@ -221,8 +221,11 @@ export class Engine {
   /** Answers everything taken, then ends the watch streams. */
   async drain(): Promise<void> {
     await this.pipeline.drain();
-    // Whoever takes over soon must not be overlooked by a late read.
-    this.gate.abort(new EtcdError('Stopped'));
+    // Another process may take over from here on: no read may overlook it, and no upload need learn of it.
+    const stopped = new EtcdError('Stopped');
+    this.gate.abort(stopped);
+    this.pipeline.abort(stopped);
+    this.#uploads.abort(stopped);
     this.hub.stop({ code: GrpcCode.Unavailable, message: new EtcdError('Stopped').message });
   }
 

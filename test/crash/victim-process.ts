@@ -31,7 +31,7 @@ export function newSite(
 }
 
 /** The real server on a site. */
-export function startSite(site: Site): Promise<Netsy> {
+function startSite(site: Site): Promise<Netsy> {
   return startNetsy(site);
 }
 

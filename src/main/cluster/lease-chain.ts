@@ -83,6 +83,9 @@ export class LeaseChain {
       const object = await this.#get(number);
       if (object === undefined) return;
       this.#see(number, object);
+      // The holder deletes them; whoever becomes it lists what is left.
+      const before = this.#parts.clock.monotonicMs() - LEASE_KEEP_MS;
+      this.#existing = this.#existing.filter(({ seenMs }) => seenMs >= before);
     }
   }
 

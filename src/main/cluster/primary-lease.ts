@@ -112,6 +112,10 @@ export class PrimaryLease {
     const outcome = await this.#chain.create(creation);
     this.#acquiring = undefined;
     if (outcome === 'taken') return false;
+    if (this.#stop.signal.aborted) {
+      await this.#release();
+      return false;
+    }
     this.#hold(creation);
     this.#renewing = this.#keepRenewing(creation);
     return true;

@@ -6,7 +6,7 @@ import { withDeadline } from '../store/deadline.ts';
 import type { ObjectStore } from '../store/store.ts';
 
 /** Names that are asked for at the same time while the log grows fast. */
-const WINDOW_MAX = 32;
+const WINDOW_MAX = 16;
 /** A look that takes longer has failed, and is done again. */
 const LOOK_TIMEOUT_MS = 10_000;
 
