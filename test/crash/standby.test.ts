@@ -19,6 +19,9 @@ import {
 
 const KEY = Buffer.from('lane-key');
 const LANES = 8;
+const SUITE_MS = 400_000;
+/** Longer than any of the tests may take. */
+const WAIT_MS = 60_000;
 const seed = Number(process.env['SEED'] ?? Date.now() % 1_000_000);
 
 interface Duo {
@@ -50,7 +53,7 @@ async function sawEverything(watcher: Watcher, client: Client): Promise<void> {
 }
 
 for (const { name, skip, make } of STORE_KINDS) {
-  describe(`several processes on one store in ${name}`, { timeout: 170_000, skip }, () => {
+  describe(`several processes on one store in ${name}`, { timeout: SUITE_MS, skip }, () => {
     let kind: StoreKind;
     before(async () => {
       kind = await make();
@@ -148,45 +151,51 @@ for (const { name, skip, make } of STORE_KINDS) {
         assert.equal(count, 0n, 'what it did not acknowledge is not there');
         assert.equal(await standby.stop(), 'exit code 0', standby.log());
       }));
-
-    it('a standby that slept while others wrote and took over serves what they wrote', () =>
-      on(async (nodes) => {
-        const { primary, standby, first, second } = await startDuo(nodes);
-        const third = await nodes.start();
-        const last = nodes.client(third);
-        process.kill(standby.pid, 'SIGSTOP');
-        for (let index = 0; index < 50; index++) {
-          await first.call(KV.method.put, { key: KEY, value: Buffer.from(`${index}`) });
-        }
-        await primary.kill();
-        await writesAgain(last, KEY, 'of the third');
-        process.kill(standby.pid, 'SIGCONT');
-        await assert.rejects(second.call(KV.method.put, { key: KEY }), isNoLeader);
-        const { count } = await last.call(KV.method.range, { key: KEY });
-        assert.equal(count, 1n);
-        await third.stop();
-        await writesAgain(second, Buffer.from('another'), 'of the second');
-        const { kvs } = await second.call(KV.method.range, { key: KEY });
-        assert.equal(Buffer.from(kvs[0]!.value).toString(), 'of the third');
-      }));
-
-    it('a restarted primary goes on at once though a standby waits, and one with an old cache catches up', () =>
-      on(async (nodes) => {
-        const { primary, standby, first } = await startDuo(nodes, '60s');
-        await first.call(KV.method.put, { key: KEY, value: Buffer.from('one') });
-        await primary.kill();
-        const again = await nodes.start({ leaseTtl: '60s', dataDir: primary.dataDir });
-        assert.equal(roleAtStart(again), 'primary', 'it did not wait for its own lease');
-        await standby.stop();
-        await nodes.client(again).call(KV.method.put, { key: KEY, value: Buffer.from('two') });
-        const late = await nodes.start({ leaseTtl: '60s', dataDir: standby.dataDir });
-        assert.equal(roleAtStart(late), 'standby');
-        assert.doesNotMatch(late.log(), /rebuilt/);
-        const { kvs } = await nodes.client(late).call(KV.method.range, { key: KEY, serializable: true });
-        assert.equal(Buffer.from(kvs[0]!.value).toString(), 'two');
-      }));
   });
 }
 
-/** Longer than any of the tests may take. */
-const WAIT_MS = 60_000;
+describe('several processes on one store', { timeout: SUITE_MS }, () => {
+  let kind: StoreKind;
+  before(async () => {
+    kind = await STORE_KINDS[0]!.make();
+  });
+  after(() => kind.remove());
+  const on = (body: (nodes: Nodes) => Promise<void>): Promise<void> => withNodes(kind, body);
+
+  it('a standby that slept while others wrote and took over serves what they wrote', () =>
+    on(async (nodes) => {
+      const { primary, standby, first, second } = await startDuo(nodes);
+      const third = await nodes.start();
+      const last = nodes.client(third);
+      process.kill(standby.pid, 'SIGSTOP');
+      for (let index = 0; index < 50; index++) {
+        await first.call(KV.method.put, { key: KEY, value: Buffer.from(`${index}`) });
+      }
+      await primary.kill();
+      await writesAgain(last, KEY, 'of the third');
+      process.kill(standby.pid, 'SIGCONT');
+      await assert.rejects(second.call(KV.method.put, { key: KEY }), isNoLeader);
+      const { count } = await last.call(KV.method.range, { key: KEY });
+      assert.equal(count, 1n);
+      await third.stop();
+      await writesAgain(second, Buffer.from('another'), 'of the second');
+      const { kvs } = await second.call(KV.method.range, { key: KEY });
+      assert.equal(Buffer.from(kvs[0]!.value).toString(), 'of the third');
+    }));
+
+  it('a restarted primary goes on at once though a standby waits, and one with an old cache catches up', () =>
+    on(async (nodes) => {
+      const { primary, standby, first } = await startDuo(nodes, '60s');
+      await first.call(KV.method.put, { key: KEY, value: Buffer.from('one') });
+      await primary.kill();
+      const again = await nodes.start({ leaseTtl: '60s', dataDir: primary.dataDir });
+      assert.equal(roleAtStart(again), 'primary', 'it did not wait for its own lease');
+      await standby.stop();
+      await nodes.client(again).call(KV.method.put, { key: KEY, value: Buffer.from('two') });
+      const late = await nodes.start({ leaseTtl: '60s', dataDir: standby.dataDir });
+      assert.equal(roleAtStart(late), 'standby');
+      assert.doesNotMatch(late.log(), /rebuilt/);
+      const { kvs } = await nodes.client(late).call(KV.method.range, { key: KEY, serializable: true });
+      assert.equal(Buffer.from(kvs[0]!.value).toString(), 'two');
+    }));
+});

@@ -18,7 +18,7 @@ function cloneOf(node: Netsy): string {
 }
 
 /** The lease is good manners. What keeps the log whole when nobody heeds it is the log. */
-describe('two processes that append to one log', { timeout: 120_000 }, () => {
+describe('two processes that append to one log', { timeout: 400_000 }, () => {
   let kind: StoreKind;
   before(async () => {
     kind = await STORE_KINDS[0]!.make();
