@@ -109,6 +109,8 @@ for (const { name, skip, make } of STORE_KINDS) {
         const other = clients.find((client) => client !== winner)!;
         await assert.rejects(other.call(KV.method.put, { key: KEY, value: KEY }), isNoLeader);
         await winner.call(KV.method.deleteRange, { key: KEY });
+        // Lanes go on from what became of their writes of unknown fate.
+        await ledger.verify(winner, [KEY.toString()]);
         await ledger.load(winner, { operationsMax: 10 });
         const newest = await winner.revision();
         for (const watcher of watchers) await watcher.reaches(newest);
