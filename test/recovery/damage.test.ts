@@ -28,6 +28,8 @@ describe('a damaged log', { timeout: 120_000 }, () => {
   function copy(): { site: Site; chunks: string[]; path: (name: string) => string } {
     const dataDir = temporaryDirectory();
     cpSync(join(whole.dataDir, 'store'), join(dataDir, 'store'), { recursive: true });
+    // The one of the process that was killed: without its data directory, a start would wait until it is over.
+    rmSync(join(dataDir, 'store', 'lease'), { recursive: true });
     const directory = join(dataDir, 'store', 'chunks');
     const path = (name: string): string => join(directory, name);
     return { site: { ...whole, dataDir }, chunks: readdirSync(directory).sort(), path };
