@@ -138,6 +138,8 @@ export class Server {
   async start(): Promise<'primary' | 'standby'> {
     const { settings, random } = this.#parts;
     makeDirectory(settings.cacheDir);
+    // Where SQLite sorts what memory is not for; read when its first connection is opened.
+    process.env['SQLITE_TMPDIR'] ??= settings.cacheDir;
     this.#node = new Node(settings.dataDir, random);
     // Bound first: a port in use must not make this process take the log over from the one that uses it.
     await this.#listener.listen();

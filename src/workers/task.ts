@@ -1,26 +1,33 @@
+import { move, transferableSymbol, valueSymbol } from 'piscina';
 import '../shared/base/base64.ts';
 import { CorruptFileError } from '../shared/format/corrupt.ts';
-import type { TaskCorrupt, TaskRefused, TaskRequest } from './contract/task.ts';
+import type { SnapshotPiece, TaskCorrupt, TaskRefused, TaskRequest } from './contract/task.ts';
 import type { LoadedChunk } from './contract/writer.ts';
 import { checkpoint } from './task/checkpoint.ts';
 import { compressBody } from './task/compress.ts';
 import { readJson, writeJson } from './task/json.ts';
-import { openChunk } from './task/open.ts';
+import { inflateFrame, openChunk } from './task/open.ts';
+import { openPiece } from './task/piece.ts';
 
 /** Runs one task of the piscina pool. */
 export default async function run(
   task: TaskRequest,
-): Promise<Uint8Array | LoadedChunk | TaskCorrupt | TaskRefused | undefined> {
+): Promise<Uint8Array | LoadedChunk | SnapshotPiece | TaskCorrupt | TaskRefused | undefined> {
   switch (task.type) {
     case 'compress':
       return compressBody(task.body, task.level);
     case 'open':
-      try {
-        return await openChunk(task.name, task.sequence, task.object);
-      } catch (error) {
-        if (error instanceof CorruptFileError) return { type: 'corrupt', message: error.message };
-        throw error;
-      }
+      return corruptAsData(async () => {
+        const chunk = await openChunk(task.name, task.sequence, task.object);
+        return handedOver(chunk, [chunk.header, chunk.body]);
+      });
+    case 'piece':
+      return corruptAsData(async () => {
+        const piece = await openPiece(task);
+        return handedOver(piece, [piece.rows]);
+      });
+    case 'inflate':
+      return corruptAsData(() => inflateFrame(task.frame, task.name, task.offset));
     case 'checkpoint':
       checkpoint(task.cacheFile);
       return undefined;
@@ -29,4 +36,21 @@ export default async function run(
     case 'messageToJson':
       return writeJson(task.message, task.bytes, task.place);
   }
+}
+
+async function corruptAsData<T>(open: () => Promise<T>): Promise<T | TaskCorrupt> {
+  try {
+    return await open();
+  } catch (error) {
+    if (error instanceof CorruptFileError) return { type: 'corrupt', message: error.message };
+    throw error;
+  }
+}
+
+/** `value`, whose large `parts` are handed to the other thread instead of being copied. */
+function handedOver<T extends object>(value: T, parts: Uint8Array[]): T {
+  const buffers = [...new Set(parts.map(({ buffer }) => buffer as ArrayBuffer))].filter(
+    ({ byteLength }) => byteLength > 0,
+  );
+  return move({ [transferableSymbol]: buffers, [valueSymbol]: value }) as T;
 }

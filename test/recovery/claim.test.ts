@@ -25,7 +25,8 @@ const EMPTY: LogPosition = {
 /** One process's recovery over a store, without SQLite: the log of these tests has epoch chunks alone. */
 function processOn(store: MemoryStore, untilPrimary: () => Promise<void> = async () => {}) {
   let position = EMPTY;
-  const pool = { open: openChunk };
+  const noSnapshot = (): never => assert.fail('this log has no snapshots');
+  const pool = { open: openChunk, openPiece: noSnapshot, inflate: noSnapshot };
   const load = async (chunks: LoadedChunk[]): Promise<LogPosition> => {
     for (const { sequence, crc, skipTo } of chunks) {
       assert.equal(sequence, position.nextSequence);
@@ -45,7 +46,11 @@ function processOn(store: MemoryStore, untilPrimary: () => Promise<void> = async
     ...{ store, pool, load, untilPrimary },
     append: async (key, object) =>
       (await store.putIfAbsent(key, object)) === 'created' ? 'durable' : 'lost',
-    writer: { opened: async () => ({ position: EMPTY, rebuilt: '' }), reset: async () => EMPTY },
+    writer: {
+      opened: async () => ({ position: EMPTY, rebuilt: '' }),
+      reset: async () => EMPTY,
+      ...{ fillBegin: noSnapshot, fill: noSnapshot, fillEnd: noSnapshot },
+    },
     nodeId: 'a1',
     clock: systemClock,
     random: systemRandom,

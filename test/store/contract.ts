@@ -169,6 +169,16 @@ function describeLists(store: () => ObjectStore, manyObjects: number): void {
     assert.deepEqual(listed, byUtf8(keys));
   });
 
+  it('lists when objects were written, later ones not before earlier ones', async () => {
+    const times: number[] = [];
+    for (const body of ['first', 'second']) {
+      await store().put('time/object', text(body));
+      for await (const { modifiedMs } of store().list('time/')) times.push(modifiedMs);
+    }
+    assert.ok(times.length === 2 && times[1]! >= times[0]!, times.join());
+    assert.ok(Math.abs(times[1]! - Date.now()) < 3_600_000, 'a time of today');
+  });
+
   it('lists only what begins with the prefix and comes after the start, from each key on', async () => {
     const keys = await keysOf(store(), 'order/');
     for (const [index, key] of keys.entries()) {

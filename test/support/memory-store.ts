@@ -1,10 +1,18 @@
 import { checkKey, compareKeys } from '../../src/main/store/keys.ts';
 import type { ObjectInfo, ObjectStore } from '../../src/main/store/store.ts';
+import { systemClock } from '../../src/shared/base/clock.ts';
 
 /** A store in memory, held to the same contract as the real ones, for simulations on a clock of their own. */
 export class MemoryStore implements ObjectStore {
   readonly url = 'memory:';
   readonly #objects = new Map<string, Uint8Array>();
+  readonly #modifiedMs = new Map<string, number>();
+  readonly #nowMs: () => number;
+
+  /** `nowMs` is the store's own clock. */
+  constructor(nowMs: () => number = () => systemClock.wallMs()) {
+    this.#nowMs = nowMs;
+  }
 
   async get(key: string, signal?: AbortSignal): Promise<Uint8Array | undefined> {
     checkKey(key);
@@ -25,21 +33,27 @@ export class MemoryStore implements ObjectStore {
     checkKey(key);
     signal?.throwIfAborted();
     if (this.#objects.has(key)) return 'exists';
-    this.#objects.set(key, body.slice());
+    this.#set(key, body);
     return 'created';
   }
 
   async put(key: string, body: Uint8Array, signal?: AbortSignal): Promise<void> {
     checkKey(key);
     signal?.throwIfAborted();
+    this.#set(key, body);
+  }
+
+  #set(key: string, body: Uint8Array): void {
     this.#objects.set(key, body.slice());
+    this.#modifiedMs.set(key, this.#nowMs());
   }
 
   async *list(prefix: string, startAfter?: string): AsyncIterable<ObjectInfo> {
     for (const key of [...this.#objects.keys()].sort(compareKeys)) {
       const body = this.#objects.get(key);
       const isAfter = startAfter === undefined || compareKeys(key, startAfter) > 0;
-      if (body !== undefined && key.startsWith(prefix) && isAfter) yield { key, size: body.length };
+      if (body === undefined || !key.startsWith(prefix) || !isAfter) continue;
+      yield { key, size: body.length, modifiedMs: this.#modifiedMs.get(key)! };
     }
   }
 

@@ -1,15 +1,20 @@
 import { Piscina } from 'piscina';
 import type { JsonPlace } from '../../shared/etcd/json.ts';
 import { JsonError } from '../../shared/etcd/json-values.ts';
-import type { TaskCorrupt, TaskRefused, TaskRequest } from '../../workers/contract/task.ts';
+import type { SnapshotPiece, TaskCorrupt, TaskRefused, TaskRequest } from '../../workers/contract/task.ts';
 import type { LoadedChunk } from '../../workers/contract/writer.ts';
 
 /** zstd's fastest ordinary level: chunks are written once and read rarely, the writer waits for it. */
 const ZSTD_LEVEL = 1;
 
-/** A chunk in the store failed its checks; the message names the object, the offset and both values. */
-class CorruptChunkError extends Error {
-  override name = 'CorruptChunkError';
+/** An object in the store failed its checks; the message names the object, the offset and both values. */
+class CorruptObjectError extends Error {
+  override name = 'CorruptObjectError';
+}
+
+function whole<T extends object>(result: T | TaskCorrupt): T {
+  if ('type' in result && result.type === 'corrupt') throw new CorruptObjectError(result.message);
+  return result as T;
 }
 
 /** The typed client of the piscina tasks: what is heavy and would keep another thread from its work. */
@@ -33,11 +38,24 @@ export class TaskPool {
 
   /** A chunk's object, decompressed, every CRC checked. Throws when one fails, naming the object. */
   async open(name: string, sequence: number, object: Uint8Array): Promise<LoadedChunk> {
-    const result = (await this.#pool.run({ type: 'open', name, sequence, object })) as
-      | LoadedChunk
-      | TaskCorrupt;
-    if ('type' in result) throw new CorruptChunkError(result.message);
-    return result;
+    return whole(
+      (await this.#pool.run({ type: 'open', name, sequence, object })) as LoadedChunk | TaskCorrupt,
+    );
+  }
+
+  /** A snapshot's piece, with every CRC in it checked. Throws when one fails, naming the object. Gives `frame` away. */
+  async openPiece(task: Omit<Extract<TaskRequest, { type: 'piece' }>, 'type'>): Promise<SnapshotPiece> {
+    const transferList = [task.frame.buffer as ArrayBuffer];
+    return whole(
+      (await this.#pool.run({ type: 'piece', ...task }, { transferList })) as SnapshotPiece | TaskCorrupt,
+    );
+  }
+
+  /** What a zstd frame of the object `name` holds. Throws when it can't be decompressed. */
+  async inflate(frame: Uint8Array, name: string, offset: number): Promise<Uint8Array> {
+    return whole(
+      (await this.#pool.run({ type: 'inflate', frame, name, offset })) as Uint8Array | TaskCorrupt,
+    );
   }
 
   /** Copies SQLite's write-ahead log into its database. */

@@ -11,14 +11,18 @@ import type { TaskPool } from '../pool/pool.ts';
 import type { WriterClient } from '../state/writer-client.ts';
 import type { ObjectStore } from '../store/store.ts';
 import { LogWalk } from './log-walk.ts';
+import { Progress } from './progress.ts';
+import { listSnapshots, readSnapshotHeader, type StoredSnapshot } from './snapshot-list.ts';
+import { SnapshotLoad } from './snapshot-load.ts';
 
 /** Chunks fetched at the same time, and applied in one SQLite transaction at the most. */
 const FETCH_CONCURRENCY = 32;
-const LOAD_CHUNKS_MAX = 64;
+const LOAD_CHUNKS_MAX = 256;
 const LOAD_BYTES_MAX = 32 * 1024 * 1024;
-const PROGRESS_EVERY_MS = 2000;
 /** Takeovers lost in a row to another process before this one gives up. */
 const CLAIM_TRIES_MAX = 100;
+/** What fetching one more object costs, in bytes that could be fetched instead. */
+const OBJECT_COST_BYTES = 32 * 1024;
 
 /** The store holds the beginning of an import: nothing that may be served. */
 class UnfinishedImportError extends Error {
@@ -34,10 +38,10 @@ class UnfinishedImportError extends Error {
 export interface RecoveryParts {
   store: ObjectStore;
   append(key: string, object: Uint8Array): Promise<'durable' | 'lost'>;
-  writer: Pick<WriterClient, 'opened' | 'reset'>;
+  writer: Pick<WriterClient, 'opened' | 'reset' | 'fillBegin' | 'fill' | 'fillEnd'>;
   /** Applies the next chunks of the log; answers where the cache stands then. */
   load(chunks: LoadedChunk[]): Promise<LogPosition>;
-  pool: Pick<TaskPool, 'open'>;
+  pool: Pick<TaskPool, 'open' | 'openPiece' | 'inflate'>;
   /** Resolves when this process holds the primary's lease, at that moment. */
   untilPrimary(): Promise<void>;
   nodeId: string;
@@ -48,17 +52,20 @@ export interface RecoveryParts {
 
 interface OpeningChunk {
   sequence: number;
+  bytes: number;
   opened: Promise<LoadedChunk>;
 }
 
 /**
- * From the store to the state at start (`open`): keeps a cache that is a prefix of this store's log, rebuilds any
- * other, and follows the log to its end. A primary then claims it with an epoch chunk (`claim`). Afterwards no other
- * process can append where this one does, and what a process that died may still have on its way lands in ignored
- * places.
+ * From the store to the state at start (`open`): keeps a cache that is a prefix of this store's log, fills any other
+ * from the newest snapshot that can be used, and follows the log to its end. A primary then claims it with an epoch
+ * chunk (`claim`). Afterwards no other process can append where this one does, and what a process that died may still
+ * have on its way lands in ignored places.
  */
 export class Recovery {
   readonly #parts: RecoveryParts;
+  /** The newest first. */
+  #snapshots: StoredSnapshot[] = [];
 
   constructor(parts: RecoveryParts) {
     this.#parts = parts;
@@ -66,10 +73,11 @@ export class Recovery {
 
   /** Resolves with where the cache stands when it has followed the log to what was its end. */
   async open(): Promise<LogPosition> {
-    const { writer, log } = this.#parts;
+    const { store, writer, log } = this.#parts;
     const opened = await writer.opened();
     if (opened.rebuilt !== '') log.warn('cache could not be used and is rebuilt', { reason: opened.rebuilt });
-    return this.follow(await this.#keepOrReset(opened.position));
+    this.#snapshots = await listSnapshots(store);
+    return this.follow(await this.#state(await this.#keepOrReset(opened.position)));
   }
 
   /**
@@ -85,6 +93,7 @@ export class Recovery {
     for (let tries = 0; tries < CLAIM_TRIES_MAX; tries++) {
       position = await this.follow(position);
       if (position.sequence > 0 && position.epoch === 0) throw new UnfinishedImportError();
+      this.#checkEnd(position);
       await this.#parts.untilPrimary();
       const claimed = await this.#claim(position);
       if (claimed !== undefined) return claimed;
@@ -98,26 +107,77 @@ export class Recovery {
   /** The cache stays if the store's chunk at its position is the one that the cache applied. */
   async #keepOrReset(position: LogPosition): Promise<LogPosition> {
     if (position.sequence === 0) return position;
-    const { store, pool, writer, log } = this.#parts;
+    const { store, writer, log } = this.#parts;
     const key = chunkKey(position.sequence);
-    const object = await store.get(key);
-    if (object !== undefined) {
-      const chunk = await pool.open(key, position.sequence, object);
-      if (chunk.crc === position.chunkCrc) return position;
-    }
-    const reason = object === undefined ? `the store has no ${key}` : `the store has another ${key}`;
+    const crc = await this.#crcAt(position.sequence);
+    if (crc === position.chunkCrc) return position;
+    const reason = crc === undefined ? `the store has no ${key}` : `the store has another ${key}`;
     log.warn('cache is not from this store and is rebuilt', { reason, store: store.url });
     return writer.reset();
+  }
+
+  /** What the log's chain is at `sequence`, by the chunk there, or by the snapshot where that is deleted. */
+  async #crcAt(sequence: number): Promise<bigint | undefined> {
+    const { store, pool } = this.#parts;
+    const key = chunkKey(sequence);
+    const object = await store.get(key);
+    if (object !== undefined) return (await pool.open(key, sequence, object)).crc;
+    const snapshot = this.#snapshots.find((stored) => stored.sequence === sequence);
+    if (snapshot === undefined) return undefined;
+    return (await readSnapshotHeader(store, snapshot).catch(() => undefined))?.previousChunkCrc;
+  }
+
+  /** The state that the log is followed from: the cache's, or the newest usable snapshot's if that is quicker. */
+  async #state(position: LogPosition): Promise<LogPosition> {
+    const [newest] = this.#snapshots;
+    if (newest === undefined || newest.sequence <= position.sequence) return position;
+    if (position.sequence > 0 && (await this.#chunksAreLess(position, newest))) return position;
+    const load = new SnapshotLoad(this.#parts);
+    const loaded = await load.newestUsable(this.#snapshots);
+    if (loaded !== undefined) return loaded;
+    // What a failed load left is no cache.
+    const empty = await this.#parts.writer.reset();
+    if ((await this.#parts.store.get(chunkKey(1))) !== undefined) return empty;
+    throw new Error(
+      `no snapshot can be used (${load.failures.join('; ')}) and the log does not begin at chunk 1: ` +
+        'restore a snapshot from a backup or a version of the bucket',
+    );
+  }
+
+  /** Whether following the log from a cache to where `snapshot` is reads less than the snapshot. */
+  async #chunksAreLess({ nextSequence }: LogPosition, snapshot: StoredSnapshot): Promise<boolean> {
+    let bytes = 0;
+    let next = nextSequence;
+    for await (const { key, size } of this.#chunkList(nextSequence)) {
+      const sequence = parseChunkKey(key) ?? 0;
+      // A gap that is not an epoch's: chunks were deleted, because snapshots hold them.
+      if (sequence !== next && sequence !== next + PIPELINE_DEPTH_MAX) return false;
+      if (sequence > snapshot.sequence) return true;
+      bytes += size + OBJECT_COST_BYTES;
+      if (bytes > snapshot.size) return false;
+      next = sequence + 1;
+    }
+    return true;
+  }
+
+  /** A snapshot is only ever made of what was durable. */
+  #checkEnd({ sequence }: LogPosition): void {
+    const [newest] = this.#snapshots;
+    if (newest === undefined || newest.sequence <= sequence) return;
+    throw new Error(
+      `the log ends at chunk ${sequence} but ${newest.key} holds more: ` +
+        'the log has lost chunks; restore them from a backup or a version of the bucket',
+    );
   }
 
   /** Applies every chunk from the position to the end of the log. */
   async follow(from: LogPosition): Promise<LogPosition> {
     const { clock, log } = this.#parts;
     const walk = new LogWalk(from.nextSequence);
-    const begun = clock.monotonicMs();
-    let shown = begun;
+    const progress = new Progress(clock, log, 'recovering: following the log');
+    const total = this.#sizeFrom(from.nextSequence);
     let position = from;
-    let chunks = 0;
+    let [chunks, records, bytes] = [0, 0, 0];
     let group: LoadedChunk[] = [];
     let groupBytes = 0;
     const load = async (): Promise<void> => {
@@ -125,40 +185,59 @@ export class Recovery {
       chunks += group.length;
       group = [];
       groupBytes = 0;
+      progress.update(() => ({ records, bytes, bytesTotal: total() }));
     };
-    for await (const { sequence, opened } of this.#chunksFrom(from.nextSequence)) {
+    for await (const { sequence, opened, ...chunk } of this.#chunksFrom(from.nextSequence)) {
       if (!walk.takes(sequence)) {
         // What is no part of the log may be damaged, and then has nothing to say.
         walk.passes(sequence, (await opened.catch(() => undefined))?.skipTo);
         continue;
       }
-      const chunk = await opened;
-      walk.took(chunk.sequence, chunk.skipTo);
-      group.push(chunk);
-      groupBytes += chunk.body.length;
+      const loaded = await opened;
+      walk.took(loaded.sequence, loaded.skipTo);
+      group.push(loaded);
+      groupBytes += loaded.body.length;
+      records += loaded.records;
+      bytes += chunk.bytes;
       if (group.length === LOAD_CHUNKS_MAX || groupBytes >= LOAD_BYTES_MAX) await load();
-      if (clock.monotonicMs() - shown >= PROGRESS_EVERY_MS) {
-        shown = clock.monotonicMs();
-        log.info('recovering', { chunks, sequence: position.sequence, revision: position.revision });
-      }
     }
     await load();
-    const ms = Math.round(clock.monotonicMs() - begun);
-    log.info('followed the log', { chunks, sequence: position.sequence, revision: position.revision, ms });
+    const { sequence, revision } = position;
+    log.info('followed the log', { chunks, records, bytes, sequence, revision, ms: progress.elapsedMs });
     return position;
+  }
+
+  /** Sums up the log's size, from the first time that somebody asks; undefined until it is known. */
+  #sizeFrom(sequence: number): () => number | undefined {
+    let asked = false;
+    let total: number | undefined;
+    const sum = async (): Promise<void> => {
+      let bytes = 0;
+      for await (const { size } of this.#chunkList(sequence)) bytes += size;
+      total = bytes;
+    };
+    return () => {
+      // Only for people: a list that fails says nothing, and the walk meets the same store.
+      if (!asked) sum().catch(() => undefined);
+      asked = true;
+      return total;
+    };
+  }
+
+  #chunkList(sequence: number): ReturnType<ObjectStore['list']> {
+    return this.#parts.store.list(CHUNKS_PREFIX, sequence > 1 ? chunkKey(sequence - 1) : undefined);
   }
 
   /** The store's chunks from `sequence` on, in order, each being opened; several are under way at a time. */
   async *#chunksFrom(sequence: number): AsyncGenerator<OpeningChunk> {
     const underWay: OpeningChunk[] = [];
-    const startAfter = sequence > 1 ? chunkKey(sequence - 1) : undefined;
-    for await (const { key } of this.#parts.store.list(CHUNKS_PREFIX, startAfter)) {
+    for await (const { key, size } of this.#chunkList(sequence)) {
       const listed = parseChunkKey(key);
       if (listed === undefined) continue;
       const opened = this.#open(key, listed);
       // A failure is met when the chunk's turn comes; one that is no part of the log may well be damaged.
       opened.catch(() => undefined);
-      underWay.push({ sequence: listed, opened });
+      underWay.push({ sequence: listed, bytes: size, opened });
       if (underWay.length >= FETCH_CONCURRENCY) yield underWay.shift()!;
     }
     yield* underWay;

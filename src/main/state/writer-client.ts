@@ -1,8 +1,10 @@
 import { Worker } from 'node:worker_threads';
 import { assert } from '../../shared/base/assert.ts';
+import type { SnapshotPiece } from '../../workers/contract/task.ts';
 import type {
   BegunState,
   EvaluatedMessage,
+  FilledPosition,
   FollowedState,
   LoadedChunk,
   LogPosition,
@@ -66,6 +68,24 @@ export class WriterClient {
   async follow(chunks: LoadedChunk[]): Promise<FollowedState> {
     this.#post({ type: 'follow', chunks }, buffersOf(chunks));
     return this.#await('followed');
+  }
+
+  /** Throws the cache away, to fill it from a snapshot. */
+  async fillBegin(): Promise<void> {
+    this.#post({ type: 'fillBegin' });
+    await this.#await('filling');
+  }
+
+  /** The snapshot's next piece, whose CRCs hold. Gives its rows away. */
+  async fill(piece: Omit<SnapshotPiece, 'tally'>): Promise<void> {
+    this.#post({ type: 'fill', piece }, [piece.rows.buffer as ArrayBuffer]);
+    await this.#await('filling');
+  }
+
+  /** Makes what was filled the cache. */
+  async fillEnd(position: FilledPosition): Promise<LogPosition> {
+    this.#post({ type: 'fillEnd', position });
+    return (await this.#await('loaded')).position;
   }
 
   /** Ends recovery: answers the state at the end of the log, from where the writer may evaluate if it is claimed. */

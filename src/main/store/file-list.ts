@@ -88,8 +88,8 @@ function toEntry(directory: string, name: Dirent): Entry {
 async function describe(root: string, entry: Entry): Promise<ObjectInfo | undefined> {
   if (entry.isDirectory) return undefined;
   try {
-    const { size } = await stat(join(root, entry.key));
-    return { key: entry.key, size };
+    const { size, mtimeMs } = await stat(join(root, entry.key));
+    return { key: entry.key, size, modifiedMs: mtimeMs };
   } catch (error) {
     if (isAbsent(error)) return undefined;
     throw error;

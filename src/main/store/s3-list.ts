@@ -62,8 +62,11 @@ function parsePage(result: XmlElement): Page {
 function parseObject(element: XmlElement, isEncoded: boolean): ObjectInfo {
   const key = childText(element, 'Key');
   const size = Number(childText(element, 'Size') ?? Number.NaN);
-  if (key === undefined || !Number.isSafeInteger(size)) throw badList('an entry lacks its key or size');
-  return { key: isEncoded ? decodeKey(key) : key, size };
+  const modifiedMs = Date.parse(childText(element, 'LastModified') ?? '');
+  if (key === undefined || !Number.isSafeInteger(size) || Number.isNaN(modifiedMs)) {
+    throw badList('an entry lacks its key, size or time');
+  }
+  return { key: isEncoded ? decodeKey(key) : key, size, modifiedMs };
 }
 
 /** With encoding-type=url a space is '+', as in a form. */

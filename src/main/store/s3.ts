@@ -76,8 +76,8 @@ class S3Store implements ObjectStore {
 
   async *list(prefix: string, startAfter?: string): AsyncIterable<ObjectInfo> {
     const after = startAfter === undefined ? undefined : this.#prefix + startAfter;
-    for await (const { key, size } of listObjects(this.#client, this.#prefix + prefix, after)) {
-      yield { key: key.slice(this.#prefix.length), size };
+    for await (const { key, ...rest } of listObjects(this.#client, this.#prefix + prefix, after)) {
+      yield { key: key.slice(this.#prefix.length), ...rest };
     }
   }
 

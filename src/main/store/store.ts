@@ -4,6 +4,8 @@ export interface ObjectInfo {
   readonly key: string;
   /** In bytes. */
   readonly size: number;
+  /** When it was written, in milliseconds since the Unix epoch by the store's own clock; S3's are whole seconds. */
+  readonly modifiedMs: number;
 }
 
 /**

@@ -8,7 +8,10 @@ export interface FilePlace {
   part: FilePart;
   /** Which record, from 0; undefined for the other parts. */
   index: number | undefined;
-  /** Bytes from the start of the file; past the header, of the file as it is without compression. */
+  /**
+   * Bytes from the start of the file; past the header, of the file as it is without compression. In a snapshot
+   * that is read in pieces: where the piece's zstd frame begins.
+   */
   offset: number;
 }
 

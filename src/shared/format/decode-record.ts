@@ -105,6 +105,12 @@ function readOurField(reader: Reader, tag: number, record: LogRecord): void {
     case RecordTag.importEnd:
       record.importEnd = decodeImportEnd(reader.bytes());
       break;
+    case RecordTag.ordinal:
+      record.ordinal = readCount(reader, 'ordinal');
+      break;
+    case RecordTag.previousOrdinal:
+      record.previousOrdinal = readCount(reader, 'previous_ordinal');
+      break;
     default:
       reader.skip(tag);
   }

@@ -8,13 +8,21 @@ import {
   FooterTag,
   HeaderTag,
   RecordTag,
+  readCompactRevision,
   readCount,
   readFixed64,
   readString,
   readTimestamp,
   readUint64,
+  SnapshotStateTag,
 } from './fields.ts';
-import { type DecodedHeader, FileCompression, type FileFooter, FileKind } from './file.ts';
+import {
+  type DecodedHeader,
+  FileCompression,
+  type FileFooter,
+  FileKind,
+  type SnapshotState,
+} from './file.ts';
 import { checkMessageCrc } from './message-crc.ts';
 
 /**
@@ -170,7 +178,33 @@ function readOurHeaderField(reader: Reader, message: Uint8Array, tag: number, he
   else if (tag === HeaderTag.epoch) header.epoch = readCount(reader, 'epoch');
   else if (tag === HeaderTag.previousChunkCrc) header.previousChunkCrc = readUint64(reader);
   else if (tag === HeaderTag.nonce) header.nonce = readFixed64(reader, message, tag);
+  else if (tag === HeaderTag.snapshot) header.snapshot = decodeSnapshotState(reader.bytes());
   else reader.skip(tag);
+}
+
+function decodeSnapshotState(message: Uint8Array): SnapshotState {
+  const state: SnapshotState = {
+    clusterId: 0n,
+    nextSequence: 0,
+    revision: 0,
+    compactRevision: 0,
+    compactedRevision: 0,
+    nextOrdinal: 0,
+  };
+  const reader = new Reader(message);
+  while (reader.more()) {
+    const tag = reader.tag();
+    if (tag === SnapshotStateTag.clusterId) state.clusterId = readFixed64(reader, message, tag);
+    else if (tag === SnapshotStateTag.nextSequence) state.nextSequence = readCount(reader, 'next_sequence');
+    else if (tag === SnapshotStateTag.revision) state.revision = readCount(reader, 'revision');
+    else if (tag === SnapshotStateTag.compactRevision)
+      state.compactRevision = readCompactRevision(reader, 'compact_revision');
+    else if (tag === SnapshotStateTag.compactedRevision)
+      state.compactedRevision = readCompactRevision(reader, 'compacted_revision');
+    else if (tag === SnapshotStateTag.nextOrdinal) state.nextOrdinal = readCount(reader, 'next_ordinal');
+    else reader.skip(tag);
+  }
+  return state;
 }
 
 function emptyHeader(): DecodedHeader {
@@ -197,7 +231,7 @@ function oneOf<T extends number>(name: string, value: number, known: Record<stri
   return found;
 }
 
-function decodeFooterMessage(message: Uint8Array): FileFooter {
+export function decodeFooterMessage(message: Uint8Array): FileFooter {
   const footer: FileFooter = { recordsCrc: 0n, firstRevision: 0, lastRevision: 0, crc: 0n, headerCrc: 0n };
   const reader = new Reader(message);
   while (reader.more()) {

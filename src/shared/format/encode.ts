@@ -9,6 +9,7 @@ import {
   HeaderTag,
   ImportEndTag,
   RecordTag,
+  SnapshotStateTag,
   writeBigint,
   writeBoolean,
   writeBytes,
@@ -17,7 +18,7 @@ import {
   writeString,
   writeTimestamp,
 } from './fields.ts';
-import type { FileFooter, FileHeader } from './file.ts';
+import type { FileFooter, FileHeader, SnapshotState } from './file.ts';
 
 /**
  * Writes `.netsy` files. A message's CRC covers the message without its CRC field, and that field comes
@@ -180,6 +181,19 @@ function writeHeader(to: Writer, header: FileHeader): void {
   writeInteger(to, HeaderTag.epoch, header.epoch);
   writeBigint(to, HeaderTag.previousChunkCrc, header.previousChunkCrc);
   writeFixed64(to, HeaderTag.nonce, header.nonce);
+  if (header.snapshot !== undefined) writeSnapshotState(to, header.snapshot);
+}
+
+function writeSnapshotState(to: Writer, state: SnapshotState): void {
+  const message = new Writer();
+  writeFixed64(message, SnapshotStateTag.clusterId, state.clusterId);
+  writeInteger(message, SnapshotStateTag.nextSequence, state.nextSequence);
+  writeInteger(message, SnapshotStateTag.revision, state.revision);
+  writeInteger(message, SnapshotStateTag.compactRevision, state.compactRevision);
+  writeInteger(message, SnapshotStateTag.compactedRevision, state.compactedRevision);
+  writeInteger(message, SnapshotStateTag.nextOrdinal, state.nextOrdinal);
+  to.varint(HeaderTag.snapshot);
+  to.delimited(message.view());
 }
 
 function writeRecord(to: Writer, record: LogRecord): void {
@@ -196,6 +210,9 @@ function writeRecord(to: Writer, record: LogRecord): void {
   writeInteger(to, RecordTag.sub, record.sub);
   writeInteger(to, RecordTag.operation, record.operation);
   if (record.operation !== Operation.KeyValue) writeOperation(to, record);
+  if (record.ordinal === undefined) return;
+  writeInteger(to, RecordTag.ordinal, record.ordinal);
+  writeInteger(to, RecordTag.previousOrdinal, record.previousOrdinal ?? 0);
 }
 
 /** What a log operation has besides. */

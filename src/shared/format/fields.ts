@@ -27,6 +27,16 @@ export const HeaderTag = {
   epoch: varintTag(101),
   previousChunkCrc: varintTag(102),
   nonce: fixed64Tag(103),
+  snapshot: bytesTag(104),
+} as const;
+
+export const SnapshotStateTag = {
+  clusterId: fixed64Tag(1),
+  nextSequence: varintTag(2),
+  revision: varintTag(3),
+  compactRevision: varintTag(4),
+  compactedRevision: varintTag(5),
+  nextOrdinal: varintTag(6),
 } as const;
 
 export const RecordTag = {
@@ -48,6 +58,8 @@ export const RecordTag = {
   compactRevision: varintTag(103),
   epochClaim: bytesTag(104),
   importEnd: bytesTag(105),
+  ordinal: varintTag(106),
+  previousOrdinal: varintTag(107),
 } as const;
 
 export const ImportEndTag = {
@@ -142,6 +154,15 @@ export function readCount(from: Reader, name: string): number {
   // `int64` clamps at the largest safe integer, so that value itself is past the end too.
   if (value < 0 || value >= Number.MAX_SAFE_INTEGER) {
     throw new Fault(name, 'an integer in [0, 2^53)', `${value} or beyond`);
+  }
+  return value;
+}
+
+/** Reads a compaction's revision: an int64 that is -1 (none) or more. */
+export function readCompactRevision(from: Reader, name: string): number {
+  const value = from.int64();
+  if (value < -1 || value >= Number.MAX_SAFE_INTEGER) {
+    throw new Fault(name, 'an integer in [-1, 2^53)', `${value} or beyond`);
   }
   return value;
 }

@@ -22,10 +22,27 @@ export interface FileHeader {
   /** The chunk's place in the log, or the last chunk that a snapshot holds; 0 in Netsy for Go's files. */
   sequence: number;
   epoch: number;
-  /** `FileFooter.crc` of the chunk before this one; 0n for the first. */
+  /** `FileFooter.crc` of the chunk before this one; 0n for the first. Of a snapshot: of the last chunk it holds. */
   previousChunkCrc: bigint;
   /** Random and unsigned: tells our own upload from another writer's. */
   nonce: bigint;
+  /** In every snapshot of ours, and in nothing else. */
+  snapshot?: SnapshotState;
+}
+
+/** What a log is at the end of a snapshot, besides the header's own fields and the records. */
+export interface SnapshotState {
+  clusterId: bigint;
+  /** Where the log goes on; not `sequence + 1` after an epoch chunk. */
+  nextSequence: number;
+  /** The store's. */
+  revision: number;
+  /** Up to where history was compacted; -1 if it never was. */
+  compactRevision: number;
+  /** Up to which compaction what can't be reached any more is left out. */
+  compactedRevision: number;
+  /** `LogRecord.ordinal` of the next put or delete. */
+  nextOrdinal: number;
 }
 
 export interface FileFooter {

@@ -16,6 +16,9 @@ const CONTENT_SIZE_BYTES = [0, 2, 4, 8] as const;
 
 const BlockType = { Raw: 0, Rle: 1, Compressed: 2 } as const;
 
+/** The bytes end before the frame does. */
+class TruncatedFault extends Fault {}
+
 /** What a frame's header says. */
 interface FrameHeader {
   /** Where the first block begins. */
@@ -50,6 +53,24 @@ export function checkZstdFrames(
     return total;
   } catch (error) {
     throw locate(error, { object: name, part: 'compression', index: undefined, offset: position });
+  }
+}
+
+/**
+ * The zstd frame that begins at `start` of `bytes`: where it ends, and how many bytes it can expand to at most.
+ * Undefined if `bytes` end before it does. Throws `CorruptFileError` with the place `offset`.
+ */
+export function zstdFrameAt(
+  bytes: Uint8Array,
+  start: number,
+  name: string,
+  offset: number,
+): { end: number; contentBytesMax: number } | undefined {
+  try {
+    return readFrame(bytes, start);
+  } catch (error) {
+    if (error instanceof TruncatedFault) return undefined;
+    throw locate(error, { object: name, part: 'compression', index: undefined, offset });
   }
 }
 
@@ -119,5 +140,5 @@ function readUnsigned(bytes: Uint8Array, start: number, length: number): number 
 }
 
 function truncated(bytes: Uint8Array, needed: number): Fault {
-  return new Fault('length', `${needed} bytes or more`, `${bytes.length}`);
+  return new TruncatedFault('length', `${needed} bytes or more`, `${bytes.length}`);
 }

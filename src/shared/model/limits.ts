@@ -21,6 +21,12 @@ export const GRPC_OVERHEAD_BYTES = 512 * KIB;
 /** One request's records may not make a chunk larger than this; a record is refused by readers beyond it. */
 export const RECORD_BYTES_MAX = 512 * MIB;
 
+/** A piece of a snapshot ends with the record that makes it so large: what is held of one at a time. */
+export const SNAPSHOT_PIECE_BYTES = 2 * MIB;
+
+/** No object younger than this is deleted: a conditional PUT that is still on its way would find its name free. */
+export const DELETE_AGE_MS_MIN = 3_600_000;
+
 /** Replay reads at most this much per step, so that one slow watcher holds bounded memory. */
 export const REPLAY_STEP_BYTES = MIB;
 
@@ -38,4 +44,5 @@ export const LEASE_TTL_MS_MIN = 1_000;
 export const LEASE_TTL_MS_MAX = 300_000;
 
 assert(LEASE_TRUST_MS + LEASE_TTL_MS_MAX < LEASE_KEEP_MS, 'a lease name is free only when nobody trusts it');
+assert(DELETE_AGE_MS_MIN > 10 * UPLOAD_TRUST_MS, 'uploads must be distrusted long before names are freed');
 assert(REPLAY_STEP_BYTES < RECORD_BYTES_MAX, 'a replay step must be smaller than the largest record');

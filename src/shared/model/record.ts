@@ -48,6 +48,10 @@ export interface LogRecord {
   epoch?: EpochClaim;
   /** ImportEnd: what was imported. */
   importEnd?: ImportEnd;
+  /** KeyValue in a snapshot: the place among all puts and deletes of the log, from 1. */
+  ordinal?: number;
+  /** KeyValue in a snapshot: that of the key's record before, which may be compacted; 0 for none. */
+  previousOrdinal?: number;
 }
 
 /**

@@ -1,4 +1,7 @@
 import type { JsonPlace } from '../../shared/etcd/json.ts';
+import type { PieceTally } from '../../shared/format/snapshot.ts';
+import type { SystemChange } from '../../shared/model/record.ts';
+import type { LeaseChange } from './writer.ts';
 
 /** Messages of the piscina pool. Types only. */
 
@@ -7,6 +10,10 @@ export type TaskRequest =
   | { type: 'compress'; body: Uint8Array; level: number }
   /** Recovery: decompresses a chunk and checks every CRC in it; answers a LoadedChunk. */
   | { type: 'open'; name: string; sequence: number; object: Uint8Array }
+  /** A piece of a snapshot, checked: answers a SnapshotPiece, without what it holds unless `keep`. */
+  | { type: 'piece'; name: string; offset: number; frame: Uint8Array; keep: boolean }
+  /** A zstd frame of the object `name`; answers what it holds. */
+  | { type: 'inflate'; name: string; offset: number; frame: Uint8Array }
   /** Copies what SQLite's write-ahead log holds into the database file. */
   | { type: 'checkpoint'; cacheFile: string }
   /** The gateway: the message of that name that a JSON body stands for; answers its bytes or a TaskRefused. */
@@ -14,7 +21,16 @@ export type TaskRequest =
   /** The gateway: an encoded message of that name as JSON; answers its text in UTF-8. */
   | { type: 'messageToJson'; message: string; bytes: Uint8Array; place: JsonPlace };
 
-/** A chunk that failed its checks; sent as data, since an error's class does not cross threads. */
+/** One piece of a snapshot, whose CRCs hold. */
+export interface SnapshotPiece {
+  tally: PieceTally;
+  /** Puts and deletes, see `snapshot-rows.ts`. */
+  rows: Uint8Array;
+  leases: LeaseChange[];
+  system: SystemChange[];
+}
+
+/** An object that failed its checks; sent as data, since an error's class does not cross threads. */
 export interface TaskCorrupt {
   type: 'corrupt';
   message: string;

@@ -1,4 +1,5 @@
 import type { SystemChange } from '../../shared/model/record.ts';
+import type { SnapshotPiece } from './task.ts';
 
 /** Messages of the SQLite writer (the state worker). Types and constants only. */
 
@@ -61,6 +62,12 @@ export interface LogPosition {
   compactRevision: number;
 }
 
+/** Where a snapshot leaves the cache that is filled from it. */
+export interface FilledPosition extends LogPosition {
+  compactedRevision: number;
+  nextOrdinal: number;
+}
+
 export type WriterRequest =
   /** Evaluates requests one after the other; answers `evaluated`. */
   | {
@@ -77,6 +84,12 @@ export type WriterRequest =
   | { type: 'load'; chunks: LoadedChunk[] }
   /** A standby: as `load`, and tells what a primary would know from evaluating; answers `followed`. */
   | { type: 'follow'; chunks: LoadedChunk[] }
+  /** Recovery: throw the cache away, to fill it anew from a snapshot; answers `filling`. */
+  | { type: 'fillBegin' }
+  /** Recovery: the snapshot's next piece, which was checked; answers `filling`. */
+  | { type: 'fill'; piece: Omit<SnapshotPiece, 'tally'> }
+  /** Recovery: the snapshot was whole, and is a state of the log at `position`; answers `loaded`. */
+  | { type: 'fillEnd'; position: FilledPosition }
   /** Recovery: throw the cache away and start from nothing; answers `reset`. */
   | { type: 'reset' }
   /**
@@ -96,6 +109,7 @@ export type WriterRequest =
 /** A chunk as the store has it, its body decompressed. */
 export interface LoadedChunk {
   sequence: number;
+  records: number;
   header: Uint8Array;
   body: Uint8Array;
   /** The chunk's own CRC (its footer's). */
@@ -155,6 +169,7 @@ export type WriterReply =
   | EvaluatedMessage
   | { type: 'applied'; sequence: number; revision: number; databaseBytes: number; freeBytes: number }
   | { type: 'loaded'; position: LogPosition }
+  | { type: 'filling' }
   | { type: 'reset'; position: LogPosition }
   | ({ type: 'begun' } & BegunState)
   | ({ type: 'followed' } & FollowedState)

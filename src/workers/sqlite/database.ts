@@ -1,4 +1,4 @@
-import { rmSync } from 'node:fs';
+import { closeSync, fsyncSync, openSync, rmSync } from 'node:fs';
 import Database from 'better-sqlite3';
 import { bytesInt64, int64Bytes } from '../../shared/base/bytes.ts';
 import type { LogPosition } from '../contract/writer.ts';
@@ -21,7 +21,10 @@ const DAMAGE = /^SQLITE_(CORRUPT|NOTADB)/;
 const DISK_TROUBLE = /^SQLITE_(FULL|IOERR)/;
 export const PAGE_BYTES = 8192;
 
-const SCHEMA = `
+/** `user_version` while a cache is being filled from a snapshot: it is no prefix of the log before it is whole. */
+const FILLING_VERSION = -1;
+
+const TABLES = `
 CREATE TABLE log_position (
   only INTEGER PRIMARY KEY CHECK (only = 0),
   sequence INTEGER NOT NULL, chunk_crc BLOB NOT NULL, next_sequence INTEGER NOT NULL,
@@ -33,15 +36,17 @@ CREATE TABLE history (
   id INTEGER PRIMARY KEY, revision INTEGER NOT NULL, sub INTEGER NOT NULL,
   previous_id INTEGER NOT NULL, deleted INTEGER NOT NULL, key BLOB NOT NULL, kv BLOB NOT NULL
 );
-CREATE INDEX history_by_revision ON history (revision);
-CREATE INDEX history_by_key ON history (key, id);
 CREATE TABLE current (
   key BLOB PRIMARY KEY, id INTEGER NOT NULL, mod_revision INTEGER NOT NULL,
   create_revision INTEGER NOT NULL, version INTEGER NOT NULL, lease BLOB
 ) WITHOUT ROWID;
-CREATE INDEX current_by_lease ON current (lease, key) WHERE lease IS NOT NULL;
 CREATE TABLE leases (id BLOB PRIMARY KEY, ttl_seconds INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE system (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
+`;
+const INDEXES = `
+CREATE INDEX history_by_revision ON history (revision);
+CREATE INDEX history_by_key ON history (key, id);
+CREATE INDEX current_by_lease ON current (lease, key) WHERE lease IS NOT NULL;
 `;
 
 export type Connection = Database.Database;
@@ -83,11 +88,44 @@ export function openToWrite(file: string): Connection {
     connection.pragma('temp_store = MEMORY');
     const version = connection.pragma('user_version', { simple: true });
     if (version === 0) createSchema(connection);
+    else if (version === FILLING_VERSION) throw new Error('it was only partly filled from a snapshot');
     else if (version !== SCHEMA_VERSION) throw new Error(`cache has schema version ${String(version)}`);
     return connection;
   } catch (error) {
     connection.close();
     throw error;
+  }
+}
+
+/**
+ * Opens a new cache to fill it from a snapshot. Nothing in it is safe before `endFilling`, and a start that finds
+ * it so throws it away: it has no journal and is not synced, and its indexes come last.
+ */
+export function openToFill(file: string): Connection {
+  const connection = new Database(file);
+  connection.pragma(`page_size = ${PAGE_BYTES}`);
+  connection.pragma('auto_vacuum = INCREMENTAL');
+  connection.pragma('journal_mode = OFF');
+  connection.pragma('synchronous = OFF');
+  connection.pragma('cache_size = -65536');
+  // Sorting the keys must not need memory for all of them.
+  connection.pragma('temp_store = FILE');
+  connection.pragma(`user_version = ${FILLING_VERSION}`);
+  connection.exec(TABLES);
+  insertPosition(connection);
+  return connection;
+}
+
+/** Makes a filled cache a cache: everything is on the disk before the mark that says so. */
+export function endFilling(connection: Connection, file: string): void {
+  connection.exec(INDEXES);
+  const descriptor = openSync(file, 'r+');
+  try {
+    fsyncSync(descriptor);
+    connection.pragma('synchronous = FULL');
+    connection.pragma(`user_version = ${SCHEMA_VERSION}`);
+  } finally {
+    closeSync(descriptor);
   }
 }
 
@@ -140,13 +178,18 @@ export function damageMessage(file: string, error: Error): string {
 
 function createSchema(connection: Connection): void {
   connection.transaction(() => {
-    connection.exec(SCHEMA);
+    connection.exec(TABLES);
+    connection.exec(INDEXES);
     connection.pragma(`user_version = ${SCHEMA_VERSION}`);
-    connection
-      .prepare('INSERT INTO log_position VALUES (0, 0, ?, 0, 0, ?, 0, 0, 0, 0)')
-      .run(int64Bytes(0n), int64Bytes(0n));
-    new PositionTable(connection).write(EMPTY_POSITION);
+    insertPosition(connection);
   })();
+}
+
+function insertPosition(connection: Connection): void {
+  connection
+    .prepare('INSERT INTO log_position VALUES (0, 0, ?, 0, 0, ?, 0, 0, 0, 0)')
+    .run(int64Bytes(0n), int64Bytes(0n));
+  new PositionTable(connection).write(EMPTY_POSITION);
 }
 
 type PositionRow = {

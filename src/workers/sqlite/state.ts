@@ -30,6 +30,7 @@ import {
   truncateLog,
 } from './database.ts';
 import { Evaluator } from './evaluate.ts';
+import { CacheFiller } from './fill.ts';
 import { Followed } from './follow.ts';
 import { OverlayView } from './overlay.ts';
 import { RowView } from './rows.ts';
@@ -53,6 +54,8 @@ export class WriterState {
   readonly #data: WriterData;
   readonly #reply: (reply: WriterReply, transfer: ArrayBuffer[]) => void;
   #connection!: Connection;
+  /** While the cache is filled from a snapshot; `#connection` is closed then. */
+  #filler: CacheFiller | undefined;
   #applier!: Applier;
   #compactor!: Compactor;
   #rows!: RowView;
@@ -101,11 +104,17 @@ export class WriterState {
       case 'follow':
         return this.#follow(request.chunks);
       case 'reset':
+        this.#filler?.close();
+        this.#filler = undefined;
         this.#connection.close();
         discardCache(this.#data.cacheFile);
         this.#attach(openToWrite(this.#data.cacheFile));
         this.#reply({ type: 'reset', position: this.#position() }, []);
         return;
+      case 'fillBegin':
+      case 'fill':
+      case 'fillEnd':
+        return this.#fill(request);
       case 'begin':
         return this.#begin();
       case 'checkpoint':
@@ -115,6 +124,7 @@ export class WriterState {
         return;
       case 'close':
         if (this.#durable.length > 0) this.idle();
+        this.#filler?.close();
         this.#connection.close();
         return;
     }
@@ -163,6 +173,28 @@ export class WriterState {
     return new Error(
       `the disk under ${cacheFile} refuses writes (${error.message}); make room and start again`,
     );
+  }
+
+  /** Recovery: a new cache from a snapshot. What was there is thrown away first. */
+  #fill(request: Extract<WriterRequest, { type: `fill${string}` }>): void {
+    const { cacheFile } = this.#data;
+    try {
+      if (request.type === 'fillBegin') {
+        this.#filler?.close();
+        this.#connection.close();
+        discardCache(cacheFile);
+        this.#filler = new CacheFiller(cacheFile);
+      } else if (request.type === 'fill') required(this.#filler).add(request.piece);
+      else {
+        required(this.#filler).end(request.position);
+        this.#filler = undefined;
+        this.#attach(openToWrite(cacheFile));
+        return this.#reply({ type: 'loaded', position: this.#position() }, []);
+      }
+      this.#reply({ type: 'filling' }, []);
+    } catch (error) {
+      throw this.#explained(error);
+    }
   }
 
   #attach(connection: Connection): void {
@@ -385,4 +417,9 @@ export class WriterState {
 /** Keys and values, without what a chunk or a row adds to them. */
 function bytesOf(changes: DurableChunk['changes']): number {
   return changes.reduce((sum, { record }) => sum + record.key.length + record.value.length, 0);
+}
+
+function required<T>(value: T | undefined): T {
+  assert(value !== undefined, 'a snapshot is loaded in order');
+  return value;
 }

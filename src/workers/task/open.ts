@@ -3,10 +3,13 @@ import { asBuffer } from '../../shared/base/bytes.ts';
 import { CorruptFileError } from '../../shared/format/corrupt.ts';
 import { decodeBody, decodeHeader } from '../../shared/format/decode.ts';
 import { type DecodedHeader, FileCompression } from '../../shared/format/file.ts';
-import { checkZstdFrames, decompressionError } from '../../shared/format/zstd-frame.ts';
-import { RECORD_BYTES_MAX } from '../../shared/model/limits.ts';
+import { checkZstdFrames, decompressionError, zstdFrameAt } from '../../shared/format/zstd-frame.ts';
+import { RECORD_BYTES_MAX, SNAPSHOT_PIECE_BYTES } from '../../shared/model/limits.ts';
 import { Operation } from '../../shared/model/record.ts';
 import type { LoadedChunk } from '../contract/writer.ts';
+
+/** A piece of a snapshot ends with the record that fills it. */
+const PIECE_BYTES_MAX = SNAPSHOT_PIECE_BYTES + RECORD_BYTES_MAX;
 
 /** Decompresses a chunk's object and checks every CRC in it. Throws `CorruptFileError`. */
 export async function openChunk(name: string, sequence: number, object: Uint8Array): Promise<LoadedChunk> {
@@ -19,7 +22,14 @@ export async function openChunk(name: string, sequence: number, object: Uint8Arr
   const body = header.compression === FileCompression.Zstd ? await inflate(name, object, header) : stored;
   const { records, footer } = decodeBody(body, header, name);
   const skipTo = records.find((record) => record.operation === Operation.Epoch)?.epoch?.skipTo;
-  return { sequence, header: object.slice(0, bodyOffset), body: body.slice(), crc: footer.crc, skipTo };
+  return {
+    sequence,
+    records: records.length,
+    header: object.slice(0, bodyOffset),
+    body: body.slice(),
+    crc: footer.crc,
+    skipTo,
+  };
 }
 
 async function inflate(name: string, object: Uint8Array, header: DecodedHeader): Promise<Uint8Array> {
@@ -28,5 +38,22 @@ async function inflate(name: string, object: Uint8Array, header: DecodedHeader):
     return await decompress(asBuffer(object.subarray(header.byteLength)));
   } catch (error) {
     throw decompressionError(header, name, error instanceof Error ? error.message : String(error));
+  }
+}
+
+/** Decompresses one zstd frame, which stands at `offset` of the object `name`. Throws `CorruptFileError`. */
+export async function inflateFrame(frame: Uint8Array, name: string, offset: number): Promise<Uint8Array> {
+  const place = { object: name, part: 'compression', index: undefined, offset } as const;
+  const found = zstdFrameAt(frame, 0, name, offset);
+  if (found === undefined || found.end !== frame.length) {
+    throw new CorruptFileError(place, 'zstd frame', 'a whole one', `${frame.length} bytes`);
+  }
+  if (found.contentBytesMax > PIECE_BYTES_MAX) {
+    throw new CorruptFileError(place, 'decompressed size', `at most ${PIECE_BYTES_MAX}`, 'more');
+  }
+  try {
+    return await decompress(asBuffer(frame));
+  } catch (error) {
+    throw new CorruptFileError(place, 'zstd frame', 'one that decompresses', String(error));
   }
 }

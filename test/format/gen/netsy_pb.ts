@@ -25,7 +25,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file netsy.proto.
  */
 export const file_netsy: GenFile = /*@__PURE__*/
-  fileDesc("CgtuZXRzeS5wcm90bxIFbmV0c3kiowIKCkZpbGVIZWFkZXISCwoDY3JjGAEgASgEEhYKDnNjaGVtYV92ZXJzaW9uGAIgASgNEh0KBGtpbmQYAyABKA4yDy5uZXRzeS5GaWxlS2luZBIrCgtjb21wcmVzc2lvbhgEIAEoDjIWLm5ldHN5LkZpbGVDb21wcmVzc2lvbhIVCg1yZWNvcmRzX2NvdW50GAUgASgDEhEKCWxlYWRlcl9pZBgGIAEoCRIuCgpjcmVhdGVkX2F0GAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIQCghzZXF1ZW5jZRhkIAEoAxINCgVlcG9jaBhlIAEoAxIaChJwcmV2aW91c19jaHVua19jcmMYZiABKAQSDQoFbm9uY2UYZyABKAYicQoKRmlsZUZvb3RlchITCgtyZWNvcmRzX2NyYxgCIAEoBBIWCg5maXJzdF9yZXZpc2lvbhgDIAEoAxIVCg1sYXN0X3JldmlzaW9uGAQgASgDEgsKA2NyYxgIIAEoBBISCgpoZWFkZXJfY3JjGGQgASgEIpcECgZSZWNvcmQSCwoDY3JjGAEgASgEEhAKCHJldmlzaW9uGAIgASgDEgsKA2tleRgDIAEoDBIPCgdjcmVhdGVkGAQgASgIEg8KB2RlbGV0ZWQYBSABKAgSFwoPY3JlYXRlX3JldmlzaW9uGAYgASgDEhUKDXByZXZfcmV2aXNpb24YByABKAMSDwoHdmVyc2lvbhgIIAEoAxINCgVsZWFzZRgJIAEoAxILCgNkZWsYCiABKAMSDQoFdmFsdWUYCyABKAwSLgoKY3JlYXRlZF9hdBgMIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASMAoMY29tcGFjdGVkX2F0GA0gASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIRCglsZWFkZXJfaWQYDiABKAkSMQoNcmVwbGljYXRlZF9hdBgPIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASCwoDc3ViGGQgASgDEiMKCW9wZXJhdGlvbhhlIAEoDjIQLm5ldHN5Lk9wZXJhdGlvbhIRCglsZWFzZV90dGwYZiABKAMSGAoQY29tcGFjdF9yZXZpc2lvbhhnIAEoAxImCgtlcG9jaF9jbGFpbRhoIAEoCzIRLm5ldHN5LkVwb2NoQ2xhaW0SJAoKaW1wb3J0X2VuZBhpIAEoCzIQLm5ldHN5LkltcG9ydEVuZCJQCgpFcG9jaENsYWltEg0KBWVwb2NoGAEgASgDEg8KB3NraXBfdG8YAiABKAMSDgoGaG9sZGVyGAMgASgJEhIKCmNsdXN0ZXJfaWQYBCABKAYiPgoJSW1wb3J0RW5kEhAKCHJldmlzaW9uGAEgASgDEg8KB3JlY29yZHMYAiABKAMSDgoGbGVhc2VzGAMgASgDKj8KCEZpbGVLaW5kEhAKDEtJTkRfVU5LTk9XThAAEhEKDUtJTkRfU05BUFNIT1QQARIOCgpLSU5EX0NIVU5LEAIqVgoPRmlsZUNvbXByZXNzaW9uEhcKE0NPTVBSRVNTSU9OX1VOS05PV04QABIUChBDT01QUkVTU0lPTl9OT05FEAESFAoQQ09NUFJFU1NJT05fWlNURBACKroBCglPcGVyYXRpb24SFwoTT1BFUkFUSU9OX0tFWV9WQUxVRRAAEhkKFU9QRVJBVElPTl9MRUFTRV9HUkFOVBABEhoKFk9QRVJBVElPTl9MRUFTRV9SRVZPS0UQAhIYChRPUEVSQVRJT05fQ09NUEFDVElPThADEhQKEE9QRVJBVElPTl9TWVNURU0QBBITCg9PUEVSQVRJT05fRVBPQ0gQBRIYChRPUEVSQVRJT05fSU1QT1JUX0VORBAGYgZwcm90bzM", [file_google_protobuf_timestamp]);
+  fileDesc("CgtuZXRzeS5wcm90bxIFbmV0c3kiywIKCkZpbGVIZWFkZXISCwoDY3JjGAEgASgEEhYKDnNjaGVtYV92ZXJzaW9uGAIgASgNEh0KBGtpbmQYAyABKA4yDy5uZXRzeS5GaWxlS2luZBIrCgtjb21wcmVzc2lvbhgEIAEoDjIWLm5ldHN5LkZpbGVDb21wcmVzc2lvbhIVCg1yZWNvcmRzX2NvdW50GAUgASgDEhEKCWxlYWRlcl9pZBgGIAEoCRIuCgpjcmVhdGVkX2F0GAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIQCghzZXF1ZW5jZRhkIAEoAxINCgVlcG9jaBhlIAEoAxIaChJwcmV2aW91c19jaHVua19jcmMYZiABKAQSDQoFbm9uY2UYZyABKAYSJgoIc25hcHNob3QYaCABKAsyFC5uZXRzeS5TbmFwc2hvdFN0YXRlIpgBCg1TbmFwc2hvdFN0YXRlEhIKCmNsdXN0ZXJfaWQYASABKAYSFQoNbmV4dF9zZXF1ZW5jZRgCIAEoAxIQCghyZXZpc2lvbhgDIAEoAxIYChBjb21wYWN0X3JldmlzaW9uGAQgASgDEhoKEmNvbXBhY3RlZF9yZXZpc2lvbhgFIAEoAxIUCgxuZXh0X29yZGluYWwYBiABKAMicQoKRmlsZUZvb3RlchITCgtyZWNvcmRzX2NyYxgCIAEoBBIWCg5maXJzdF9yZXZpc2lvbhgDIAEoAxIVCg1sYXN0X3JldmlzaW9uGAQgASgDEgsKA2NyYxgIIAEoBBISCgpoZWFkZXJfY3JjGGQgASgEIsIECgZSZWNvcmQSCwoDY3JjGAEgASgEEhAKCHJldmlzaW9uGAIgASgDEgsKA2tleRgDIAEoDBIPCgdjcmVhdGVkGAQgASgIEg8KB2RlbGV0ZWQYBSABKAgSFwoPY3JlYXRlX3JldmlzaW9uGAYgASgDEhUKDXByZXZfcmV2aXNpb24YByABKAMSDwoHdmVyc2lvbhgIIAEoAxINCgVsZWFzZRgJIAEoAxILCgNkZWsYCiABKAMSDQoFdmFsdWUYCyABKAwSLgoKY3JlYXRlZF9hdBgMIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASMAoMY29tcGFjdGVkX2F0GA0gASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIRCglsZWFkZXJfaWQYDiABKAkSMQoNcmVwbGljYXRlZF9hdBgPIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASCwoDc3ViGGQgASgDEiMKCW9wZXJhdGlvbhhlIAEoDjIQLm5ldHN5Lk9wZXJhdGlvbhIRCglsZWFzZV90dGwYZiABKAMSGAoQY29tcGFjdF9yZXZpc2lvbhhnIAEoAxImCgtlcG9jaF9jbGFpbRhoIAEoCzIRLm5ldHN5LkVwb2NoQ2xhaW0SJAoKaW1wb3J0X2VuZBhpIAEoCzIQLm5ldHN5LkltcG9ydEVuZBIPCgdvcmRpbmFsGGogASgDEhgKEHByZXZpb3VzX29yZGluYWwYayABKAMiUAoKRXBvY2hDbGFpbRINCgVlcG9jaBgBIAEoAxIPCgdza2lwX3RvGAIgASgDEg4KBmhvbGRlchgDIAEoCRISCgpjbHVzdGVyX2lkGAQgASgGIj4KCUltcG9ydEVuZBIQCghyZXZpc2lvbhgBIAEoAxIPCgdyZWNvcmRzGAIgASgDEg4KBmxlYXNlcxgDIAEoAyo/CghGaWxlS2luZBIQCgxLSU5EX1VOS05PV04QABIRCg1LSU5EX1NOQVBTSE9UEAESDgoKS0lORF9DSFVOSxACKlYKD0ZpbGVDb21wcmVzc2lvbhIXChNDT01QUkVTU0lPTl9VTktOT1dOEAASFAoQQ09NUFJFU1NJT05fTk9ORRABEhQKEENPTVBSRVNTSU9OX1pTVEQQAiq6AQoJT3BlcmF0aW9uEhcKE09QRVJBVElPTl9LRVlfVkFMVUUQABIZChVPUEVSQVRJT05fTEVBU0VfR1JBTlQQARIaChZPUEVSQVRJT05fTEVBU0VfUkVWT0tFEAISGAoUT1BFUkFUSU9OX0NPTVBBQ1RJT04QAxIUChBPUEVSQVRJT05fU1lTVEVNEAQSEwoPT1BFUkFUSU9OX0VQT0NIEAUSGAoUT1BFUkFUSU9OX0lNUE9SVF9FTkQQBmIGcHJvdG8z", [file_google_protobuf_timestamp]);
 
 /**
  * @generated from message netsy.FileHeader
@@ -78,14 +78,14 @@ export type FileHeader = Message<"netsy.FileHeader"> & {
   sequence: bigint;
 
   /**
-   * The term of the primary that wrote it.
+   * The term of the primary that wrote it; of a snapshot, that of its last chunk.
    *
    * @generated from field: int64 epoch = 101;
    */
   epoch: bigint;
 
   /**
-   * FileFooter.crc of the chunk before this one in the log; 0 for the first.
+   * FileFooter.crc of the chunk before this one in the log; 0 for the first. Of a snapshot, that of its last chunk.
    *
    * @generated from field: uint64 previous_chunk_crc = 102;
    */
@@ -97,6 +97,13 @@ export type FileHeader = Message<"netsy.FileHeader"> & {
    * @generated from field: fixed64 nonce = 103;
    */
   nonce: bigint;
+
+  /**
+   * In every snapshot of this server's, and in nothing else.
+   *
+   * @generated from field: netsy.SnapshotState snapshot = 104;
+   */
+  snapshot?: SnapshotState | undefined;
 };
 
 /**
@@ -105,6 +112,61 @@ export type FileHeader = Message<"netsy.FileHeader"> & {
  */
 export const FileHeaderSchema: GenMessage<FileHeader> = /*@__PURE__*/
   messageDesc(file_netsy, 0);
+
+/**
+ * What a log is at the end of a snapshot, besides the header's own fields and the records.
+ *
+ * @generated from message netsy.SnapshotState
+ */
+export type SnapshotState = Message<"netsy.SnapshotState"> & {
+  /**
+   * @generated from field: fixed64 cluster_id = 1;
+   */
+  clusterId: bigint;
+
+  /**
+   * Where the log goes on. Not sequence + 1 when the last chunk was an epoch's.
+   *
+   * @generated from field: int64 next_sequence = 2;
+   */
+  nextSequence: bigint;
+
+  /**
+   * The store's. A snapshot's records may end before it, when the last ones were deletes and are compacted.
+   *
+   * @generated from field: int64 revision = 3;
+   */
+  revision: bigint;
+
+  /**
+   * Up to where history was compacted; -1 if it never was.
+   *
+   * @generated from field: int64 compact_revision = 4;
+   */
+  compactRevision: bigint;
+
+  /**
+   * Up to which compaction the snapshot leaves out what can't be reached any more: compact_revision, or an
+   * earlier one when rows were still being removed.
+   *
+   * @generated from field: int64 compacted_revision = 5;
+   */
+  compactedRevision: bigint;
+
+  /**
+   * Record.ordinal of the next put or delete.
+   *
+   * @generated from field: int64 next_ordinal = 6;
+   */
+  nextOrdinal: bigint;
+};
+
+/**
+ * Describes the message netsy.SnapshotState.
+ * Use `create(SnapshotStateSchema)` to create a new message.
+ */
+export const SnapshotStateSchema: GenMessage<SnapshotState> = /*@__PURE__*/
+  messageDesc(file_netsy, 1);
 
 /**
  * @generated from message netsy.FileFooter
@@ -147,7 +209,7 @@ export type FileFooter = Message<"netsy.FileFooter"> & {
  * Use `create(FileFooterSchema)` to create a new message.
  */
 export const FileFooterSchema: GenMessage<FileFooter> = /*@__PURE__*/
-  messageDesc(file_netsy, 1);
+  messageDesc(file_netsy, 2);
 
 /**
  * @generated from message netsy.Record
@@ -277,6 +339,20 @@ export type Record = Message<"netsy.Record"> & {
    * @generated from field: netsy.ImportEnd import_end = 105;
    */
   importEnd?: ImportEnd | undefined;
+
+  /**
+   * In snapshots only. The place among all puts and deletes of the log, from 1.
+   *
+   * @generated from field: int64 ordinal = 106;
+   */
+  ordinal: bigint;
+
+  /**
+   * In snapshots only. That of the key's record before this one, which may be compacted; 0 if this one creates the key.
+   *
+   * @generated from field: int64 previous_ordinal = 107;
+   */
+  previousOrdinal: bigint;
 };
 
 /**
@@ -284,7 +360,7 @@ export type Record = Message<"netsy.Record"> & {
  * Use `create(RecordSchema)` to create a new message.
  */
 export const RecordSchema: GenMessage<Record> = /*@__PURE__*/
-  messageDesc(file_netsy, 2);
+  messageDesc(file_netsy, 3);
 
 /**
  * What a new primary says of itself in its first chunk.
@@ -322,7 +398,7 @@ export type EpochClaim = Message<"netsy.EpochClaim"> & {
  * Use `create(EpochClaimSchema)` to create a new message.
  */
 export const EpochClaimSchema: GenMessage<EpochClaim> = /*@__PURE__*/
-  messageDesc(file_netsy, 3);
+  messageDesc(file_netsy, 4);
 
 /**
  * What an import came to. Compaction may have left gaps in its revisions and among the records of one.
@@ -357,7 +433,7 @@ export type ImportEnd = Message<"netsy.ImportEnd"> & {
  * Use `create(ImportEndSchema)` to create a new message.
  */
 export const ImportEndSchema: GenMessage<ImportEnd> = /*@__PURE__*/
-  messageDesc(file_netsy, 4);
+  messageDesc(file_netsy, 5);
 
 /**
  * @generated from enum netsy.FileKind

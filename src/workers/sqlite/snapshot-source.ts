@@ -1,0 +1,136 @@
+import { bytesInt64, NO_BYTES } from '../../shared/base/bytes.ts';
+import { decodeKeyValue } from '../../shared/etcd/responses.ts';
+import { FileEncoder } from '../../shared/format/encode.ts';
+import { FileCompression, type FileHeader, FileKind, SCHEMA_VERSION } from '../../shared/format/file.ts';
+import { SNAPSHOT_PIECE_BYTES } from '../../shared/model/limits.ts';
+import { type LogRecord, Operation, operationRecord, systemRecord } from '../../shared/model/record.ts';
+import type { LogSnapshotData } from '../contract/log-snapshot.ts';
+import { type CachePosition, type Connection, openToRead, PositionTable } from './database.ts';
+
+type HistoryRow = [
+  id: number,
+  revision: number,
+  sub: number,
+  previousId: number,
+  previousRevision: number | null,
+  deleted: number,
+  kv: Buffer,
+];
+
+/**
+ * The cache's rows as a snapshot's records, from one read transaction and so of one place in the log: puts and
+ * deletes in the log's order, then leases, then system entries. A row's id is its record's ordinal, because rows
+ * are numbered as their records are applied, by the log alone.
+ *
+ * When records were made is not in the cache: their `created_at` is the start of time.
+ */
+export class SnapshotSource {
+  readonly position: CachePosition;
+  readonly records: number;
+  readonly #connection: Connection;
+  readonly #encoder: FileEncoder;
+  readonly #all: Generator<LogRecord>;
+  #isHeaderTaken = false;
+  /** The footer's CRC, once all is taken. */
+  crc: bigint | undefined;
+
+  constructor(data: LogSnapshotData) {
+    this.#connection = openToRead(data.cacheFile);
+    this.#connection.exec('BEGIN');
+    this.position = new PositionTable(this.#connection).read();
+    this.records = this.#count('history') + this.#count('leases') + this.#count('system');
+    this.#encoder = new FileEncoder(headerOf(data, this.position, this.records));
+    this.#all = this.#everyRecord();
+  }
+
+  /** The header first, then pieces of whole records, then the footer by itself; undefined after that. */
+  next(): Uint8Array<ArrayBuffer> | undefined {
+    if (this.crc !== undefined) return undefined;
+    if (!this.#isHeaderTaken) {
+      this.#isHeaderTaken = true;
+      return this.#encoder.take();
+    }
+    while (this.#encoder.pendingBytes < SNAPSHOT_PIECE_BYTES) {
+      const next = this.#all.next();
+      if (next.done === true) break;
+      this.#encoder.add(next.value);
+    }
+    if (this.#encoder.pendingBytes > 0) return this.#encoder.take();
+    this.crc = this.#encoder.end().crc;
+    return this.#encoder.take();
+  }
+
+  close(): void {
+    this.#all.return(undefined);
+    this.#connection.close();
+  }
+
+  #count(table: string): number {
+    return this.#connection.prepare(`SELECT count(*) FROM ${table}`).pluck().get() as number;
+  }
+
+  *#everyRecord(): Generator<LogRecord> {
+    const history = this.#connection
+      .prepare(
+        `SELECT history.id, history.revision, history.sub, history.previous_id, previous.revision,
+                history.deleted, history.kv
+         FROM history LEFT JOIN history AS previous ON previous.id = history.previous_id ORDER BY history.id`,
+      )
+      .raw();
+    for (const row of history.iterate() as Iterable<HistoryRow>) yield recordOf(row);
+    const leases = this.#connection.prepare('SELECT id, ttl_seconds FROM leases ORDER BY id').raw();
+    for (const [id, ttl] of leases.iterate() as Iterable<[Buffer, number]>) {
+      const grant = operationRecord(Operation.LeaseGrant, 0);
+      yield { ...grant, lease: bytesInt64(id), leaseTtlSeconds: ttl };
+    }
+    const system = this.#connection.prepare('SELECT name, value FROM system ORDER BY name').raw();
+    for (const [name, value] of system.iterate() as Iterable<[string, Buffer]>) {
+      yield systemRecord({ name, value }, 0);
+    }
+  }
+}
+
+function headerOf(data: LogSnapshotData, position: CachePosition, recordsCount: number): FileHeader {
+  const { sequence, epoch, chunkCrc, clusterId, nextSequence, revision } = position;
+  const { compactRevision, compactedRevision, nextHistoryId } = position;
+  return {
+    schemaVersion: SCHEMA_VERSION,
+    kind: FileKind.Snapshot,
+    compression: FileCompression.Zstd,
+    recordsCount,
+    leaderId: data.nodeId,
+    createdAtMs: data.createdAtMs,
+    sequence,
+    epoch,
+    previousChunkCrc: chunkCrc,
+    nonce: data.nonce,
+    snapshot: {
+      clusterId,
+      nextSequence,
+      revision,
+      compactRevision,
+      compactedRevision,
+      nextOrdinal: nextHistoryId,
+    },
+  };
+}
+
+function recordOf([id, revision, sub, previousId, previousRevision, deleted, kv]: HistoryRow): LogRecord {
+  const { key, createRevision, version, value, lease } = decodeKeyValue(kv);
+  return {
+    operation: Operation.KeyValue,
+    revision,
+    sub,
+    key,
+    created: version === 1,
+    deleted: deleted === 1,
+    createRevision,
+    prevRevision: previousRevision ?? 0,
+    version,
+    lease,
+    value: deleted === 1 ? NO_BYTES : value,
+    createdAtMs: 0,
+    ordinal: id,
+    previousOrdinal: previousId,
+  };
+}
