@@ -60,6 +60,8 @@ export interface EngineParts {
   random: Random;
   log: Log;
   meter: CommitMeter;
+  /** A chunk of so many records is durable; `bytes` are those of its object before it was compressed. */
+  wrote(records: number, bytes: number): void;
   /** The process can't go on; nothing is acknowledged any more. */
   fatal(error: Error): void;
 }
@@ -270,6 +272,7 @@ export class Engine {
     if (evaluated.sequence === 0) return;
     this.gate.durableTo(evaluated.sequence);
     this.#parts.writer.apply(evaluated.sequence);
+    this.#parts.wrote(evaluated.records, evaluated.object.length);
     this.lessor.change(evaluated.leases);
     this.system.change(evaluated.system);
   }

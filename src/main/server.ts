@@ -19,6 +19,7 @@ import { Node } from './cluster/node.ts';
 import type { CommitMeter } from './commit/pipeline.ts';
 import type { Settings } from './config/settings.ts';
 import { Engine } from './engine.ts';
+import { LogUpkeep } from './log-upkeep.ts';
 import { createHttpHandler, type HealthQuestion } from './ops/http.ts';
 import type { Metrics } from './ops/metrics.ts';
 import { TaskPool } from './pool/pool.ts';
@@ -90,6 +91,7 @@ export class Server {
   #succession: Succession | undefined;
   #stopping = false;
   #checkpointer: Checkpointer | undefined;
+  #logUpkeep: LogUpkeep | undefined;
   #autoCompaction: AutoCompaction | undefined;
   #ready!: (engine: Engine) => void;
 
@@ -163,7 +165,9 @@ export class Server {
       pool: this.#pool,
       appender: this.#appender,
       openTokens: (index) => this.#openTokens(index),
+      wrote: (records, bytes) => this.#logUpkeep?.wrote(records, bytes),
     });
+    this.#logUpkeep = new LogUpkeep({ ...this.#parts, cacheFile, nodeId, pool: this.#pool });
     this.#checkpointer = this.#createCheckpointer(cacheFile, writer, this.#pool);
     this.#ready(this.#engine);
     this.#parts.metrics.quotaBackendBytes.set(settings.quotaBackendBytes);
@@ -191,6 +195,7 @@ export class Server {
     this.#succession?.stop();
     this.#checkpointer?.stop();
     this.#autoCompaction?.stop();
+    const logUpkeepStopped = this.#logUpkeep?.stop();
     await this.#engine?.drain();
     this.#health.stop();
     await this.#succession?.lease.release();
@@ -198,6 +203,7 @@ export class Server {
     this.#gateway.close();
     await this.#gatewayPool.close();
     await this.#engine?.close();
+    await logUpkeepStopped;
     await this.#writer?.close();
     await this.#pool?.close();
     await this.#parts.store.close();

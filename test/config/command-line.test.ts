@@ -76,6 +76,10 @@ const SAMPLES: Record<FlagKey, { text: string; beside?: string[] }> = {
   watchStreamBufferBytes: { text: '512KiB' },
   autoCompactionMode: { text: 'revision', beside: ['--auto-compaction-retention=10'] },
   autoCompactionRetention: { text: '30m' },
+  snapshotRecords: { text: '1000' },
+  snapshotBytes: { text: '1MiB' },
+  snapshotAge: { text: '1h' },
+  retention: { text: 'forever' },
   logLevel: { text: 'debug' },
   logFormat: { text: 'console' },
 };

@@ -51,6 +51,12 @@ export function settingsOf(values: FlagValues, given: Given): Settings {
     watchBufferBytesMax: values.watchBufferBytes,
     watchStreamBufferBytesMax: values.watchStreamBufferBytes,
     autoCompaction: autoCompactionOf(values, given),
+    snapshot: {
+      records: values.snapshotRecords,
+      bytes: values.snapshotBytes,
+      ageMs: values.snapshotAge,
+    },
+    retentionMs: values.retention.ms,
     logLevel: values.logLevel === 'panic' ? 'fatal' : values.logLevel,
     logFormat: values.logFormat,
   };

@@ -16,6 +16,7 @@ import {
   hedgeAfter,
   integer,
   quota,
+  retention,
   size,
   storeUrl,
   urls,
@@ -45,6 +46,7 @@ type Group =
   | 'Writes'
   | 'Reads and watches'
   | 'History'
+  | 'Snapshots and retention'
   | 'Log';
 
 /** The environment variable of a flag. */
@@ -361,6 +363,38 @@ export const FLAGS = {
     compactionRetention,
     'history that is kept: a duration, or hours without a unit (periodic); revisions (revision); 0 keeps all',
     '0',
+  ),
+  snapshotRecords: flag(
+    'Snapshots and retention',
+    'snapshot-records',
+    '<count>',
+    integer(1, Number.MAX_SAFE_INTEGER),
+    'write a snapshot after so many records, or half of what the last one holds if that is more',
+    '200000',
+  ),
+  snapshotBytes: flag(
+    'Snapshots and retention',
+    'snapshot-bytes',
+    '<size>',
+    size(1),
+    'write a snapshot after chunks of this size, or half the size of the last one if that is more',
+    '64MiB',
+  ),
+  snapshotAge: flag(
+    'Snapshots and retention',
+    'snapshot-age',
+    '<duration>',
+    duration(1, Number.MAX_SAFE_INTEGER),
+    'write a snapshot so long after the last one if anything was written since',
+    '6h',
+  ),
+  retention: flag(
+    'Snapshots and retention',
+    'retention',
+    '<duration>',
+    retention,
+    'how far back the log can be restored to: what no point in that time needs is deleted; forever keeps all',
+    '168h',
   ),
   logLevel: flag(
     'Log',

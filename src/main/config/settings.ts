@@ -71,6 +71,10 @@ export interface Settings {
   readonly watchStreamBufferBytesMax: number;
   /** Undefined: history is compacted only when a client asks for it. */
   readonly autoCompaction: AutoCompactionSettings | undefined;
+  /** When the log since the last snapshot has grown by any of these, a new one is due. */
+  readonly snapshot: { readonly records: number; readonly bytes: number; readonly ageMs: number };
+  /** How far back restore points are kept; undefined: for ever. */
+  readonly retentionMs: number | undefined;
   readonly logLevel: 'debug' | 'info' | 'warn' | 'error' | 'fatal';
   readonly logFormat: 'json' | 'console';
 }

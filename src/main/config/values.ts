@@ -111,6 +111,15 @@ export function quota(text: string): number {
   return /^-\d+$/.test(text) ? 0 : size(0)(text);
 }
 
+/** `forever` (undefined), or a duration in milliseconds. */
+export function retention(text: string): { readonly ms: number | undefined } {
+  if (text === 'forever') return { ms: undefined };
+  if (text !== '0' && !DURATION_FORM.test(text)) {
+    throw new ValueError(`"${text}" is not known; use forever, or a duration such as 168h`);
+  }
+  return { ms: duration(0, Number.MAX_SAFE_INTEGER)(text) };
+}
+
 /** How long to wait before an upload gets a second PUT. */
 export type HedgeAfter =
   | { readonly kind: 'auto' | 'p95' | 'off' }

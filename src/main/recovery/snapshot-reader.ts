@@ -16,6 +16,8 @@ const PIECES_AHEAD = 4;
 export interface SnapshotReaderParts {
   store: Pick<ObjectStore, 'getRange'>;
   pool: Pick<TaskPool, 'openPiece' | 'inflate'>;
+  /** Ends the reading; it rejects with the signal's reason then. */
+  signal?: AbortSignal | undefined;
 }
 
 /** What is done with a snapshot while it is read. */
@@ -43,7 +45,7 @@ export async function readSnapshot(
   taker?: SnapshotTaker,
 ): Promise<{ header: SnapshotHeader; footer: FileFooter }> {
   const { key } = snapshot;
-  const frames = new FrameSource(parts.store, snapshot);
+  const frames = new FrameSource(parts, snapshot);
   const header = await frames.header();
   await taker?.begin(header);
   const tally = new SnapshotTally(header, key);
@@ -72,7 +74,7 @@ export async function readSnapshot(
 
 /** The zstd frames of an object, which is fetched in ranges. */
 class FrameSource {
-  readonly #store: Pick<ObjectStore, 'getRange'>;
+  readonly #parts: SnapshotReaderParts;
   readonly #snapshot: StoredSnapshot;
   readonly #underWay: Promise<Uint8Array>[] = [];
   #nextRange = 0;
@@ -80,8 +82,8 @@ class FrameSource {
   #rest: Uint8Array = new Uint8Array(0);
   #restOffset = 0;
 
-  constructor(store: Pick<ObjectStore, 'getRange'>, snapshot: StoredSnapshot) {
-    this.#store = store;
+  constructor(parts: SnapshotReaderParts, snapshot: StoredSnapshot) {
+    this.#parts = parts;
     this.#snapshot = snapshot;
   }
 
@@ -125,7 +127,9 @@ class FrameSource {
   async #fetch(offset: number): Promise<Uint8Array> {
     const { key, size } = this.#snapshot;
     const length = Math.min(RANGE_BYTES, size - offset);
-    const bytes = await this.#store.getRange(key, offset, length);
+    const { store, signal } = this.#parts;
+    signal?.throwIfAborted();
+    const bytes = await store.getRange(key, offset, length, signal);
     if (bytes?.length === length) return bytes;
     throw truncated({ ...this.#snapshot, size: offset + (bytes?.length ?? 0) }, `${size} bytes`);
   }

@@ -1,0 +1,61 @@
+import type { Clock } from '../shared/base/clock.ts';
+import type { Log } from '../shared/base/log.ts';
+import type { Random } from '../shared/base/random.ts';
+import type { Settings } from './config/settings.ts';
+import type { TaskPool } from './pool/pool.ts';
+import { LogSnapshot } from './state/log-snapshot-client.ts';
+import { retryingStore } from './store/retry.ts';
+import type { ObjectStore } from './store/store.ts';
+import { Retention } from './upkeep/retention.ts';
+import { Snapshotter } from './upkeep/snapshotter.ts';
+
+/** How long a read, list or delete is tried again while the store fails. */
+const RETRY_MS = 60_000;
+
+export interface LogUpkeepParts {
+  settings: Settings;
+  store: ObjectStore;
+  pool: TaskPool;
+  cacheFile: string;
+  nodeId: string;
+  clock: Clock;
+  random: Random;
+  log: Log;
+}
+
+/** What keeps the log bounded: snapshots, and the deleting of what they make superfluous. For the primary alone. */
+export class LogUpkeep {
+  readonly #snapshotter: Snapshotter;
+  readonly #retention: Retention | undefined;
+
+  /** Begins at once. */
+  constructor(parts: LogUpkeepParts) {
+    const { settings, clock, random, log, pool, cacheFile, nodeId } = parts;
+    const store = retryingStore(parts.store, { clock, random, retryForMs: RETRY_MS });
+    const { retentionMs } = settings;
+    if (retentionMs !== undefined) this.#retention = new Retention({ retentionMs, store, pool, clock, log });
+    this.#snapshotter = new Snapshotter({
+      policy: settings.snapshot,
+      cacheFile,
+      nodeId,
+      store,
+      pool,
+      clock,
+      random,
+      log,
+      open: (data) => new LogSnapshot(data),
+      stored: (snapshot) => this.#retention?.stored(snapshot),
+    });
+    void this.#snapshotter.start();
+  }
+
+  /** A chunk became durable. */
+  wrote(records: number, bytes: number): void {
+    this.#snapshotter.wrote(records, bytes);
+  }
+
+  /** Gives up what is under way, which leaves nothing half done. */
+  async stop(): Promise<void> {
+    await Promise.all([this.#snapshotter.stop(), this.#retention?.stop()]);
+  }
+}

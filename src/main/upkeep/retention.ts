@@ -1,0 +1,144 @@
+import type { Clock, Timer } from '../../shared/base/clock.ts';
+import type { Log } from '../../shared/base/log.ts';
+import { CHUNKS_PREFIX, parseChunkKey } from '../../shared/format/names.ts';
+import { DELETE_AGE_MS_MIN } from '../../shared/model/limits.ts';
+import type { TaskPool } from '../pool/pool.ts';
+import { listSnapshots, type StoredSnapshot } from '../recovery/snapshot-list.ts';
+import { readSnapshot } from '../recovery/snapshot-reader.ts';
+import { errorMessage, StoreError } from '../store/errors.ts';
+import type { ObjectStore } from '../store/store.ts';
+import { planRetention } from './retention-plan.ts';
+
+const RUN_EVERY_MS = 3_600_000;
+/** Chunks deleted at the same time. All of them are gone before the next ones are. */
+const DELETES_AT_ONCE = 16;
+
+export interface RetentionParts {
+  readonly retentionMs: number;
+  /** Tries again what fails. */
+  readonly store: ObjectStore;
+  readonly pool: Pick<TaskPool, 'openPiece' | 'inflate'>;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+/**
+ * Deletes what no restore point within `--retention` needs (see `planRetention`). What keeps it honest:
+ *
+ * 1. The store itself says what there is, each time anew. So it may be ended at any point, and goes on at the next
+ *    run; nothing is remembered but which snapshots were read back whole by this process.
+ * 2. Snapshots go before the chunks that would make them useful, and chunks from the first one on. So at any point
+ *    each snapshot that is left has every chunk after it.
+ * 3. Nothing younger than an hour goes, by the store's clock alone: its time is that of its newest snapshot, or
+ *    later. A conditional PUT that is still on its way from a process that was replaced then finds the name taken.
+ */
+export class Retention {
+  readonly #parts: RetentionParts;
+  readonly #whole = new Set<string>();
+  readonly #stopping = new AbortController();
+  #timer: Timer | undefined;
+  #working: Promise<void> = Promise.resolve();
+
+  constructor(parts: RetentionParts) {
+    this.#parts = parts;
+    this.#schedule();
+  }
+
+  /** A snapshot that this process wrote and has read back; it may make others superfluous. */
+  stored(snapshot: StoredSnapshot): void {
+    this.#whole.add(wholeKey(snapshot));
+    void this.run();
+  }
+
+  /** Deletes what may go. Resolves when that is done, or was given up for this time. */
+  run(): Promise<void> {
+    this.#working = this.#working.then(async () => {
+      try {
+        if (!this.#stopped) await this.#run();
+      } catch (error) {
+        const fields = { error: errorMessage(error) };
+        if (!this.#stopped)
+          this.#parts.log.warn('could not delete what is not kept; trying again later', fields);
+      }
+    });
+    return this.#working;
+  }
+
+  /** Resolves when what is under way has come to a point where it can end. */
+  async stop(): Promise<void> {
+    this.#stopping.abort(new Error('stopping'));
+    this.#timer?.cancel();
+    await this.#working;
+  }
+
+  get #stopped(): boolean {
+    return this.#stopping.signal.aborted;
+  }
+
+  #schedule(): void {
+    if (this.#stopped) return;
+    this.#timer = this.#parts.clock.after(RUN_EVERY_MS, () => {
+      void this.run().then(() => this.#schedule());
+    });
+  }
+
+  async #run(): Promise<void> {
+    const { store, log, retentionMs } = this.#parts;
+    const snapshots = await listSnapshots(store);
+    const nowMs = Math.max(0, ...snapshots.map(({ modifiedMs }) => modifiedMs));
+    const plan = await planRetention(snapshots, retentionMs, nowMs, (snapshot) => this.#isWhole(snapshot));
+    let deleted = 0;
+    for (const { key } of plan.snapshots) {
+      if (this.#stopped) return;
+      await store.delete(key);
+      deleted++;
+    }
+    const chunks = plan.chunksTo === 0 ? 0 : await this.#deleteChunks(plan.chunksTo, nowMs);
+    if (deleted + chunks === 0) return;
+    log.info('deleted what is not kept', { chunks, snapshots: deleted, chunksTo: plan.chunksTo });
+  }
+
+  /** Resolves to how many are gone. */
+  async #deleteChunks(to: number, nowMs: number): Promise<number> {
+    const { store } = this.#parts;
+    let deleted = 0;
+    let group: string[] = [];
+    const deleteGroup = async (): Promise<void> => {
+      await Promise.all(group.map((key) => store.delete(key)));
+      deleted += group.length;
+      group = [];
+    };
+    for await (const { key, modifiedMs } of store.list(CHUNKS_PREFIX)) {
+      const sequence = parseChunkKey(key);
+      if (sequence === undefined) continue;
+      if (this.#stopped || sequence > to || modifiedMs > nowMs - DELETE_AGE_MS_MIN) break;
+      group.push(key);
+      if (group.length === DELETES_AT_ONCE) await deleteGroup();
+    }
+    await deleteGroup();
+    return deleted;
+  }
+
+  /** Read from end to end, once per process: what is deleted for its sake can't be had again. */
+  async #isWhole(snapshot: StoredSnapshot): Promise<boolean> {
+    const { store, pool, log } = this.#parts;
+    if (this.#whole.has(wholeKey(snapshot))) return true;
+    try {
+      await readSnapshot({ store, pool, signal: this.#stopping.signal }, snapshot);
+      this.#whole.add(wholeKey(snapshot));
+      return true;
+    } catch (error) {
+      if (error instanceof StoreError || this.#stopped) throw error;
+      log.error('snapshot is damaged; keeping what it would have replaced', {
+        key: snapshot.key,
+        error: errorMessage(error),
+      });
+      return false;
+    }
+  }
+}
+
+/** Another object under the same name is another snapshot. */
+function wholeKey({ key, size }: StoredSnapshot): string {
+  return `${key} ${size}`;
+}

@@ -1,0 +1,185 @@
+import type { Clock, Timer } from '../../shared/base/clock.ts';
+import type { Log } from '../../shared/base/log.ts';
+import { type Random, randomId } from '../../shared/base/random.ts';
+import { hex64 } from '../../shared/format/corrupt.ts';
+import { CHUNKS_PREFIX, chunkKey, snapshotKey } from '../../shared/format/names.ts';
+import type { LogSnapshotData } from '../../workers/contract/log-snapshot.ts';
+import type { TaskPool } from '../pool/pool.ts';
+import { listSnapshots, type StoredSnapshot } from '../recovery/snapshot-list.ts';
+import { readSnapshot } from '../recovery/snapshot-reader.ts';
+import type { LogSnapshot } from '../state/log-snapshot-client.ts';
+import { errorMessage } from '../store/errors.ts';
+import type { ObjectStore } from '../store/store.ts';
+
+const LOOK_EVERY_MS = 1000;
+/** After a failure, doubling up to the second. */
+const RETRY_MS_MIN = 10_000;
+const RETRY_MS_MAX = 600_000;
+/**
+ * A snapshot is all of the state, so it waits until the log has grown by this part of the last one: then no more
+ * than 1 / GROWTH bytes are rewritten per byte written, and a start reads at most 1 + GROWTH times the state.
+ */
+const GROWTH = 0.5;
+
+/** When a snapshot is due: when the log since the last one has grown by any of these. */
+export interface SnapshotPolicy {
+  readonly records: number;
+  /** Of chunks as they are stored. */
+  readonly bytes: number;
+  /** Since the last one, if there is anything new at all. */
+  readonly ageMs: number;
+}
+
+export interface SnapshotterParts {
+  readonly policy: SnapshotPolicy;
+  readonly cacheFile: string;
+  readonly nodeId: string;
+  /** Tries again what fails. */
+  readonly store: ObjectStore;
+  readonly pool: Pick<TaskPool, 'openPiece' | 'inflate'>;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Log;
+  /** Starts the thread that builds one. */
+  open(data: LogSnapshotData): Pick<LogSnapshot, 'begun' | 'pieces' | 'crc' | 'close'>;
+  /** A snapshot is in the store and was read back. */
+  stored(snapshot: StoredSnapshot): void;
+}
+
+interface Amounts {
+  records: number;
+  bytes: number;
+}
+
+/**
+ * Writes a snapshot of the log whenever one is due, off the write path: from a connection of its own, in a thread
+ * of its own, in pieces. One is relied on only after it was read back whole.
+ */
+export class Snapshotter {
+  readonly #parts: SnapshotterParts;
+  readonly #stopping = new AbortController();
+  /** What the log has that the last snapshot has not. */
+  #since: Amounts = { records: 0, bytes: 0 };
+  /** Of the last snapshot. */
+  #last: Amounts & { sequence: number; monotonicMs: number };
+  #retryMs = RETRY_MS_MIN;
+  #retryAtMs = 0;
+  #timer: Timer | undefined;
+  #working: Promise<void> | undefined;
+
+  constructor(parts: SnapshotterParts) {
+    this.#parts = parts;
+    this.#last = { records: 0, bytes: 0, sequence: 0, monotonicMs: parts.clock.monotonicMs() };
+  }
+
+  /** Finds out what the store has, and looks every second from then on whether one is due. */
+  async start(): Promise<void> {
+    const { store, clock, log } = this.#parts;
+    try {
+      const [newest] = await listSnapshots(store);
+      if (newest !== undefined) {
+        const { size: bytes, sequence, modifiedMs } = newest;
+        const ageMs = Math.max(0, clock.wallMs() - modifiedMs);
+        this.#last = { records: 0, bytes, sequence, monotonicMs: clock.monotonicMs() - ageMs };
+      }
+      const after = newest === undefined ? undefined : chunkKey(newest.sequence);
+      // A chunk has a record or more; only its size is in the list.
+      for await (const { size } of store.list(CHUNKS_PREFIX, after)) this.wrote(1, size);
+    } catch (error) {
+      log.warn('could not find out when a snapshot is due', { error: errorMessage(error) });
+    }
+    this.#schedule();
+  }
+
+  /** A chunk became durable. */
+  wrote(records: number, bytes: number): void {
+    this.#since.records += records;
+    this.#since.bytes += bytes;
+  }
+
+  /** Gives up what is under way; nothing of it is in the store then. Resolves when it has. */
+  async stop(): Promise<void> {
+    this.#stopping.abort(new Error('stopping'));
+    this.#timer?.cancel();
+    await this.#working;
+  }
+
+  /** Why one is due; undefined if none is. */
+  #reason(): string | undefined {
+    const { policy, clock } = this.#parts;
+    const [since, last] = [this.#since, this.#last];
+    const now = clock.monotonicMs();
+    if (since.records === 0 || now < this.#retryAtMs) return undefined;
+    if (since.records >= Math.max(policy.records, last.records * GROWTH)) return 'records';
+    if (since.bytes >= Math.max(policy.bytes, last.bytes * GROWTH)) return 'bytes';
+    return now - last.monotonicMs >= policy.ageMs ? 'age' : undefined;
+  }
+
+  #schedule(): void {
+    if (this.#stopping.signal.aborted) return;
+    this.#timer = this.#parts.clock.after(LOOK_EVERY_MS, () => {
+      this.#working = this.#look().then(() => this.#schedule());
+    });
+  }
+
+  async #look(): Promise<void> {
+    const reason = this.#reason();
+    if (reason === undefined) return;
+    const { clock, log } = this.#parts;
+    try {
+      await this.#write(reason);
+      this.#retryMs = RETRY_MS_MIN;
+    } catch (error) {
+      if (this.#stopping.signal.aborted) return;
+      log.warn('could not write a snapshot; trying again later', {
+        error: errorMessage(error),
+        retryMs: this.#retryMs,
+      });
+      this.#retryAtMs = clock.monotonicMs() + this.#retryMs;
+      this.#retryMs = Math.min(RETRY_MS_MAX, this.#retryMs * 2);
+    }
+  }
+
+  async #write(reason: string): Promise<void> {
+    const { clock, random, log, cacheFile, nodeId } = this.#parts;
+    const begunMs = clock.monotonicMs();
+    const createdAtMs = clock.wallMs();
+    const building = this.#parts.open({ cacheFile, nodeId, createdAtMs, nonce: randomId(random) });
+    try {
+      const { sequence, records } = await building.begun();
+      const covered = { ...this.#since };
+      if (sequence > this.#last.sequence) {
+        const bytes = await this.#store(sequence, building);
+        const ms = Math.round(clock.monotonicMs() - begunMs);
+        this.#last = { records, bytes, sequence, monotonicMs: begunMs };
+        log.info('wrote a snapshot', { key: snapshotKey(sequence), reason, records, bytes, ms });
+      }
+      this.#since.records -= covered.records;
+      this.#since.bytes -= covered.bytes;
+    } finally {
+      building.close();
+    }
+  }
+
+  /** Puts it, and reads it back. Resolves to its size. */
+  async #store(sequence: number, building: ReturnType<SnapshotterParts['open']>): Promise<number> {
+    const { store, pool } = this.#parts;
+    const key = snapshotKey(sequence);
+    let size = 0;
+    const counted = async function* (): AsyncGenerator<Uint8Array> {
+      for await (const piece of building.pieces()) {
+        size += piece.length;
+        yield piece;
+      }
+    };
+    await store.putMultipart(key, counted(), this.#stopping.signal);
+    this.#stopping.signal.throwIfAborted();
+    const stored: StoredSnapshot = { key, size, sequence, modifiedMs: 0 };
+    const { footer } = await readSnapshot({ store, pool, signal: this.#stopping.signal }, stored);
+    if (footer.crc !== building.crc) {
+      throw new Error(`${key}: read back with CRC64 ${hex64(footer.crc)}, not ${hex64(building.crc ?? 0n)}`);
+    }
+    this.#parts.stored(stored);
+    return size;
+  }
+}
