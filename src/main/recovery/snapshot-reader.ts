@@ -103,7 +103,9 @@ class FrameSource {
         continue;
       }
       const end = this.#restOffset + found.end;
-      yield { offset, bytes: this.#rest.slice(at, found.end), isLast: end === size };
+      // A copy, which a Buffer's own slice would not be: it is handed to another thread.
+      const bytes = new Uint8Array(this.#rest.subarray(at, found.end));
+      yield { offset, bytes, isLast: end === size };
       this.#rest = this.#rest.subarray(found.end);
       this.#restOffset = end;
       offset = end;

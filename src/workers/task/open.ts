@@ -25,8 +25,9 @@ export async function openChunk(name: string, sequence: number, object: Uint8Arr
   return {
     sequence,
     records: records.length,
-    header: object.slice(0, bodyOffset),
-    body: body.slice(),
+    // Copies, which a Buffer's own slice would not be.
+    header: new Uint8Array(object.subarray(0, bodyOffset)),
+    body: new Uint8Array(body),
     crc: footer.crc,
     skipTo,
   };
