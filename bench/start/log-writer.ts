@@ -77,7 +77,7 @@ export class LogWriter {
       prevRevision: before?.modRevision ?? 0,
       version,
       lease: 0n,
-      value: valueOf(valueBytes, revision),
+      value: valueAt(valueBytes, revision),
       createdAtMs: CREATED_AT_MS,
     };
   }
@@ -112,7 +112,7 @@ for (let at = 0, state = 1; at < random.length; at += 4) {
   random.writeInt32LE(state ^ (state >>> 13), at);
 }
 
-function valueOf(bytes: number, revision: number): Buffer {
+function valueAt(bytes: number, revision: number): Buffer {
   const value = Buffer.alloc(bytes, 'x');
   const length = Math.floor(bytes * RANDOM_PART);
   const from = Math.imul(revision, 7919) & 0x7fff_ffff;

@@ -46,7 +46,11 @@ async function measure(name: string, records: number, flags: readonly string[] =
     arguments: [`--store=${pathToFileURL(store).href}`, `--pool-threads=${options.poolThreads}`, ...flags],
   });
   const client = new Client(netsy.authority);
-  const reply = await client.call(KV.method.range, { key: Buffer.from('/registry/'), rangeEnd: Buffer.from('/registry0'), limit: 1n });
+  const reply = await client.call(KV.method.range, {
+    key: Buffer.from('/registry/'),
+    rangeEnd: Buffer.from('/registry0'),
+    limit: 1n,
+  });
   const seconds = (performance.now() - begun) / 1000;
   client.close();
   if (Number(reply.count) !== options.keys) throw new Error(`${reply.count} keys are there`);
@@ -85,17 +89,28 @@ async function main(): Promise<void> {
   const log = new LogWriter(store);
   await log.begin();
   await writeKeys(log);
-  const first = await measure('cold, from chunks of 1,000 records', keys, ['--snapshot-records=1', '--retention=forever']);
+  const first = await measure('cold, from chunks of 1,000 records', keys, [
+    '--snapshot-records=1',
+    '--retention=forever',
+  ]);
   while (!first.log().includes('"msg":"wrote a snapshot"')) {
     if (first.log().includes('could not write a snapshot')) throw new Error(first.log());
     await sleep(100);
   }
-  process.stderr.write(`  ${first.log().split('\n').find((line) => line.includes('wrote a snapshot'))}\n`);
+  process.stderr.write(
+    `  ${first
+      .log()
+      .split('\n')
+      .find((line) => line.includes('wrote a snapshot'))}\n`,
+  );
   await first.stop();
   await log.goOn();
   const pick = shuffled(keys);
   for (let chunk = 0; chunk < behind; chunk++) {
-    await log.put(Array.from({ length: chunkRecords }, () => pick.next().value ?? 0), options.valueBytes);
+    await log.put(
+      Array.from({ length: chunkRecords }, () => pick.next().value ?? 0),
+      options.valueBytes,
+    );
   }
   const late = behind * chunkRecords;
   await (await measure(`warm, ${behind} chunks of ${chunkRecords} records behind`, late)).stop();

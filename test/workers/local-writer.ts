@@ -1,7 +1,9 @@
 import { join } from 'node:path';
 import { FrameReader, FrameWriter } from '../../src/shared/base/frames.ts';
+import type { SnapshotPiece } from '../../src/workers/contract/task.ts';
 import type {
   EvaluatedMessage,
+  FilledPosition,
   LeaseChange,
   LoadedChunk,
   WriteKind,
@@ -46,6 +48,13 @@ export class LocalWriter {
   /** A standby: takes what the primary appended. */
   follow(chunks: LoadedChunk[]): void {
     this.#state.handle({ type: 'follow', chunks });
+  }
+
+  /** Recovery: a new cache from a snapshot's pieces. */
+  fill(pieces: readonly Omit<SnapshotPiece, 'tally'>[], position: FilledPosition): void {
+    this.#state.handle({ type: 'fillBegin' });
+    for (const piece of pieces) this.#state.handle({ type: 'fill', piece });
+    this.#state.handle({ type: 'fillEnd', position });
   }
 
   begin(): void {
@@ -99,6 +108,17 @@ export class LocalWriter {
       const rowsOf = (table: string): unknown[] =>
         connection.prepare(`SELECT * FROM ${table} ORDER BY 1`).all();
       return Object.fromEntries(TABLES.map((table) => [table, rowsOf(table)]));
+    } finally {
+      connection.close();
+    }
+  }
+
+  /** The names of tables and indexes, and whether SQLite finds them in order. */
+  indexes(): unknown[] {
+    const connection = openToRead(this.file);
+    try {
+      const names = connection.prepare('SELECT type, name FROM sqlite_schema ORDER BY name').all();
+      return [...names, connection.pragma('integrity_check'), connection.pragma('auto_vacuum')];
     } finally {
       connection.close();
     }

@@ -1,0 +1,35 @@
+import { readdirSync, utimesSync } from 'node:fs';
+import { join } from 'node:path';
+
+/** The objects of a log where they are files: in a directory store, or behind an S3 server that keeps them as such. */
+export class LogObjects {
+  readonly directory: string;
+
+  constructor(directory: string) {
+    this.directory = directory;
+  }
+
+  path(kind: 'chunks' | 'snapshots', sequence: number): string {
+    return join(this.directory, kind, `${String(sequence).padStart(19, '0')}.netsy`);
+  }
+
+  /** Sequences, in ascending order. */
+  sequences(kind: 'chunks' | 'snapshots'): number[] {
+    try {
+      return readdirSync(join(this.directory, kind))
+        .filter((name) => name.endsWith('.netsy'))
+        .sort()
+        .map((name) => Number.parseInt(name, 10));
+    } catch {
+      return [];
+    }
+  }
+
+  /** Makes all that is there older, as the store's clock sees it. */
+  age(hours: number): void {
+    const at = new Date(Date.now() - hours * 3_600_000);
+    for (const kind of ['chunks', 'snapshots'] as const) {
+      for (const sequence of this.sequences(kind)) utimesSync(this.path(kind, sequence), at, at);
+    }
+  }
+}

@@ -1,0 +1,48 @@
+import { readSnapshot, type SnapshotReaderParts } from '../../src/main/recovery/snapshot-reader.ts';
+import type { ObjectStore } from '../../src/main/store/store.ts';
+import { snapshotKey } from '../../src/shared/format/names.ts';
+import type { LogSnapshotData } from '../../src/workers/contract/log-snapshot.ts';
+import type { SnapshotPiece } from '../../src/workers/contract/task.ts';
+import { SnapshotSource } from '../../src/workers/sqlite/snapshot-source.ts';
+import { compressBody } from '../../src/workers/task/compress.ts';
+import { inflateFrame } from '../../src/workers/task/open.ts';
+import { openPiece } from '../../src/workers/task/piece.ts';
+
+/** The pool's tasks without its threads. */
+export const localPool: SnapshotReaderParts['pool'] = {
+  openPiece: (task) => openPiece({ type: 'piece', ...task }),
+  inflate: (frame, name, offset) => inflateFrame(frame, name, offset),
+};
+
+export function snapshotData(cacheFile: string): LogSnapshotData {
+  return { cacheFile, nodeId: 'test', createdAtMs: 1_790_000_000_000, nonce: 5n };
+}
+
+/** The object of a snapshot of `cacheFile`, without the thread that makes it. */
+export async function snapshotObject(cacheFile: string): Promise<{ sequence: number; object: Buffer }> {
+  const source = new SnapshotSource(snapshotData(cacheFile));
+  try {
+    const pieces: Uint8Array[] = [source.next()!];
+    for (let piece = source.next(); piece !== undefined; piece = source.next()) {
+      pieces.push(await compressBody(piece, 1));
+    }
+    return { sequence: source.position.sequence, object: Buffer.concat(pieces) };
+  } finally {
+    source.close();
+  }
+}
+
+/** Reads what `store` has under a snapshot's name, whose size is `size`. */
+export async function readStored(
+  store: Pick<ObjectStore, 'getRange'>,
+  sequence: number,
+  size: number,
+): Promise<{ pieces: SnapshotPiece[]; header: Awaited<ReturnType<typeof readSnapshot>>['header'] }> {
+  const pieces: SnapshotPiece[] = [];
+  const { header } = await readSnapshot(
+    { store, pool: localPool },
+    { key: snapshotKey(sequence), size, sequence, modifiedMs: 0 },
+    { begin: async () => {}, take: async (piece) => void pieces.push(piece) },
+  );
+  return { pieces, header };
+}
