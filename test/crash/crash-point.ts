@@ -18,11 +18,20 @@ export type CrashPoint =
       readonly directory: string;
     };
 
+/** Where a victim that keeps its log bounded kills itself. */
+export type UpkeepCrashPoint =
+  /** When the store has taken the `count`-th piece of a snapshot. */
+  | { readonly at: 'snapshot piece'; readonly count: number }
+  /** When a snapshot is in the store, before the store's answer is heard. */
+  | { readonly at: 'after snapshot'; readonly count: 1 }
+  /** When the `count`-th object of the log is deleted, before the store's answer is heard. */
+  | { readonly at: 'after delete'; readonly count: number };
+
 /** The environment variable of a victim that holds its crash point as JSON. */
 export const CRASH_POINT = 'VICTIM_CRASH_POINT';
 
 /** For a test's name. */
-export function describePoint(point: CrashPoint): string {
+export function describePoint(point: CrashPoint | UpkeepCrashPoint): string {
   const stage = point.at === 'end of stage' ? ` '${point.stage}'` : '';
   const later = 'later' in point ? `, ${point.later} later` : '';
   return `${point.at}${stage}, number ${point.count}${later}`;

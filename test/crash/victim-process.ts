@@ -6,8 +6,8 @@ import { systemClock } from '../../src/shared/base/clock.ts';
 import { type Netsy, startNetsy, temporaryDirectory } from '../support/netsy.ts';
 import { type RunningProcess, startProcess } from '../support/process.ts';
 import { Client } from './client.ts';
-import { CRASH_POINT, type CrashPoint } from './crash-point.ts';
-import type { Ledger } from './ledger.ts';
+import { CRASH_POINT, type CrashPoint, type UpkeepCrashPoint } from './crash-point.ts';
+import type { Ledger, LoadOptions } from './ledger.ts';
 
 const VICTIM = fileURLToPath(new URL('./victim.js', import.meta.url));
 const DEADLINE_MS = 60_000;
@@ -36,7 +36,12 @@ function startSite(site: Site): Promise<Netsy> {
 }
 
 /** Starts a victim, verifies what is there if it lives long enough, and loads it until it dies at its crash point. */
-export async function runVictim(site: Site, point: CrashPoint, ledger: Ledger): Promise<void> {
+export async function runVictim(
+  site: Site,
+  point: CrashPoint | UpkeepCrashPoint,
+  ledger: Ledger,
+  options: LoadOptions = {},
+): Promise<void> {
   const logFile = join(site.dataDir, 'victim.log');
   rmSync(logFile, { force: true });
   const victim = await startProcess({
@@ -54,7 +59,11 @@ export async function runVictim(site: Site, point: CrashPoint, ledger: Ledger): 
     const client = new Client(authority);
     try {
       await ledger.verify(client);
-      await ledger.load(client);
+      // With an end to the load it dies by something that comes later; `ended` says how.
+      await ledger.load(client, options);
+      if (options.operationsMax !== undefined)
+        await Promise.race([victim.ended, systemClock.sleep(DEADLINE_MS)]);
+      assert.ok(options.operationsMax === undefined || !victim.running(), 'the victim does not die');
     } finally {
       client.close();
       await victim.kill();

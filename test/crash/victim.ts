@@ -11,7 +11,7 @@ import type { ObjectStore } from '../../src/main/store/store.ts';
 import { systemClock } from '../../src/shared/base/clock.ts';
 import { systemRandom } from '../../src/shared/base/random.ts';
 import { CHUNKS_PREFIX } from '../../src/shared/format/names.ts';
-import { CRASH_POINT, type CrashPoint } from './crash-point.ts';
+import { CRASH_POINT, type CrashPoint, type UpkeepCrashPoint } from './crash-point.ts';
 
 /** The server as `main.ts` builds it, which kills its own process, as `kill -9` does, at a chosen point. */
 
@@ -84,11 +84,38 @@ function dyingStore(store: ObjectStore, point: CrashPoint): ObjectStore {
         return die();
     }
   };
+  return { ...whole(store), putIfAbsent: put };
+}
+
+/** Dies in the work that keeps the log bounded. */
+function dyingUpkeep(store: ObjectStore, point: UpkeepCrashPoint): ObjectStore {
+  let [pieces, deletes] = [0, 0];
+  const counted = async function* (parts: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+    for await (const part of parts) {
+      yield part;
+      if (point.at === 'snapshot piece' && ++pieces === point.count) die();
+    }
+  };
+  return {
+    ...whole(store),
+    putMultipart: async (key, parts, signal) => {
+      await store.putMultipart(key, counted(parts), signal);
+      if (point.at === 'after snapshot') die();
+    },
+    delete: async (key, signal) => {
+      await store.delete(key, signal);
+      if (point.at === 'after delete' && ++deletes === point.count) die();
+    },
+  };
+}
+
+/** Its methods, bound. */
+function whole(store: ObjectStore): ObjectStore {
   return {
     url: store.url,
     get: (key, signal) => store.get(key, signal),
     getRange: (key, offset, length, signal) => store.getRange(key, offset, length, signal),
-    putIfAbsent: put,
+    putIfAbsent: (key, body, signal) => store.putIfAbsent(key, body, signal),
     put: (key, body, signal) => store.put(key, body, signal),
     list: (prefix, startAfter) => store.list(prefix, startAfter),
     delete: (key, signal) => store.delete(key, signal),
@@ -97,11 +124,15 @@ function dyingStore(store: ObjectStore, point: CrashPoint): ObjectStore {
   };
 }
 
+function isUpkeep(point: CrashPoint | UpkeepCrashPoint): point is UpkeepCrashPoint {
+  return point.at === 'snapshot piece' || point.at === 'after snapshot' || point.at === 'after delete';
+}
+
 async function main(): Promise<void> {
   const commandLine = parseCommandLine(process.argv.slice(2), process.env);
   if (commandLine.command !== 'serve') throw new Error('a victim serves');
   const { settings } = commandLine;
-  const point = JSON.parse(process.env[CRASH_POINT] ?? '') as CrashPoint;
+  const point = JSON.parse(process.env[CRASH_POINT] ?? '') as CrashPoint | UpkeepCrashPoint;
   const log = createLog({ level: settings.logLevel, format: settings.logFormat });
   const metrics = new Metrics();
   const { endpoint, region } = settings.s3;
@@ -115,9 +146,9 @@ async function main(): Promise<void> {
   });
   const server = new Server({
     settings,
-    store: dyingStore(store, point),
+    store: isUpkeep(point) ? dyingUpkeep(store, point) : dyingStore(store, point),
     metrics,
-    meter: dyingMeter(commitMeter(metrics), point),
+    meter: isUpkeep(point) ? commitMeter(metrics) : dyingMeter(commitMeter(metrics), point),
     clock: systemClock,
     random: systemRandom,
     log,

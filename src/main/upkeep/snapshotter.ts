@@ -172,8 +172,8 @@ export class Snapshotter {
         yield piece;
       }
     };
-    await store.putMultipart(key, counted(), this.#stopping.signal);
     this.#stopping.signal.throwIfAborted();
+    await store.putMultipart(key, counted(), this.#stopping.signal);
     const stored: StoredSnapshot = { key, size, sequence, modifiedMs: 0 };
     const { footer } = await readSnapshot({ store, pool, signal: this.#stopping.signal }, stored);
     if (footer.crc !== building.crc) {
