@@ -57,6 +57,9 @@ function asRecord(from: MessageShape<typeof RecordSchema>): object {
     createdAtMs: timestampMs(from.createdAt!),
     ...(from.operation === 1 ? { leaseTtlSeconds: Number(from.leaseTtl) } : {}),
     ...(from.operation === 3 ? { compactRevision: Number(from.compactRevision) } : {}),
+    ...(from.ordinal > 0n
+      ? { ordinal: Number(from.ordinal), previousOrdinal: Number(from.previousOrdinal) }
+      : {}),
     ...(claim && {
       epoch: {
         epoch: Number(claim.epoch),
@@ -94,6 +97,16 @@ function assertHeader(file: EncodedFile, header: NewFileHeader, records: LogReco
     epoch: Number(message.epoch),
     previousChunkCrc: message.previousChunkCrc,
     nonce: message.nonce,
+    ...(message.snapshot && {
+      snapshot: {
+        clusterId: message.snapshot.clusterId,
+        nextSequence: Number(message.snapshot.nextSequence),
+        revision: Number(message.snapshot.revision),
+        compactRevision: Number(message.snapshot.compactRevision),
+        compactedRevision: Number(message.snapshot.compactedRevision),
+        nextOrdinal: Number(message.snapshot.nextOrdinal),
+      },
+    }),
   };
   assert.deepEqual(seen, { ...header, recordsCount: records.length });
   return message.crc;

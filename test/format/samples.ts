@@ -81,7 +81,21 @@ const milliseconds = fc.oneof(
   fc.integer({ min: -62_135_596_800_000, max: 253_402_300_799_999 }),
 );
 
-export const anyHeader: fc.Arbitrary<NewFileHeader> = fc.record({
+const compaction = fc.oneof(fc.constant(-1), count);
+
+const anySnapshotState = fc.record(
+  {
+    clusterId: uint64,
+    nextSequence: count,
+    revision: count,
+    compactRevision: compaction,
+    compactedRevision: compaction,
+    nextOrdinal: count,
+  },
+  { noNullPrototype: true },
+);
+
+const anyPlainHeader: fc.Arbitrary<NewFileHeader> = fc.record({
   schemaVersion: fc.nat(2 ** 32 - 1),
   kind: fc.constantFrom(FileKind.Chunk, FileKind.Snapshot),
   compression: fc.constantFrom(FileCompression.None, FileCompression.Zstd),
@@ -92,6 +106,10 @@ export const anyHeader: fc.Arbitrary<NewFileHeader> = fc.record({
   previousChunkCrc: uint64,
   nonce: uint64,
 });
+
+export const anyHeader: fc.Arbitrary<NewFileHeader> = fc
+  .tuple(anyPlainHeader, fc.option(anySnapshotState, { nil: undefined }))
+  .map(([header, snapshot]) => (snapshot === undefined ? header : { ...header, snapshot }));
 
 const anyEpoch = fc.record(
   { epoch: count, skipTo: count, holder: text, clusterId: uint64 },
@@ -116,6 +134,11 @@ const anyCommon = fc.record({
 
 const anyDetail = fc.oneof(
   fc.record({ operation: fc.constant(Operation.KeyValue) }),
+  fc.record({
+    operation: fc.constant(Operation.KeyValue),
+    ordinal: count.map((value) => Math.min(value + 1, 2 ** 53 - 2)),
+    previousOrdinal: count.map((value) => Math.min(value + 1, 2 ** 53 - 2)),
+  }),
   fc.record({ operation: fc.constant(Operation.LeaseGrant), leaseTtlSeconds: count }),
   fc.record({ operation: fc.constant(Operation.LeaseRevoke) }),
   fc.record({ operation: fc.constant(Operation.Compaction), compactRevision: count }),

@@ -14,7 +14,7 @@ export const localPool: SnapshotReaderParts['pool'] = {
   inflate: (frame, name, offset) => inflateFrame(frame, name, offset),
 };
 
-export function snapshotData(cacheFile: string): LogSnapshotData {
+function snapshotData(cacheFile: string): LogSnapshotData {
   return { cacheFile, nodeId: 'test', createdAtMs: 1_790_000_000_000, nonce: 5n };
 }
 
