@@ -58,7 +58,7 @@ async function decompressBody(object: Buffer, header: DecodedHeader, path: strin
 }
 
 function headerLine(header: DecodedHeader): object {
-  const { byteLength: _, createdAtMs, kind, compression, ...rest } = header;
+  const { byteLength: _, createdAtMs, kind, compression, snapshot, ...rest } = header;
   return {
     ...rest,
     kind: nameOf(FileKind, kind),
@@ -67,6 +67,7 @@ function headerLine(header: DecodedHeader): object {
     previousChunkCrc: hex64(header.previousChunkCrc),
     nonce: hex64(header.nonce),
     crc: hex64(header.crc),
+    ...(snapshot && { snapshot: { ...snapshot, clusterId: hex64(snapshot.clusterId) } }),
   };
 }
 

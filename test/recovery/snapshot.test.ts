@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { cpSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { before, describe, it } from 'node:test';
+import { inspectFiles } from '../../src/main/inspect.ts';
 import { systemClock } from '../../src/shared/base/clock.ts';
 import { KV } from '../../src/shared/etcd/gen/etcdserverpb/rpc_pb.ts';
 import type { Client } from '../crash/client.ts';
@@ -137,6 +138,15 @@ describe('a log with snapshots', { timeout: 180_000 }, () => {
     const { site, objects } = copy();
     for (const sequence of objects.sequences('snapshots')) flipBit(objects.path('snapshots', sequence));
     assert.doesNotMatch(await start(site), /loaded a snapshot/);
+  });
+
+  it('has snapshots that netsy inspect reads', async () => {
+    const lines: Record<string, Record<string, unknown>>[] = [];
+    const path = objectsOf(whole).path('snapshots', snapshots[0]);
+    assert.equal(await inspectFiles([path], (line) => lines.push(JSON.parse(line))), 0);
+    assert.equal(lines[0]!['header']!['kind'], 'Snapshot');
+    assert.equal(lines.length, Number(lines[0]!['header']!['recordsCount']) + 2);
+    assert.ok(lines[lines.length - 1]!['footer']);
   });
 
   it('is whole when the chunks that its second snapshot holds are deleted', async () => {
