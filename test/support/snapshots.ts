@@ -19,12 +19,15 @@ function snapshotData(cacheFile: string): LogSnapshotData {
 }
 
 /** The object of a snapshot of `cacheFile`, without the thread that makes it. */
-export async function snapshotObject(cacheFile: string): Promise<{ sequence: number; object: Buffer }> {
-  const source = new SnapshotSource(snapshotData(cacheFile));
+export async function snapshotObject(
+  cacheFile: string,
+  over: Partial<LogSnapshotData> = {},
+): Promise<{ sequence: number; object: Buffer }> {
+  const source = new SnapshotSource({ ...snapshotData(cacheFile), ...over });
   try {
     const pieces: Uint8Array[] = [source.next()!];
     for (let piece = source.next(); piece !== undefined; piece = source.next()) {
-      pieces.push(await compressBody(piece, 1));
+      pieces.push(await compressBody(piece, 3));
     }
     return { sequence: source.position.sequence, object: Buffer.concat(pieces) };
   } finally {

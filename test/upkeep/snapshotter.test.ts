@@ -9,7 +9,7 @@ import { snapshotKey } from '../../src/shared/format/names.ts';
 import { WriteKind } from '../../src/workers/contract/writer.ts';
 import { ManualClock } from '../support/clock.ts';
 import { MemoryStore } from '../support/memory-store.ts';
-import { localPool } from '../support/snapshots.ts';
+import { localPool, snapshotObject } from '../support/snapshots.ts';
 import { putRequest } from '../support/writes.ts';
 import { LocalWriter } from '../workers/local-writer.ts';
 
@@ -159,6 +159,35 @@ describe('a snapshot is due', () => {
     damage = false;
     await bench.advance(60 * SECOND_MS);
     assert.deepEqual([tries, bench.stored], [3, [1]]);
+  });
+
+  it('again when the store has another whole snapshot under its name', async (test) => {
+    let isOther = true;
+    const bench: Bench = new Bench(
+      test,
+      { records: 1 },
+      {
+        putMultipart: async (key, parts) => {
+          if (!isOther) return bench.store.putMultipart(key, parts);
+          let size = 0;
+          for await (const part of parts) size += part.length;
+          const createdAtMs = bench.clock.wallMs();
+          let object: Buffer = Buffer.alloc(0);
+          // As large as the one that was sent, or that alone would give it away.
+          for (let nonce = 1n; object.length !== size; nonce++) {
+            ({ object } = await snapshotObject(bench.writer.file, { createdAtMs, nonce }));
+          }
+          await bench.store.put(key, object);
+        },
+      },
+    );
+    await bench.snapshotter.start();
+    bench.write();
+    await bench.advance(5 * SECOND_MS);
+    assert.deepEqual(bench.stored, []);
+    isOther = false;
+    await bench.advance(60 * SECOND_MS);
+    assert.deepEqual(bench.stored, [1]);
   });
 
   it('never when it was stopped, and one under way leaves nothing', async (test) => {
