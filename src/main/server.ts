@@ -167,11 +167,10 @@ export class Server {
       openTokens: (index) => this.#openTokens(index),
       wrote: (records, bytes) => this.#logUpkeep?.wrote(records, bytes),
     });
-    this.#logUpkeep = new LogUpkeep({ ...this.#parts, cacheFile, nodeId, pool: this.#pool });
     this.#checkpointer = this.#createCheckpointer(cacheFile, writer, this.#pool);
     this.#ready(this.#engine);
     this.#parts.metrics.quotaBackendBytes.set(settings.quotaBackendBytes);
-    if (role === 'primary') this.#autoCompaction = this.#startAutoCompaction(this.#engine);
+    if (role === 'primary') this.#startUpkeep(this.#engine);
     else void this.#standBy(this.#engine, writer, succession.succeed(position));
     return role;
   }
@@ -182,7 +181,7 @@ export class Server {
       if (!(await succeeded)) return;
       await writer.begin();
       engine.promote();
-      if (!this.#stopping) this.#autoCompaction = this.#startAutoCompaction(engine);
+      if (!this.#stopping) this.#startUpkeep(engine);
     } catch (error) {
       if (!this.#stopping) this.#parts.fatal(error as Error);
     }
@@ -280,6 +279,14 @@ export class Server {
     const { clock, log } = this.#parts;
     const copy = (): Promise<void> => pool.checkpoint(cacheFile);
     return new Checkpointer({ cacheFile, clock, log, copy, restart: () => writer.checkpoint() });
+  }
+
+  /** What only the primary does by itself. */
+  #startUpkeep(engine: Engine): void {
+    assert(this.#node !== undefined && this.#pool !== undefined, 'the upkeep begins after the start');
+    const cacheFile = path.join(this.#parts.settings.cacheDir, CACHE_FILE);
+    this.#logUpkeep = new LogUpkeep({ ...this.#parts, cacheFile, nodeId: this.#node.id, pool: this.#pool });
+    this.#autoCompaction = this.#startAutoCompaction(engine);
   }
 
   #startAutoCompaction(engine: Engine): AutoCompaction | undefined {
