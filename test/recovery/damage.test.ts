@@ -5,6 +5,7 @@ import { before, describe, it } from 'node:test';
 import { Ledger } from '../crash/ledger.ts';
 import { newSite, type Site, withSite } from '../crash/victim-process.ts';
 import { Seeded } from '../kube/seeded.ts';
+import { copyLog } from '../support/log-objects.ts';
 import { runNetsy, serverArguments, temporaryDirectory } from '../support/netsy.ts';
 
 /** More chunks than a pipeline may leave beyond a gap. */
@@ -27,9 +28,7 @@ describe('a damaged log', { timeout: 120_000 }, () => {
   /** A copy of the log without a cache, and its chunks in order. */
   function copy(): { site: Site; chunks: string[]; path: (name: string) => string } {
     const dataDir = temporaryDirectory();
-    cpSync(join(whole.dataDir, 'store'), join(dataDir, 'store'), { recursive: true });
-    // The one of the process that was killed: without its data directory, a start would wait until it is over.
-    rmSync(join(dataDir, 'store', 'lease'), { recursive: true });
+    copyLog(join(whole.dataDir, 'store'), join(dataDir, 'store'));
     const directory = join(dataDir, 'store', 'chunks');
     const path = (name: string): string => join(directory, name);
     return { site: { ...whole, dataDir }, chunks: readdirSync(directory).sort(), path };

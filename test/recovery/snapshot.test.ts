@@ -9,7 +9,7 @@ import type { Client } from '../crash/client.ts';
 import { Ledger } from '../crash/ledger.ts';
 import { newSite, type Site, withSite } from '../crash/victim-process.ts';
 import { Seeded } from '../kube/seeded.ts';
-import { LogObjects } from '../support/log-objects.ts';
+import { copyLog, LogObjects } from '../support/log-objects.ts';
 import { type Netsy, runNetsy, serverArguments, temporaryDirectory } from '../support/netsy.ts';
 
 const BIG = 'big';
@@ -67,7 +67,7 @@ describe('a log with snapshots', { timeout: 180_000 }, () => {
   /** A copy of the log; without a cache unless it is named. */
   function copy(cache?: string): { site: Site; objects: LogObjects } {
     const dataDir = temporaryDirectory();
-    cpSync(join(whole.dataDir, 'store'), join(dataDir, 'store'), { recursive: true });
+    copyLog(join(whole.dataDir, 'store'), join(dataDir, 'store'));
     if (cache !== undefined) cpSync(join(whole.dataDir, cache), join(dataDir, 'cache'), { recursive: true });
     const site = { ...whole, arguments: [...whole.arguments, ...NEVER], dataDir };
     return { site, objects: objectsOf(site) };

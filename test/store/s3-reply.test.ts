@@ -112,9 +112,13 @@ describe('an S3 reply', () => {
     assert.deepEqual(await answering(whole, (store) => store.getRange('a', 3, 4)), text('3456'));
   });
 
+  const time = '<LastModified>2026-01-02T03:04:05.000Z</LastModified>';
+
   it('to a list that is out of order makes the store unusable', async () => {
     const list: Answer = (_request, response) => {
-      const entries = ['b', 'a'].map((k) => `<Contents><Key>prefix/${k}</Key><Size>1</Size></Contents>`);
+      const entries = ['b', 'a'].map(
+        (k) => `<Contents><Key>prefix/${k}</Key><Size>1</Size>${time}</Contents>`,
+      );
       response.end(
         `<ListBucketResult>${entries.join('')}<IsTruncated>false</IsTruncated></ListBucketResult>`,
       );
@@ -127,7 +131,7 @@ describe('an S3 reply', () => {
       const isFirst = !request.url?.includes('start-after');
       const key = isFirst ? 'prefix/a%2Bb+c' : 'prefix/z';
       response.end(
-        `<ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><EncodingType>url</EncodingType><IsTruncated>${isFirst}</IsTruncated><Contents><Key>${key}</Key><Size>1</Size></Contents></ListBucketResult>`,
+        `<ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><EncodingType>url</EncodingType><IsTruncated>${isFirst}</IsTruncated><Contents><Key>${key}</Key><Size>1</Size>${time}</Contents></ListBucketResult>`,
       );
     };
     assert.deepEqual(await answering(list, (store) => keysOf(store, '')), ['a+b c', 'z']);

@@ -1,4 +1,4 @@
-import { readdirSync, utimesSync } from 'node:fs';
+import { cpSync, readdirSync, rmSync, utimesSync } from 'node:fs';
 import { join } from 'node:path';
 
 /** The objects of a log where they are files: in a directory store, or behind an S3 server that keeps them as such. */
@@ -32,4 +32,13 @@ export class LogObjects {
       for (const sequence of this.sequences(kind)) utimesSync(this.path(kind, sequence), at, at);
     }
   }
+}
+
+/**
+ * Copies a directory store whose process was killed, without the primary's lease: else a start with another data
+ * directory would wait until that is over.
+ */
+export function copyLog(from: string, to: string): void {
+  cpSync(from, to, { recursive: true });
+  rmSync(join(to, 'lease'), { recursive: true });
 }

@@ -51,13 +51,17 @@ describe('the plan of what is deleted', () => {
       for (const { modifiedMs } of plan.snapshots)
         assert.ok(modifiedMs <= nowMs - HOUR_MS, 'nothing young goes');
       const left = usable.filter(({ key }) => !gone.has(key));
-      const base = left[left.length - 1];
+      const wanted = usable.slice(1).find(({ modifiedMs }) => modifiedMs <= nowMs - retentionMs);
+      assert.ok(plan.chunksTo <= (wanted?.sequence ?? 0), 'the start of the window can be reached');
+      assert.ok(wanted === undefined || left.includes(wanted), 'from the snapshot before it');
       if (plan.chunksTo > 0) {
-        assert.equal(base?.sequence, plan.chunksTo, 'every snapshot that stays has all chunks after it');
-        assert.ok(base.modifiedMs <= nowMs - retentionMs, 'and reaches back to the start of the window');
+        for (const { sequence } of left)
+          assert.ok(sequence >= plan.chunksTo, 'every snapshot that stays has all chunks after it');
       }
-      const wanted = usable.slice(1).filter(({ modifiedMs }) => modifiedMs <= nowMs - retentionMs);
-      assert.equal(plan.chunksTo, wanted[0]?.sequence ?? 0, 'all else goes');
+      const isYoung = ({ modifiedMs }: StoredSnapshot): boolean => modifiedMs > nowMs - HOUR_MS;
+      const older = snapshots.filter(({ sequence }) => sequence < (wanted?.sequence ?? 0));
+      for (const snapshot of older) assert.equal(!gone.has(snapshot.key), isYoung(snapshot), 'all else goes');
+      if (!older.some(isYoung)) assert.equal(plan.chunksTo, wanted?.sequence ?? 0, 'with its chunks');
     });
     await fc.assert(property, { seed, numRuns: 2000 });
   });

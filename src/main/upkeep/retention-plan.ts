@@ -44,7 +44,9 @@ export async function planRetention(
   const superfluous = thinnedOut(between.reverse(), retentionMs / BETWEEN_MAX);
   const before =
     base === undefined ? [] : candidates.filter((snapshot) => isBefore(snapshot, base)).reverse();
-  return { snapshots: [...before, ...superfluous].filter(isOld), chunksTo: base?.sequence ?? 0 };
+  // One that is too young to go keeps the chunks after it, as every snapshot that stays does.
+  const oldest = before.find((snapshot) => !isOld(snapshot)) ?? base;
+  return { snapshots: [...before, ...superfluous].filter(isOld), chunksTo: oldest?.sequence ?? 0 };
 }
 
 function isBefore(snapshot: StoredSnapshot, base: StoredSnapshot | undefined): boolean {
