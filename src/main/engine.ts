@@ -31,6 +31,7 @@ import { isLeaseGone, revokeRequest } from './rpc/lease.ts';
 import { ClusterState } from './state/cluster-state.ts';
 import { ReaderPool } from './state/reader-client.ts';
 import { SystemState } from './state/system-state.ts';
+import type { Workers } from './state/workers.ts';
 import type { WriterClient, WriterEvents } from './state/writer-client.ts';
 import type { Appender } from './store/append.ts';
 import { defragment } from './upkeep/defragment.ts';
@@ -53,6 +54,7 @@ export interface EngineParts {
   role: 'primary' | 'standby';
   writer: WriterClient;
   pool: TaskPool;
+  workers: Pick<Workers, 'reader'>;
   appender: Appender;
   /** Makes users' tokens; `index` says how far the log is. */
   openTokens(index: () => number): TokenProvider;
@@ -116,7 +118,7 @@ export class Engine {
     this.readers = new ReaderPool(
       { cacheFile: parts.cacheFile, maxTxnOps: settings.maxTxnOps, clusterId: position.clusterId, memberId },
       settings.readerWorkers,
-      parts.fatal,
+      { workers: parts.workers, clock, failed: parts.fatal },
     );
     this.hub = new WatchHub({
       source: {

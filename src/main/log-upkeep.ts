@@ -4,6 +4,7 @@ import type { Random } from '../shared/base/random.ts';
 import type { Settings } from './config/settings.ts';
 import type { TaskPool } from './pool/pool.ts';
 import { LogSnapshot } from './state/log-snapshot-client.ts';
+import type { Workers } from './state/workers.ts';
 import { retryingStore } from './store/retry.ts';
 import type { ObjectStore } from './store/store.ts';
 import { Retention } from './upkeep/retention.ts';
@@ -16,6 +17,7 @@ export interface LogUpkeepParts {
   settings: Settings;
   store: ObjectStore;
   pool: TaskPool;
+  workers: Pick<Workers, 'logSnapshot'>;
   cacheFile: string;
   nodeId: string;
   clock: Clock;
@@ -30,7 +32,7 @@ export class LogUpkeep {
 
   /** Begins at once. */
   constructor(parts: LogUpkeepParts) {
-    const { settings, clock, random, log, pool, cacheFile, nodeId } = parts;
+    const { settings, clock, random, log, pool, workers, cacheFile, nodeId } = parts;
     const store = retryingStore(parts.store, { clock, random, retryForMs: RETRY_MS });
     const { retentionMs } = settings;
     if (retentionMs !== undefined) this.#retention = new Retention({ retentionMs, store, pool, clock, log });
@@ -43,7 +45,7 @@ export class LogUpkeep {
       clock,
       random,
       log,
-      open: (data) => new LogSnapshot(data),
+      open: (data) => new LogSnapshot(data, workers),
       stored: (snapshot) => this.#retention?.stored(snapshot),
     });
     void this.#snapshotter.start();

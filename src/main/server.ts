@@ -1,6 +1,5 @@
 import path from 'node:path';
 import { Server as GrpcServer } from '@grpc/grpc-js';
-import { assert } from '../shared/base/assert.ts';
 import type { Clock } from '../shared/base/clock.ts';
 import { makeDirectory } from '../shared/base/directory.ts';
 import type { Log } from '../shared/base/log.ts';
@@ -18,8 +17,8 @@ import type { TokenProvider } from './auth/tokens.ts';
 import { Node } from './cluster/node.ts';
 import type { CommitMeter } from './commit/pipeline.ts';
 import type { Settings } from './config/settings.ts';
-import { Engine } from './engine.ts';
-import { LogUpkeep } from './log-upkeep.ts';
+import { Core } from './core.ts';
+import type { Engine } from './engine.ts';
 import { createHttpHandler, type HealthQuestion } from './ops/http.ts';
 import type { Metrics } from './ops/metrics.ts';
 import { TaskPool } from './pool/pool.ts';
@@ -32,8 +31,6 @@ import { grpcServerOptions } from './rpc/grpc-options.ts';
 import { guarded } from './rpc/guard.ts';
 import { HealthService } from './rpc/health.ts';
 import type { Identity } from './rpc/identity.ts';
-import { kvHandlers } from './rpc/kv.ts';
-import { leaseHandlers } from './rpc/lease.ts';
 import { Listener } from './rpc/listener.ts';
 import { maintenanceHandlers } from './rpc/maintenance.ts';
 import { CLUSTER_NEEDS, MAINTENANCE_NEEDS } from './rpc/needs.ts';
@@ -44,12 +41,12 @@ import { addService, type ServiceHandlers } from './rpc/service.ts';
 import { SnapshotStreams } from './rpc/snapshot.ts';
 import { readTlsFiles } from './rpc/tls-files.ts';
 import { watchHandlers } from './rpc/watch.ts';
+import { kvService, leaseService } from './services.ts';
 import { Snapshot } from './state/snapshot-client.ts';
-import { WriterClient } from './state/writer-client.ts';
+import { threads } from './state/workers.ts';
+import type { WriterClient } from './state/writer-client.ts';
 import { Appender } from './store/append.ts';
 import type { ObjectStore } from './store/store.ts';
-import { Succession } from './succession.ts';
-import { type AutoCompaction, compactByRevision, compactPeriodically } from './upkeep/auto-compaction.ts';
 import { Checkpointer } from './upkeep/checkpointer.ts';
 
 const CACHE_FILE = 'cache.sqlite';
@@ -86,13 +83,8 @@ export class Server {
   readonly #tokenKeys: ReturnType<typeof readTokenKeys>;
   #node: Node | undefined;
   #pool: TaskPool | undefined;
-  #writer: WriterClient | undefined;
-  #engine: Engine | undefined;
-  #succession: Succession | undefined;
-  #stopping = false;
+  #core: Core | undefined;
   #checkpointer: Checkpointer | undefined;
-  #logUpkeep: LogUpkeep | undefined;
-  #autoCompaction: AutoCompaction | undefined;
   #ready!: (engine: Engine) => void;
 
   constructor(parts: ServerParts) {
@@ -105,7 +97,7 @@ export class Server {
       onAttempt: ({ request }) => {
         if (request === 'hedge') hedged.add(1);
       },
-      isPrimary: () => this.#succession?.lease.held() ?? false,
+      isPrimary: () => this.#core?.isPrimary ?? false,
       clock,
       random,
       log,
@@ -131,6 +123,11 @@ export class Server {
     });
   }
 
+  /** Undefined until recovery is over. */
+  get #engine(): Engine | undefined {
+    return this.#core?.engine;
+  }
+
   /** Where clients connect, with the ports that were bound. */
   get addresses(): readonly string[] {
     return this.#listener.addresses;
@@ -145,65 +142,37 @@ export class Server {
     this.#node = new Node(settings.dataDir, random);
     // Bound first: a port in use must not make this process take the log over from the one that uses it.
     await this.#listener.listen();
-    this.#pool = new TaskPool(settings.poolThreads);
+    const pool = new TaskPool(settings.poolThreads);
+    this.#pool = pool;
     const { id: nodeId, memberId } = this.#node;
     const cacheFile = path.join(settings.cacheDir, CACHE_FILE);
-    const writer = this.#createWriter(cacheFile, nodeId, memberId);
-    const succession = this.#createSuccession(writer, this.#pool, nodeId);
-    this.#succession = succession;
-    const { role, position } = await succession.begin();
-    const begun = await writer.begin();
-    this.#engine = new Engine({
+    const core = new Core({
       ...this.#parts,
-      cacheFile,
-      memberId,
-      position,
-      begun,
-      role,
-      lease: succession.lease,
-      writer,
-      pool: this.#pool,
+      ...{ cacheFile, memberId, nodeId, pool },
       appender: this.#appender,
+      workers: threads,
       openTokens: (index) => this.#openTokens(index),
-      wrote: (records, bytes) => this.#logUpkeep?.wrote(records, bytes),
+      describe: () => ({ name: settings.name, clientUrls: this.#clientUrls() }),
     });
-    this.#checkpointer = this.#createCheckpointer(cacheFile, writer, this.#pool);
-    this.#ready(this.#engine);
+    this.#core = core;
+    const { role, engine } = await core.start();
+    this.#checkpointer = this.#createCheckpointer(cacheFile, core.writer, pool);
+    this.#ready(engine);
     this.#parts.metrics.quotaBackendBytes.set(settings.quotaBackendBytes);
-    if (role === 'primary') this.#startUpkeep(this.#engine);
-    else void this.#standBy(this.#engine, writer, succession.succeed(position));
     return role;
-  }
-
-  /** Goes on as the primary when the standby has claimed the log. */
-  async #standBy(engine: Engine, writer: WriterClient, succeeded: Promise<boolean>): Promise<void> {
-    try {
-      if (!(await succeeded)) return;
-      await writer.begin();
-      engine.promote();
-      if (!this.#stopping) this.#startUpkeep(engine);
-    } catch (error) {
-      if (!this.#stopping) this.#parts.fatal(error as Error);
-    }
   }
 
   /** Answers what was taken, ends streams, and lets go of everything. */
   async stop(): Promise<void> {
-    this.#stopping = true;
     this.#listener.stopAccepting();
-    this.#succession?.stop();
     this.#checkpointer?.stop();
-    this.#autoCompaction?.stop();
-    const logUpkeepStopped = this.#logUpkeep?.stop();
-    await this.#engine?.drain();
+    await this.#core?.drain();
     this.#health.stop();
-    await this.#succession?.lease.release();
+    await this.#core?.release();
     await this.#listener.close(CLOSE_GRACE_MS);
     this.#gateway.close();
     await this.#gatewayPool.close();
-    await this.#engine?.close();
-    await logUpkeepStopped;
-    await this.#writer?.close();
+    await this.#core?.close();
     await this.#pool?.close();
     await this.#parts.store.close();
     this.#node?.close();
@@ -212,26 +181,6 @@ export class Server {
   /** Acknowledges nothing more; for a process that is about to end. */
   abort(): void {
     this.#engine?.abort(new EtcdError('Stopped'));
-  }
-
-  #createWriter(cacheFile: string, nodeId: string, memberId: bigint): WriterClient {
-    const engine = (): Engine => {
-      assert(this.#engine !== undefined, 'the writer speaks before recovery is over');
-      return this.#engine;
-    };
-    const { maxTxnOps, quotaBackendBytes: quotaBytes } = this.#parts.settings;
-    this.#writer = new WriterClient(
-      { cacheFile, maxTxnOps, memberId, nodeId, quotaBytes },
-      {
-        evaluated: (message) => engine().writerEvents.evaluated(message),
-        applied: (applied) => this.#engine?.writerEvents.applied(applied),
-        compacted: (revision) => this.#engine?.writerEvents.compacted(revision),
-        defragmented: () => engine().writerEvents.defragmented(),
-        diskTrouble: (message) => this.#engine?.writerEvents.diskTrouble(message),
-        failed: this.#parts.fatal,
-      },
-    );
-    return this.#writer;
   }
 
   #openTokens(index: () => number): TokenProvider {
@@ -246,23 +195,6 @@ export class Server {
     return new Snapshot({ cacheFile: path.join(directory, CACHE_FILE), directory, memberId, random });
   }
 
-  #createSuccession(writer: WriterClient, pool: TaskPool, nodeId: string): Succession {
-    const { settings, store, clock, random, log, fatal } = this.#parts;
-    return new Succession({
-      ...{ store, clock, random, log, writer, pool, nodeId },
-      append: (key, object) => this.#appender.append(key, object, 0),
-      leaseTtlMs: settings.leaseTtlMs,
-      engine: () => this.#engine,
-      describe: () => ({ name: settings.name, clientUrls: this.#clientUrls() }),
-      fenced: (error) => {
-        if (this.#stopping) return;
-        log.error('another process is the primary; nothing more is acknowledged', { error: error.message });
-        this.#engine?.abort(new EtcdError('LeaderChanged'));
-        fatal(error);
-      },
-    });
-  }
-
   #clientUrls(): readonly string[] {
     const { advertiseClientUrls } = this.#parts.settings;
     return advertiseClientUrls.length > 0 ? advertiseClientUrls : this.addresses;
@@ -270,7 +202,7 @@ export class Server {
 
   /** The primary that this process is the standby of. */
   #primary(): Member | undefined {
-    const holder = this.#succession?.lease.holder;
+    const holder = this.#core?.lease.holder;
     if (this.#engine?.leadership !== 'standby' || holder === undefined) return undefined;
     return { id: BigInt(`0x${holder.holder}`), name: holder.name, clientUrls: holder.clientUrls };
   }
@@ -279,28 +211,6 @@ export class Server {
     const { clock, log } = this.#parts;
     const copy = (): Promise<void> => pool.checkpoint(cacheFile);
     return new Checkpointer({ cacheFile, clock, log, copy, restart: () => writer.checkpoint() });
-  }
-
-  /** What only the primary does by itself. */
-  #startUpkeep(engine: Engine): void {
-    assert(this.#node !== undefined && this.#pool !== undefined, 'the upkeep begins after the start');
-    const cacheFile = path.join(this.#parts.settings.cacheDir, CACHE_FILE);
-    this.#logUpkeep = new LogUpkeep({ ...this.#parts, cacheFile, nodeId: this.#node.id, pool: this.#pool });
-    this.#autoCompaction = this.#startAutoCompaction(engine);
-  }
-
-  #startAutoCompaction(engine: Engine): AutoCompaction | undefined {
-    const { clock, log, settings } = this.#parts;
-    const { autoCompaction } = settings;
-    if (autoCompaction === undefined) return undefined;
-    const parts = {
-      clock,
-      log,
-      revision: () => engine.identity.revision,
-      compact: (revision: number) => engine.compact(revision),
-    };
-    if (autoCompaction.mode === 'periodic') return compactPeriodically(parts, autoCompaction.periodMs);
-    return compactByRevision(parts, autoCompaction.revisions);
   }
 
   #addServices(): void {
@@ -316,30 +226,10 @@ export class Server {
       const handlers = ready.then((engine) => ({ ...make(engine), leader: engine.leaderRequirement }));
       addService(this.#grpc, service, handlers, meterOf);
     };
-    const { maxRequestBytes } = settings;
-    const kv = (engine: Engine): ServiceHandlers =>
-      kvHandlers({
-        gate: engine.gate,
-        readers: engine.readers,
-        identity: engine.identity,
-        compacted: (revision) => engine.compactions.wait(revision),
-        guard: engine.guard,
-        maxRequestBytes,
-        maxTxnOps: settings.maxTxnOps,
-        submit: (...write) => void engine.pipeline.submit(...write),
-      });
+    const kv = (engine: Engine): ServiceHandlers => kvService(engine, settings);
     add(KV, kv);
     add(Watch, ({ hub, guard }) => watchHandlers(hub, guard));
-    const lease = ({ gate, guard, readers, lessor, identity, pipeline }: Engine): ServiceHandlers =>
-      leaseHandlers({
-        submit: (...write) => void pipeline.submit(...write),
-        gate,
-        readers,
-        lessor,
-        identity,
-        guard,
-        random,
-      });
+    const lease = (engine: Engine): ServiceHandlers => leaseService(engine, random);
     add(Lease, lease);
     const own = (engine: Engine): OwnCallParts => ({ kv: kv(engine), lease: lease(engine), hub: engine.hub });
     add(Lock, (engine) => lockHandlers(own(engine)));
@@ -378,7 +268,7 @@ export class Server {
         guard,
         identity,
         submit: (...write) => void pipeline.submit(...write),
-        maxRequestBytes,
+        maxRequestBytes: settings.maxRequestBytes,
         log: this.#parts.log,
       }),
     );

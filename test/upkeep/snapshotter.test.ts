@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it, type TestContext } from 'node:test';
 import { LogSnapshot } from '../../src/main/state/log-snapshot-client.ts';
+import { threads } from '../../src/main/state/workers.ts';
 import type { ObjectStore } from '../../src/main/store/store.ts';
 import { type SnapshotPolicy, Snapshotter } from '../../src/main/upkeep/snapshotter.ts';
 import { silentLog } from '../../src/shared/base/log.ts';
@@ -48,7 +49,7 @@ class Bench {
       log: { ...silentLog, info: () => this.#finished++, warn: () => this.#finished++ },
       open: (data) => {
         this.opened++;
-        return new LogSnapshot(data);
+        return new LogSnapshot(data, threads);
       },
       stored: ({ sequence }) => this.stored.push(sequence),
     });

@@ -17,17 +17,29 @@ function whole<T extends object>(result: T | TaskCorrupt): T {
   return result as T;
 }
 
+/** Runs what `workers/task.ts` runs. */
+export interface TaskRunner {
+  /** Buffers in `transferList` are handed over instead of being copied. */
+  run(task: TaskRequest, options?: { transferList: ArrayBuffer[] }): Promise<unknown>;
+  destroy(): Promise<void>;
+}
+
+function threadRunner(threads: number): TaskRunner {
+  return new Piscina<TaskRequest, unknown>({
+    filename: new URL('../../workers/task.js', import.meta.url).href,
+    minThreads: 0,
+    maxThreads: threads,
+    idleTimeout: 30_000,
+  });
+}
+
 /** The typed client of the piscina tasks: what is heavy and would keep another thread from its work. */
 export class TaskPool {
-  readonly #pool: Piscina<TaskRequest, unknown>;
+  readonly #pool: TaskRunner;
 
-  constructor(threads: number) {
-    this.#pool = new Piscina({
-      filename: new URL('../../workers/task.js', import.meta.url).href,
-      minThreads: 0,
-      maxThreads: threads,
-      idleTimeout: 30_000,
-    });
+  /** `runner`: so many threads, or what runs tasks in a simulation. */
+  constructor(runner: number | TaskRunner) {
+    this.#pool = typeof runner === 'number' ? threadRunner(runner) : runner;
   }
 
   /** `body` as one zstd frame. The caller gives `body` away. */

@@ -1,4 +1,3 @@
-import { Worker } from 'node:worker_threads';
 import { assert } from '../../shared/base/assert.ts';
 import type {
   LogSnapshotBegun,
@@ -6,6 +5,7 @@ import type {
   LogSnapshotReply,
   LogSnapshotRequest,
 } from '../../workers/contract/log-snapshot.ts';
+import type { WorkerPort, Workers } from './workers.ts';
 
 interface Awaited {
   resolve: (reply: LogSnapshotReply) => void;
@@ -14,23 +14,23 @@ interface Awaited {
 
 /** The typed client of the thread that builds one snapshot of the log. It must be closed. */
 export class LogSnapshot {
-  readonly #worker: Worker;
+  readonly #worker: WorkerPort<LogSnapshotRequest, LogSnapshotReply>;
   #awaited: Awaited | undefined;
   readonly #begun: Promise<LogSnapshotReply>;
   #failure: Error | undefined;
   /** The footer's CRC, once `pieces` came to its end. */
   crc: bigint | undefined;
 
-  constructor(data: LogSnapshotData) {
-    this.#worker = new Worker(new URL('../../workers/log-snapshot.js', import.meta.url), {
-      workerData: data,
+  constructor(data: LogSnapshotData, workers: Pick<Workers, 'logSnapshot'>) {
+    this.#worker = workers.logSnapshot(data);
+    this.#worker.listen({
+      message: (reply) => {
+        if (reply.type === 'failed') this.#fail(new Error(reply.message));
+        else this.#settle(({ resolve }) => resolve(reply));
+      },
+      error: (error) => this.#fail(error),
+      exit: () => this.#fail(new Error('the snapshot was closed')),
     });
-    this.#worker.on('message', (reply: LogSnapshotReply) => {
-      if (reply.type === 'failed') this.#fail(new Error(reply.message));
-      else this.#settle(({ resolve }) => resolve(reply));
-    });
-    this.#worker.on('error', (error: Error) => this.#fail(error));
-    this.#worker.on('exit', () => this.#fail(new Error('the snapshot was closed')));
     this.#begun = this.#next();
     this.#begun.catch(() => undefined);
   }

@@ -1,6 +1,6 @@
-import { Worker } from 'node:worker_threads';
 import { assert } from '../../shared/base/assert.ts';
 import { asBuffer } from '../../shared/base/bytes.ts';
+import type { Clock } from '../../shared/base/clock.ts';
 import { FrameReader, FrameWriter } from '../../shared/base/frames.ts';
 import { etcdErrorById } from '../../shared/etcd/errors.ts';
 import { MalformedMessageError } from '../../shared/etcd/wire.ts';
@@ -17,9 +17,18 @@ import type {
   ReplayRequest,
 } from '../../workers/contract/reader.ts';
 import { REPLY_MALFORMED } from '../../workers/contract/writer.ts';
+import type { WorkerPort, Workers } from './workers.ts';
 
 /** Called once with the response or the error. */
 export type ReadCallback = (error: Error | undefined, response: Buffer) => void;
+
+/** What the readers' threads run on. */
+export interface ReaderParts {
+  readonly workers: Pick<Workers, 'reader'>;
+  readonly clock: Clock;
+  /** The process can't go on. */
+  failed(error: Error): void;
+}
 
 const NO_RESPONSE = Buffer.alloc(0);
 
@@ -28,7 +37,9 @@ const BATCHES_IN_FLIGHT_MAX = 2;
 
 /** The typed client of one reader's thread. Reads that arrive together travel in one message. */
 class ReaderThread {
-  readonly #worker: Worker;
+  readonly #worker: WorkerPort<ReaderRequest, ReaderReply>;
+  readonly #exited: Promise<void>;
+  readonly #clock: Clock;
   readonly #waiting = new Map<number, (reply: ReaderReply) => void>();
   #frames = new FrameWriter();
   #callbacks: ReadCallback[] = [];
@@ -37,15 +48,21 @@ class ReaderThread {
   #flushScheduled = false;
   #closed = false;
 
-  constructor(data: ReaderData, failed: (error: Error) => void) {
-    this.#worker = new Worker(new URL('../../workers/reader.js', import.meta.url), { workerData: data });
-    this.#worker.on('message', (reply: ReaderReply) => {
-      if (reply.type === 'failed') failed(new Error(reply.message));
-      else this.#settle(reply);
-    });
-    this.#worker.on('error', failed);
-    this.#worker.on('exit', () => {
-      if (!this.#closed) failed(new Error('an SQLite reader ended'));
+  constructor(data: ReaderData, { workers, clock, failed }: ReaderParts) {
+    this.#clock = clock;
+    this.#worker = workers.reader(data);
+    this.#exited = new Promise((resolve) => {
+      this.#worker.listen({
+        message: (reply) => {
+          if (reply.type === 'failed') failed(new Error(reply.message));
+          else this.#settle(reply);
+        },
+        error: failed,
+        exit: () => {
+          if (!this.#closed) failed(new Error('an SQLite reader ended'));
+          resolve();
+        },
+      });
     });
   }
 
@@ -59,7 +76,7 @@ class ReaderThread {
     this.#callbacks.push(callback);
     if (this.#flushScheduled || this.#batchesInFlight >= BATCHES_IN_FLIGHT_MAX) return;
     this.#flushScheduled = true;
-    setImmediate(() => this.#flush());
+    this.#clock.soon(() => this.#flush());
   }
 
   async call<T extends 'piece' | 'replay' | 'leaseKeys' | 'hash'>(
@@ -68,7 +85,7 @@ class ReaderThread {
     const reply = await new Promise<ReaderReply>((resolve) => {
       const id = this.#nextId++;
       this.#waiting.set(id, resolve);
-      this.#worker.postMessage({ ...request, id });
+      this.#worker.postMessage({ ...request, id } as ReaderRequest);
     });
     if (reply.type === 'error') throw etcdErrorById(reply.errorId);
     return reply as Extract<ReaderReply, { type: T }>;
@@ -76,8 +93,8 @@ class ReaderThread {
 
   async close(): Promise<void> {
     this.#closed = true;
-    this.#worker.postMessage({ type: 'close' } satisfies ReaderRequest);
-    await new Promise((resolve) => this.#worker.once('exit', resolve));
+    this.#worker.postMessage({ type: 'close' });
+    await this.#exited;
   }
 
   #flush(): void {
@@ -99,7 +116,7 @@ class ReaderThread {
       answered = answerNext(callbacks, answered, reply.replies);
       assert(!reply.last || answered === callbacks.length, 'one reply per read');
     });
-    this.#worker.postMessage({ type: 'read', id, requests } satisfies ReaderRequest, [requests.buffer]);
+    this.#worker.postMessage({ type: 'read', id, requests }, [requests.buffer]);
   }
 
   #settle(reply: Exclude<ReaderReply, { type: 'failed' }>): void {
@@ -132,8 +149,8 @@ export function replyError(tag: number, payload: Uint8Array): Error {
 export class ReaderPool {
   readonly #threads: ReaderThread[];
 
-  constructor(data: ReaderData, threads: number, failed: (error: Error) => void) {
-    this.#threads = Array.from({ length: threads }, () => new ReaderThread(data, failed));
+  constructor(data: ReaderData, threads: number, parts: ReaderParts) {
+    this.#threads = Array.from({ length: threads }, () => new ReaderThread(data, parts));
   }
 
   /** Answers an encoded Range or read-only Txn from one snapshot. */

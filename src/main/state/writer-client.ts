@@ -1,4 +1,3 @@
-import { Worker } from 'node:worker_threads';
 import { assert } from '../../shared/base/assert.ts';
 import type { SnapshotPiece } from '../../workers/contract/task.ts';
 import type {
@@ -12,6 +11,7 @@ import type {
   WriterReply,
   WriterRequest,
 } from '../../workers/contract/writer.ts';
+import type { WorkerPort, Workers } from './workers.ts';
 
 /** What the commit pipeline and the rooms around it hear from the writer, in the order it happened. */
 export interface WriterEvents {
@@ -27,7 +27,8 @@ export interface WriterEvents {
 
 /** The typed client of the SQLite writer's thread. */
 export class WriterClient {
-  readonly #worker: Worker;
+  readonly #worker: WorkerPort<WriterRequest, WriterReply>;
+  readonly #exited: Promise<void>;
   readonly #events: WriterEvents;
   #inTrouble = false;
   /** The answer awaited by the recovery call under way; one at a time. */
@@ -37,13 +38,18 @@ export class WriterClient {
   readonly #checkpoints: ((truncated: boolean) => void)[] = [];
   #closed = false;
 
-  constructor(data: WriterData, events: WriterEvents) {
+  constructor(data: WriterData, events: WriterEvents, workers: Pick<Workers, 'writer'>) {
     this.#events = events;
-    this.#worker = new Worker(new URL('../../workers/writer.js', import.meta.url), { workerData: data });
-    this.#worker.on('message', (reply: WriterReply) => this.#receive(reply));
-    this.#worker.on('error', (error: Error) => this.#fail(error));
-    this.#worker.on('exit', () => {
-      if (!this.#closed) this.#fail(new Error('the SQLite writer ended'));
+    this.#worker = workers.writer(data);
+    this.#exited = new Promise((resolve) => {
+      this.#worker.listen({
+        message: (reply) => this.#receive(reply),
+        error: (error) => this.#fail(error),
+        exit: () => {
+          if (!this.#closed) this.#fail(new Error('the SQLite writer ended'));
+          resolve();
+        },
+      });
     });
   }
 
@@ -122,7 +128,7 @@ export class WriterClient {
     if (this.#closed) return;
     this.#closed = true;
     this.#post({ type: 'close' });
-    await new Promise((resolve) => this.#worker.once('exit', resolve));
+    await this.#exited;
   }
 
   #post(request: WriterRequest, transfer: ArrayBuffer[] = []): void {

@@ -1,0 +1,55 @@
+import { Worker } from 'node:worker_threads';
+import type {
+  LogSnapshotData,
+  LogSnapshotReply,
+  LogSnapshotRequest,
+} from '../../workers/contract/log-snapshot.ts';
+import type { ReaderData, ReaderReply, ReaderRequest } from '../../workers/contract/reader.ts';
+import type { WriterData, WriterReply, WriterRequest } from '../../workers/contract/writer.ts';
+
+/** What a worker's client hears of it. */
+interface WorkerEvents<Reply> {
+  message(reply: Reply): void;
+  /** It threw; `exit` follows. */
+  error(error: Error): void;
+  exit(): void;
+}
+
+/** A worker as its typed client sees it: messages both ways, each way in order. */
+export interface WorkerPort<Request, Reply> {
+  /** Buffers in `transfer` are handed over instead of being copied. */
+  postMessage(request: Request, transfer?: ArrayBuffer[]): void;
+  /** Called once, in the turn in which the worker was opened. */
+  listen(events: WorkerEvents<Reply>): void;
+}
+
+/** Opens workers: threads in production; in a simulation what they run, in the one thread. */
+export interface Workers {
+  writer(data: WriterData): WorkerPort<WriterRequest, WriterReply>;
+  reader(data: ReaderData): WorkerPort<ReaderRequest, ReaderReply>;
+  logSnapshot(data: LogSnapshotData): WorkerPort<LogSnapshotRequest, LogSnapshotReply>;
+}
+
+export const threads: Workers = {
+  writer: (data) => new ThreadPort(new URL('../../workers/writer.js', import.meta.url), data),
+  reader: (data) => new ThreadPort(new URL('../../workers/reader.js', import.meta.url), data),
+  logSnapshot: (data) => new ThreadPort(new URL('../../workers/log-snapshot.js', import.meta.url), data),
+};
+
+class ThreadPort<Request, Reply> implements WorkerPort<Request, Reply> {
+  readonly #worker: Worker;
+
+  constructor(entry: URL, workerData: unknown) {
+    this.#worker = new Worker(entry, { workerData });
+  }
+
+  postMessage(request: Request, transfer?: ArrayBuffer[]): void {
+    this.#worker.postMessage(request, transfer);
+  }
+
+  listen({ message, error, exit }: WorkerEvents<Reply>): void {
+    this.#worker.on('message', message);
+    this.#worker.on('error', error);
+    this.#worker.on('exit', exit);
+  }
+}
