@@ -1,7 +1,7 @@
 import { systemClock } from '../shared/base/clock.ts';
 import type { Log } from '../shared/base/log.ts';
 import { systemRandom } from '../shared/base/random.ts';
-import type { ImportOrder } from './config/command-line.ts';
+import type { ImportOrder } from './config/command-import.ts';
 import { DatabaseFile } from './import/database-file.ts';
 import { type ImportResult, importDatabase } from './import/import.ts';
 import { TaskPool } from './pool/pool.ts';

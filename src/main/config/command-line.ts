@@ -1,26 +1,24 @@
 import { Command, CommanderError, Option } from 'commander';
 import { ETCD_VERSION, NETSY_VERSION } from '../../shared/model/version.ts';
 import { type Given, settingsOf } from './check.ts';
+import { IMPORT, type ImportOrder } from './command-import.ts';
+import { INSPECT, type InspectOrder } from './command-inspect.ts';
 import { environmentName, FLAGS, type Flag, type FlagKey, type FlagValues } from './flags.ts';
 import { type Settings, SettingsError } from './settings.ts';
+import type { Subcommand, Words } from './subcommand.ts';
 import { ValueError } from './values.ts';
+
+/** What a subcommand's words ask for. */
+type Order = InspectOrder | ImportOrder;
 
 /** What the command line asks for. */
 export type CommandLine =
   | { readonly command: 'serve'; readonly settings: Settings; readonly warnings: readonly string[] }
-  | { readonly command: 'inspect'; readonly files: readonly string[] }
-  | ({ readonly command: 'import' } & ImportOrder)
+  | Order
   /** Help or version: print the text to stdout and end with code 0. */
   | { readonly command: 'print'; readonly text: string };
 
-/** What `netsy import` is to do. */
-export interface ImportOrder {
-  /** The etcd database. */
-  readonly file: string;
-  readonly json: boolean;
-  /** Of which the store and the threads count. */
-  readonly settings: Settings;
-}
+const SUBCOMMANDS: readonly Subcommand<Order>[] = [INSPECT, IMPORT];
 
 export type Environment = Readonly<Record<string, string | undefined>>;
 
@@ -42,55 +40,21 @@ Examples:
                                                move an etcd snapshot into an empty store
 `;
 
-/** What `netsy import` takes of the flags. */
-const IMPORT_FLAGS: readonly FlagKey[] = [
-  'store',
-  'dataDir',
-  's3Endpoint',
-  's3Region',
-  's3Addressing',
-  'poolThreads',
-];
-
-const IMPORT_EXAMPLES = `
-FILE is what "etcdctl snapshot save FILE" wrote, or member/snap/db of a data directory whose etcd was stopped.
-The store must be empty: an import makes a new one, with the same revisions, versions, history from the compaction
-revision on, leases (each with its whole TTL), users and roles. The file is checked before anything is written.
-
-When it is interrupted, run the same command again: it goes on. Until it has ended, servers refuse the store.
-Progress goes to standard error. The exit code is 0 when the store holds everything, else 1.
-
-Examples:
-  etcdctl --endpoints=http://old:2379 snapshot save snapshot.db
-  netsy import snapshot.db --store s3://bucket/prefix --s3-region eu-central-1
-  netsy --store s3://bucket/prefix --s3-region eu-central-1
-
-And the way back:
-  etcdctl --endpoints=http://127.0.0.1:2379 snapshot save snapshot.db
-  etcdutl snapshot restore snapshot.db --data-dir default.etcd
-`;
-
 /**
  * Reads the words after the program's name, and the environment. Throws `SettingsError` with one line that
  * says what to change.
  */
 export function parseCommandLine(argv: readonly string[], environment: Environment): CommandLine {
   let printed = '';
-  let inspected: readonly string[] | undefined;
-  let imported: { file: string; options: Record<string, unknown> } | undefined;
+  let called: { subcommand: Subcommand<Order>; parsed: Command } | undefined;
   const program = serveCommand((text) => {
     printed += text;
   });
-  program
-    .command('inspect')
-    .description('print header, records and footer of .netsy files as JSON lines, and check their CRCs')
-    .argument('<files...>', 'paths of .netsy files')
-    .action((files: string[]) => {
-      inspected = files;
+  for (const subcommand of SUBCOMMANDS) {
+    addSubcommand(program, subcommand, (parsed) => {
+      called = { subcommand, parsed };
     });
-  importCommand(program, (file, options) => {
-    imported = { file, options };
-  });
+  }
   try {
     program.parse([...argv], { from: 'user' });
   } catch (error) {
@@ -98,21 +62,24 @@ export function parseCommandLine(argv: readonly string[], environment: Environme
       return { command: 'print', text: `${printed.trimEnd()}\n` };
     throw new SettingsError(oneLine(error, argv));
   }
-  if (inspected !== undefined) return { command: 'inspect', files: inspected };
-  if (imported !== undefined) {
-    const { file, options } = imported;
-    const { settings } = readSettings(
-      { ...program.opts<Record<string, unknown>>(), ...options },
-      environment,
-    );
-    return { command: 'import', file, json: options['json'] === true, settings };
-  }
+  if (called !== undefined) return called.subcommand.order(wordsOf(program, called.parsed, environment));
   const [stray] = program.args;
   if (stray !== undefined) {
-    throw new SettingsError(`"${stray}" is not a command; use inspect or import, or only flags to serve`);
+    const names = SUBCOMMANDS.map(({ name }) => name).join(', ');
+    throw new SettingsError(`"${stray}" is not a command; use one of ${names}, or only flags to serve`);
   }
   const read = readSettings(program.opts<Record<string, unknown>>(), environment);
   return { command: 'serve', settings: read.settings, warnings: warningsOf(read, environment) };
+}
+
+function wordsOf(program: Command, parsed: Command, environment: Environment): Words {
+  const options = parsed.opts<Record<string, unknown>>();
+  const given = { ...program.opts<Record<string, unknown>>(), ...options };
+  return {
+    operands: parsed.args,
+    options,
+    settings: (over = {}) => readSettings({ ...given, ...over }, environment).settings,
+  };
 }
 
 /** The settings alone, for callers that only serve. Throws `SettingsError`. */
@@ -125,7 +92,7 @@ export function parseSettings(argv: readonly string[], environment: Environment)
 function serveCommand(print: (text: string) => void): Command {
   const program = new Command('netsy')
     .description('An etcd v3 server that keeps every acknowledged write in object storage.')
-    .usage('[flags]\n       netsy inspect FILE...\n       netsy import FILE [flags]')
+    .usage(['[flags]', ...SUBCOMMANDS.map(({ name, usage }) => `${name} ${usage}`)].join('\n       netsy '))
     .exitOverride()
     .configureOutput({ writeOut: print, writeErr: () => {}, getOutHelpWidth: () => 110 })
     .version(`netsy ${NETSY_VERSION}\netcd API ${ETCD_VERSION}`, '--version', 'print the version')
@@ -139,19 +106,16 @@ function serveCommand(print: (text: string) => void): Command {
   return program;
 }
 
-function importCommand(
+function addSubcommand(
   program: Command,
-  order: (file: string, options: Record<string, unknown>) => void,
+  subcommand: Subcommand<Order>,
+  action: (parsed: Command) => void,
 ): void {
-  const command = program
-    .command('import')
-    .description('move an etcd database (a snapshot) into an empty store')
-    .usage('FILE [flags]')
-    .argument('<file>', 'path of the snapshot, or of member/snap/db')
-    .option('--json', 'print what was imported as JSON')
-    .addHelpText('after', IMPORT_EXAMPLES)
-    .action(order);
-  for (const key of IMPORT_FLAGS) command.addOption(optionOf(FLAGS[key]));
+  const { name, usage, flags } = subcommand;
+  const command = program.command(name).usage(usage).allowExcessArguments(false);
+  subcommand.describe(command);
+  command.action(() => action(command));
+  for (const key of flags) command.addOption(optionOf(FLAGS[key]));
 }
 
 function optionOf(flag: Flag<unknown>): Option {
@@ -164,9 +128,8 @@ function oneLine(error: unknown, argv: readonly string[]): string {
   const message = error instanceof Error ? error.message : String(error);
   const line = message.replace(/^error: /, '').replaceAll('\n', ' ');
   if (error instanceof CommanderError && error.code === 'commander.missingArgument') {
-    return argv.includes('import')
-      ? 'import: name the snapshot file'
-      : 'inspect: name at least one .netsy file';
+    const called = SUBCOMMANDS.find(({ name }) => argv.includes(name));
+    if (called !== undefined) return `${called.name}: ${called.missingOperand}`;
   }
   if (!line.startsWith('unknown option') || line.includes('Did you mean')) return line;
   const word = argv.find((argument) => line.includes(`'${argument.split('=')[0]}'`)) ?? '';
