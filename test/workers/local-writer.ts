@@ -76,7 +76,8 @@ export class LocalWriter {
     const { sequence, object, headerLength, replies } = this.#evaluated!;
     if (sequence > 0) {
       const [header, body] = [object.slice(0, headerLength), object.slice(headerLength)];
-      this.chunks.push({ sequence, records: 0, header, body, crc: 0n, skipTo: undefined });
+      const unread = { records: 0, createdAtMs: 0, previousChunkCrc: 0n, crc: 0n, skipTo: undefined };
+      this.chunks.push({ sequence, header, body, ...unread });
     }
     const answers: { tag: number; response: Uint8Array }[] = [];
     for (const reader = new FrameReader(replies); reader.next(); ) {

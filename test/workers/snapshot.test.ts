@@ -34,7 +34,17 @@ function firstChunk(): LoadedChunk {
     systemRecord({ name: 'other/gone', value: Buffer.from('x') }, 1),
     systemRecord({ name: 'other/gone', value: undefined }, 1),
   ]);
-  return { sequence: 1, records: 5, header: file.header, body: file.body, crc: file.crc, skipTo: SKIP_TO };
+  const { header, body, crc } = file;
+  return {
+    sequence: 1,
+    records: 5,
+    header,
+    body,
+    createdAtMs: 1,
+    previousChunkCrc: 0n,
+    crc,
+    skipTo: SKIP_TO,
+  };
 }
 
 const key = fc.constantFrom('a', 'aa', 'b', 'c', 'd', '');

@@ -3,20 +3,19 @@ import type { Log } from '../../shared/base/log.ts';
 import { type Random, randomId } from '../../shared/base/random.ts';
 import { encodeFile } from '../../shared/format/encode.ts';
 import { FileCompression, FileKind, SCHEMA_VERSION } from '../../shared/format/file.ts';
-import { CHUNKS_PREFIX, chunkKey, parseChunkKey } from '../../shared/format/names.ts';
+import { chunkKey } from '../../shared/format/names.ts';
 import { PIPELINE_DEPTH_MAX } from '../../shared/model/limits.ts';
 import { type EpochClaim, Operation, operationRecord } from '../../shared/model/record.ts';
 import type { LoadedChunk, LogPosition } from '../../workers/contract/writer.ts';
 import type { TaskPool } from '../pool/pool.ts';
 import type { WriterClient } from '../state/writer-client.ts';
 import type { ObjectStore } from '../store/store.ts';
-import { LogWalk } from './log-walk.ts';
+import { LogReader } from './log-reader.ts';
 import { Progress } from './progress.ts';
 import { listSnapshots, readSnapshotHeader, type StoredSnapshot } from './snapshot-list.ts';
 import { SnapshotLoad } from './snapshot-load.ts';
 
-/** Chunks fetched at the same time, and applied in one SQLite transaction at the most. */
-const FETCH_CONCURRENCY = 32;
+/** Chunks applied in one SQLite transaction at the most. */
 const LOAD_CHUNKS_MAX = 256;
 const LOAD_BYTES_MAX = 32 * 1024 * 1024;
 /** Takeovers lost in a row to another process before this one gives up. */
@@ -50,12 +49,6 @@ export interface RecoveryParts {
   log: Log;
 }
 
-interface OpeningChunk {
-  sequence: number;
-  bytes: number;
-  opened: Promise<LoadedChunk>;
-}
-
 /**
  * From the store to the state at start (`open`): keeps a cache that is a prefix of this store's log, fills any other
  * from the newest snapshot that can be used, and follows the log to its end. A primary then claims it with an epoch
@@ -64,11 +57,13 @@ interface OpeningChunk {
  */
 export class Recovery {
   readonly #parts: RecoveryParts;
+  readonly #reader: LogReader;
   /** The newest first. */
   #snapshots: StoredSnapshot[] = [];
 
   constructor(parts: RecoveryParts) {
     this.#parts = parts;
+    this.#reader = new LogReader(parts);
   }
 
   /** Resolves with where the cache stands when it has followed the log to what was its end. */
@@ -148,8 +143,7 @@ export class Recovery {
   async #chunksAreLess({ nextSequence }: LogPosition, snapshot: StoredSnapshot): Promise<boolean> {
     let bytes = 0;
     let next = nextSequence;
-    for await (const { key, size } of this.#chunkList(nextSequence)) {
-      const sequence = parseChunkKey(key) ?? 0;
+    for await (const { sequence, size } of this.#reader.objects(nextSequence)) {
       // A gap that is not an epoch's: chunks were deleted, because snapshots hold them.
       if (sequence !== next && sequence !== next + PIPELINE_DEPTH_MAX) return false;
       if (sequence > snapshot.sequence) return true;
@@ -173,7 +167,6 @@ export class Recovery {
   /** Applies every chunk from the position to the end of the log. */
   async follow(from: LogPosition): Promise<LogPosition> {
     const { clock, log } = this.#parts;
-    const walk = new LogWalk(from.nextSequence);
     const progress = new Progress(clock, log, 'recovering: following the log');
     const total = this.#sizeFrom(from.nextSequence);
     let position = from;
@@ -187,18 +180,11 @@ export class Recovery {
       groupBytes = 0;
       progress.update(() => ({ records, bytes, bytesTotal: total() }));
     };
-    for await (const { sequence, opened, ...chunk } of this.#chunksFrom(from.nextSequence)) {
-      if (!walk.takes(sequence)) {
-        // What is no part of the log may be damaged, and then has nothing to say.
-        walk.passes(sequence, (await opened.catch(() => undefined))?.skipTo);
-        continue;
-      }
-      const loaded = await opened;
-      walk.took(loaded.sequence, loaded.skipTo);
-      group.push(loaded);
-      groupBytes += loaded.body.length;
-      records += loaded.records;
-      bytes += chunk.bytes;
+    for await (const { storedBytes, ...chunk } of this.#reader.chunks(from)) {
+      group.push(chunk);
+      groupBytes += chunk.body.length;
+      records += chunk.records;
+      bytes += storedBytes;
       if (group.length === LOAD_CHUNKS_MAX || groupBytes >= LOAD_BYTES_MAX) await load();
     }
     await load();
@@ -212,9 +198,7 @@ export class Recovery {
     let asked = false;
     let total: number | undefined;
     const sum = async (): Promise<void> => {
-      let bytes = 0;
-      for await (const { size } of this.#chunkList(sequence)) bytes += size;
-      total = bytes;
+      total = await this.#reader.bytesFrom(sequence);
     };
     return () => {
       // Only for people: a list that fails says nothing, and the walk meets the same store.
@@ -222,31 +206,6 @@ export class Recovery {
       asked = true;
       return total;
     };
-  }
-
-  #chunkList(sequence: number): ReturnType<ObjectStore['list']> {
-    return this.#parts.store.list(CHUNKS_PREFIX, sequence > 1 ? chunkKey(sequence - 1) : undefined);
-  }
-
-  /** The store's chunks from `sequence` on, in order, each being opened; several are under way at a time. */
-  async *#chunksFrom(sequence: number): AsyncGenerator<OpeningChunk> {
-    const underWay: OpeningChunk[] = [];
-    for await (const { key, size } of this.#chunkList(sequence)) {
-      const listed = parseChunkKey(key);
-      if (listed === undefined) continue;
-      const opened = this.#open(key, listed);
-      // A failure is met when the chunk's turn comes; one that is no part of the log may well be damaged.
-      opened.catch(() => undefined);
-      underWay.push({ sequence: listed, bytes: size, opened });
-      if (underWay.length >= FETCH_CONCURRENCY) yield underWay.shift()!;
-    }
-    yield* underWay;
-  }
-
-  async #open(key: string, sequence: number): Promise<LoadedChunk> {
-    const object = await this.#parts.store.get(key);
-    if (object === undefined) throw new Error(`${key} was listed and is gone`);
-    return this.#parts.pool.open(key, sequence, object);
   }
 
   /** Appends the epoch chunk; undefined when another writer's chunk has its name. */

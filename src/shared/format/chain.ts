@@ -18,7 +18,10 @@ function linkName(link: ChainLink): string {
  * rise, but may jump: after an epoch chunk the log goes on at its `skip_to`, and which sequence is due is
  * the caller's to know.
  */
-export function checkChain(previous: ChainLink, header: FileHeader): void {
+export function checkChain(
+  previous: ChainLink,
+  header: Pick<FileHeader, 'sequence' | 'previousChunkCrc'>,
+): void {
   const place = {
     object: header.sequence < 1 ? `chunk after ${linkName(previous)}` : chunkKey(header.sequence),
     part: 'header',

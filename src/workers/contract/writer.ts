@@ -112,6 +112,10 @@ export interface LoadedChunk {
   records: number;
   header: Uint8Array;
   body: Uint8Array;
+  /** By its writer's clock, in milliseconds since the Unix epoch. */
+  createdAtMs: number;
+  /** The CRC of the chunk before it in the log. */
+  previousChunkCrc: bigint;
   /** The chunk's own CRC (its footer's). */
   crc: bigint;
   /** Set by an epoch chunk: the sequence at which the log goes on; those between are ignored. */

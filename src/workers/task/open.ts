@@ -28,6 +28,8 @@ export async function openChunk(name: string, sequence: number, object: Uint8Arr
     // Copies, which a Buffer's own slice would not be.
     header: new Uint8Array(object.subarray(0, bodyOffset)),
     body: new Uint8Array(body),
+    createdAtMs: header.createdAtMs,
+    previousChunkCrc: header.previousChunkCrc,
     crc: footer.crc,
     skipTo,
   };
