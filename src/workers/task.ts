@@ -1,5 +1,5 @@
-import { move, transferableSymbol, valueSymbol } from 'piscina';
 import '../shared/base/base64.ts';
+import { move, transferableSymbol, valueSymbol } from 'piscina';
 import { CorruptFileError } from '../shared/format/corrupt.ts';
 import type { SnapshotPiece, TaskCorrupt, TaskRefused, TaskRequest } from './contract/task.ts';
 import type { LoadedChunk } from './contract/writer.ts';

@@ -65,7 +65,7 @@ class Stragglers {
   }
 }
 
-describe('uploads that outlive their process', { timeout: 120_000 }, () => {
+describe('uploads that outlive their process', { timeout: 300_000 }, () => {
   const seed = Number(process.env['SEED'] ?? Date.now() % 1_000_000);
 
   it('are part of the log when all of them land before the restart', async (test) => {

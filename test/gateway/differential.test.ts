@@ -384,6 +384,24 @@ describe('the JSON gateway beside a real etcd', { timeout: 120_000, skip: missin
     await peers.post('/v3/lease/revoke', { ID: LEASE });
   });
 
+  it('refuses half of a character, in the words that etcd has for what comes after it', async () => {
+    const halves = [
+      '\\ud800',
+      '\\uDC00',
+      'a\\ud83d\\ude00\\udbff',
+      '\\ud800\\u0041',
+      '\\ud800\\ud800',
+      '\\\\\\ud800',
+    ];
+    const rests = ['', 'x', "'\\n ", 'äöü', 'abcdeä', '\u{1f600}\u{1f600}', '\u200b\u00a0', '\\"\\"'];
+    for (const half of halves) {
+      for (const rest of rests) {
+        for (const end of ['}', ', "value": ""}', '\n\t\r    }'])
+          await peers.json('/v3/kv/put', `{"key": "${half}${rest}"${end}`);
+      }
+    }
+  });
+
   it('reads random JSON for random messages as etcd does', async (context) => {
     const seed = Number(process.env['SEED'] ?? Date.now() % 2 ** 31);
     context.diagnostic(`seed ${seed}`);
@@ -391,7 +409,7 @@ describe('the JSON gateway beside a real etcd', { timeout: 120_000, skip: missin
     for (let tries = 0; tries < RANDOM_TRIES; tries++) {
       const [path, method] = random.pick(RANDOM_ROUTES);
       const body = randomJson(random, method.input);
-      if (body.length > RANDOM_BYTES_MAX || body.includes('\\ud800')) continue;
+      if (body.length > RANDOM_BYTES_MAX) continue;
       await peers.json(path, body);
     }
   });

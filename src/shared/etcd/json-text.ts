@@ -6,7 +6,7 @@ import {
   ScalarType,
 } from '@bufbuild/protobuf';
 import { assert } from '../base/assert.ts';
-import { JsonError } from './json-values.ts';
+import { JsonError, quotedCharacter } from './json-values.ts';
 
 /**
  * Reads the JSON of a message as Go's protojson does, which etcd's gateway uses: what it refuses is refused, in its
@@ -33,6 +33,10 @@ const NOT_BASE64 = /[^A-Za-z0-9+/]/;
 const NOT_BASE64_URL = /[^A-Za-z0-9_-]/;
 
 const LONE_SURROGATE = /\p{Surrogate}/u;
+/** An escape, and what is half of a character if it is not the first of two that make one. */
+const ESCAPES =
+  /\\u[dD][89abAB][\da-fA-F]{2}\\u[dD][c-fC-F][\da-fA-F]{2}|(\\u[dD][89a-fA-F][\da-fA-F]{2})|\\./g;
+const ESCAPE_BYTES = 6;
 
 /** The fields that a JSON object of this message may have, by either name. */
 const fieldsOfMessages = new WeakMap<DescMessage, ReadonlyMap<string, DescField>>();
@@ -149,7 +153,16 @@ class Reader {
     if (!inner.includes('\\')) return inner;
     const string = JSON.parse(`"${inner}"`) as string;
     if (!LONE_SURROGATE.test(string)) return string;
-    throw this.#syntaxError(from, 'invalid escape code in string');
+    throw this.#halfCharacter(from, inner);
+  }
+
+  /** Go looks at the bytes after the half, whether they belong to the string or not. */
+  #halfCharacter(from: number, inner: string): JsonError {
+    const half = [...inner.matchAll(ESCAPES)].find(([, lone]) => lone !== undefined);
+    assert(half !== undefined, 'a string with half a character in it has an escape of one');
+    const next = this.#text.slice(from + 1 + half.index + ESCAPE_BYTES).slice(0, ESCAPE_BYTES);
+    if (Buffer.byteLength(next) < ESCAPE_BYTES) return new JsonError('proto: unexpected EOF');
+    return this.#syntaxError(from, `invalid escape code ${quotedStart(next, ESCAPE_BYTES)} in string`);
   }
 
   #backslashesBefore(end: number): number {
@@ -200,6 +213,19 @@ class Reader {
     const lines = this.#text.slice(0, at).split('\n');
     return `(line ${lines.length}:${[...(lines.at(-1) ?? '')].length + 1})`;
   }
+}
+
+/** The first bytes of a text as Go's %q has them: what a cut leaves of a character is bytes. */
+function quotedStart(text: string, length: number): string {
+  let [quoted, left] = ['', length];
+  for (const character of text) {
+    const bytes = Buffer.from(character).subarray(0, left);
+    if (bytes.length < Buffer.byteLength(character)) {
+      for (const byte of bytes) quoted += `\\x${byte.toString(16)}`;
+    } else quoted += character === '"' ? '\\"' : quotedCharacter(character);
+    left -= bytes.length;
+  }
+  return `"${quoted}"`;
 }
 
 function kindName(field: DescField): string {

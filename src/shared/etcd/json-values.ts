@@ -60,17 +60,24 @@ const ESCAPES: Readonly<Record<number, string>> = {
   11: '\\v',
   12: '\\f',
   13: '\\r',
-  39: "\\'",
   92: '\\\\',
 };
 
 /** A byte as Go quotes the character of that number. */
 function quoted(byte: number): string {
-  const known = ESCAPES[byte];
-  if (known !== undefined) return `'${known}'`;
-  if (byte < 0x20 || byte === 0x7f) return `'\\x${byte.toString(16).padStart(2, '0')}'`;
-  if ((byte > 0x7f && byte <= 0xa0) || byte === 0xad) return `'\\u00${byte.toString(16)}'`;
-  return `'${String.fromCharCode(byte)}'`;
+  const character = String.fromCharCode(byte);
+  return `'${character === "'" ? "\\'" : quotedCharacter(character)}'`;
+}
+
+/** A character within quotes that are not itself, as Go writes it. */
+export function quotedCharacter(character: string): string {
+  const number = character.codePointAt(0)!;
+  const known = ESCAPES[number];
+  if (known !== undefined) return known;
+  if (number < 0x20 || number === 0x7f) return `\\x${number.toString(16).padStart(2, '0')}`;
+  if (number === 0x20 || !/[\p{C}\p{Z}]/u.test(character)) return character;
+  const digits = number.toString(16);
+  return number > 0xffff ? `\\U${digits.padStart(8, '0')}` : `\\u${digits.padStart(4, '0')}`;
 }
 
 /** The value ended with the byte at hand. */
