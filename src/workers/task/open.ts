@@ -2,7 +2,7 @@ import { decompress } from '@mongodb-js/zstd';
 import { asBuffer } from '../../shared/base/bytes.ts';
 import { CorruptFileError } from '../../shared/format/corrupt.ts';
 import { decodeBody, decodeHeader } from '../../shared/format/decode.ts';
-import { type DecodedHeader, FileCompression } from '../../shared/format/file.ts';
+import { type DecodedHeader, FileCompression, FileKind } from '../../shared/format/file.ts';
 import { checkZstdFrames, decompressionError, zstdFrameAt } from '../../shared/format/zstd-frame.ts';
 import { RECORD_BYTES_MAX, SNAPSHOT_PIECE_BYTES } from '../../shared/model/limits.ts';
 import { Operation } from '../../shared/model/record.ts';
@@ -14,10 +14,12 @@ const PIECE_BYTES_MAX = SNAPSHOT_PIECE_BYTES + RECORD_BYTES_MAX;
 /** Decompresses a chunk's object and checks every CRC in it. Throws `CorruptFileError`. */
 export async function openChunk(name: string, sequence: number, object: Uint8Array): Promise<LoadedChunk> {
   const { header, bodyOffset } = decodeHeader(object, name);
-  if (header.sequence !== sequence) {
+  const refuse = (check: string, expected: string, found: string): never => {
     const place = { object: name, part: 'header', index: undefined, offset: 0 } as const;
-    throw new CorruptFileError(place, 'sequence', String(sequence), String(header.sequence));
-  }
+    throw new CorruptFileError(place, check, expected, found);
+  };
+  if (header.kind !== FileKind.Chunk) refuse('kind', String(FileKind.Chunk), String(header.kind));
+  if (header.sequence !== sequence) refuse('sequence', String(sequence), String(header.sequence));
   const stored = object.subarray(bodyOffset);
   const body = header.compression === FileCompression.Zstd ? await inflate(name, object, header) : stored;
   const { records, footer } = decodeBody(body, header, name);
@@ -51,6 +53,7 @@ export async function inflateFrame(frame: Uint8Array, name: string, offset: numb
   if (found === undefined || found.end !== frame.length) {
     throw new CorruptFileError(place, 'zstd frame', 'a whole one', `${frame.length} bytes`);
   }
+  if (found.contentBytesMax === 0) throw new CorruptFileError(place, 'zstd frame', 'some content', 'none');
   if (found.contentBytesMax > PIECE_BYTES_MAX) {
     throw new CorruptFileError(place, 'decompressed size', `at most ${PIECE_BYTES_MAX}`, 'more');
   }
