@@ -258,6 +258,7 @@ export class Engine {
       evaluate: (message) => writer.evaluate(message),
       compress: (body) => pool.compress(body),
       append: (key, object, writes) => appender.append(key, object, writes, this.#uploads.signal),
+      lead: (go) => this.gate.lead(go),
       durable: (evaluated) => this.#durable(evaluated),
       publish: (evaluated) => this.#publish(evaluated),
       fenced: (sequence) => {

@@ -25,6 +25,8 @@ export class HeldPipeline {
   /** The most uploads that were ever past the last durable sequence. */
   depthSeen = 0;
   readonly pipeline: CommitPipeline;
+  /** Whether this process may speak for the store; it may. */
+  lead: (go: (error: Error | undefined) => void) => void = (go) => go(undefined);
   #sequence = 0;
 
   constructor(options: Partial<CommitOptions> = {}) {
@@ -45,6 +47,7 @@ export class HeldPipeline {
         evaluate: ({ batch, requests }) => this.#evaluate(batch, requests),
         compress: async (body) => body,
         append: (key) => this.#append(key),
+        lead: (go) => this.lead(go),
         durable: ({ sequence }) => this.events.push(`durable ${sequence}`),
         publish: ({ sequence }) => this.events.push(`publish ${sequence}`),
         fenced: (sequence) => {

@@ -66,6 +66,24 @@ describe('commit pipeline', () => {
     assert.deepEqual(held.events.slice(-3), ['durable 0', 'reply no-op', 'publish 0']);
   });
 
+  it('answers what made no record only while this process leads, however long it was stopped before', async () => {
+    const held = new HeldPipeline();
+    const waiting: ((error: Error | undefined) => void)[] = [];
+    held.lead = (go) => void waiting.push(go);
+    held.submit('no-op');
+    await held.advance();
+    await held.advance();
+    assert.deepEqual(held.events, [], 'another process may have written meanwhile');
+    waiting.shift()!(undefined);
+    assert.deepEqual(held.events, ['durable 0', 'reply no-op', 'publish 0']);
+    held.submit('no-op');
+    await held.advance();
+    await held.advance();
+    waiting.shift()!(new Error('leader changed'));
+    assert.equal(held.events[3], 'no-op: leader changed');
+    assert.equal(held.pipeline.pendingRequests, 0);
+  });
+
   it('a time-out is answered while the upload goes on, which later counts', async () => {
     const held = new HeldPipeline();
     held.submit('a');

@@ -39,6 +39,8 @@ export interface CommitParts {
   compress(body: Uint8Array): Promise<Uint8Array>;
   /** Resolves when the store has exactly this object, or another writer's under its name; `writes` wait for it. */
   append(key: string, object: Uint8Array, writes: number): Promise<'durable' | 'lost'>;
+  /** Calls back as soon as this process may speak for the store; with etcd's error if it may not. */
+  lead(go: (error: Error | undefined) => void): void;
   /** A batch's turn has come: it and everything before it is durable. Called before its replies. */
   durable(evaluated: EvaluatedMessage): void;
   /** Called after its replies: watchers may see it. */
@@ -61,7 +63,8 @@ export interface CommitMeter {
  *
  * Invariants: a batch is answered only when its chunk and every chunk before it is in the store (1, 2); at most
  * `pipelineDepth` batches are past the last durable one, so that a takeover knows which sequences may still
- * be filled; after a lost sequence nothing is answered but errors (5).
+ * be filled; after a lost sequence nothing is answered but errors (5). A batch that made no record (a transaction whose
+ * compare failed, a delete of nothing) is answered in its turn too, and only under the primary's lease, as a read is.
  */
 export class CommitPipeline {
   readonly #options: CommitOptions;
@@ -132,7 +135,7 @@ export class CommitPipeline {
     batch.evaluated = message;
     if (message.sequence > 0) this.evaluatedSequence = message.sequence;
     this.#enter(batch, 'upload');
-    if (message.sequence === 0) this.#uploaded(batch, 'durable');
+    if (message.sequence === 0) this.#answerWithoutChunk(batch);
     else void this.#upload(batch, message);
   }
 
@@ -262,6 +265,14 @@ export class CommitPipeline {
       createdAtMs: this.#parts.clock.wallMs(),
       nonce: asBuffer(this.#parts.random.bytes(8)).readBigUInt64LE(),
       compressBytesMin: this.#compression.bytesMin(),
+    });
+  }
+
+  /** What the store does not vouch for is a read: only who leads may answer it. */
+  #answerWithoutChunk(batch: Batch): void {
+    this.#parts.lead((error) => {
+      if (error !== undefined) for (const write of batch.requests) answer(write, error, NO_BYTES);
+      this.#uploaded(batch, 'durable');
     });
   }
 

@@ -8,7 +8,7 @@ import type { ReaderData, ReaderReply, ReaderRequest } from '../../workers/contr
 import type { WriterData, WriterReply, WriterRequest } from '../../workers/contract/writer.ts';
 
 /** What a worker's client hears of it. */
-interface WorkerEvents<Reply> {
+export interface WorkerEvents<Reply> {
   message(reply: Reply): void;
   /** It threw; `exit` follows. */
   error(error: Error): void;
