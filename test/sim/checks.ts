@@ -55,7 +55,8 @@ function checkAnswer(world: World, model: LogModel, operation: Operation): void 
         return expectPuts(model, told, key === other ? [key] : [key, other], value, fail);
       }
       const found = model.get(key, revision);
-      if ((found?.modRevision ?? 0) === expected) fail(`failed at ${revision}, where ${key} is of ${expected}`);
+      if ((found?.modRevision ?? 0) === expected)
+        fail(`failed at ${revision}, where ${key} is of ${expected}`);
       return expectKeys(told.keys, found === undefined ? [] : [found], revision, fail);
     }
     case 'range': {
@@ -106,7 +107,9 @@ function expectPuts(
   const found = changes.map((change) => `${Buffer.from(change.key)}=${Buffer.from(change.value)}`);
   const expected = keys.map((key) => `${key}=${value}`);
   if (found.join() !== expected.join()) {
-    fail(`was acknowledged at revision ${revision}, where the log has ${found.join().slice(0, 200) || 'nothing'}`);
+    fail(
+      `was acknowledged at revision ${revision}, where the log has ${found.join().slice(0, 200) || 'nothing'}`,
+    );
   }
   const times = model.revisionsOf(value).length;
   if (times > 1) fail(`is in the log ${times} times`);
@@ -116,8 +119,13 @@ function expectDelete(model: LogModel, told: Told, key: string, fail: (text: str
   const { revision, count } = told;
   const changes = model.at(revision)?.changes ?? [];
   if (count === 0) {
-    if (model.get(key, revision) !== undefined) fail(`found nothing at revision ${revision}, where the key is`);
-  } else if (changes.length !== 1 || !changes[0]!.deleted || Buffer.from(changes[0]!.key).toString() !== key) {
+    if (model.get(key, revision) !== undefined)
+      fail(`found nothing at revision ${revision}, where the key is`);
+  } else if (
+    changes.length !== 1 ||
+    !changes[0]!.deleted ||
+    Buffer.from(changes[0]!.key).toString() !== key
+  ) {
     fail(`was acknowledged at revision ${revision}, where the log has no such delete`);
   }
 }
@@ -136,7 +144,8 @@ function expectKeys(
       )
       .join(', ');
   const [is, should] = [text(found), text(expected)];
-  if (is !== should) fail(`at revision ${revision} read [${is.slice(0, 300)}], the log has [${should.slice(0, 300)}]`);
+  if (is !== should)
+    fail(`at revision ${revision} read [${is.slice(0, 300)}], the log has [${should.slice(0, 300)}]`);
 }
 
 /** What was answered before something else was begun comes before it. */
@@ -192,12 +201,17 @@ function placeOf(model: LogModel, operation: Operation): number | undefined {
 function checkWatches(world: World, model: LogModel): void {
   for (const { revision, step, who } of world.seen) {
     const durable = model.durableAt(step);
-    if (revision > durable) world.violation(`${who} was told of revision ${revision} when ${durable} was durable`);
+    if (revision > durable)
+      world.violation(`${who} was told of revision ${revision} when ${durable} was durable`);
   }
   for (const watched of world.history.watches) checkWatch(world, model, watched);
 }
 
-function checkWatch(world: World, model: LogModel, { name, from, to, stretches, nextRevision }: Watched): void {
+function checkWatch(
+  world: World,
+  model: LogModel,
+  { name, from, to, stretches, nextRevision }: Watched,
+): void {
   const compactions = new Set(
     model.operations(LogOperation.Compaction).map(({ record }) => record.compactRevision),
   );
@@ -240,7 +254,9 @@ function checkLeases(world: World, model: LogModel): void {
     operations.flatMap(({ asked }) => (asked.kind === 'revoke' ? [asked.lease] : [])),
   );
   const granted = new Map(
-    model.operations(LogOperation.LeaseGrant).map(({ record }) => [record.lease, record.leaseTtlSeconds ?? 0]),
+    model
+      .operations(LogOperation.LeaseGrant)
+      .map(({ record }) => [record.lease, record.leaseTtlSeconds ?? 0]),
   );
   for (const { record, chunk } of model.operations(LogOperation.LeaseRevoke)) {
     if (revokedByClients.has(record.lease)) continue;

@@ -203,9 +203,7 @@ export class SimClient {
         ended: (error) => answer(error ?? new Error('ended'), undefined),
       });
       serving.lease.duplex!['LeaseKeepAlive']!(call.call);
-      call.request(
-        toBinary(LeaseKeepAliveRequestSchema, create(LeaseKeepAliveRequestSchema, { ID: lease })),
-      );
+      call.request(toBinary(LeaseKeepAliveRequestSchema, create(LeaseKeepAliveRequestSchema, { ID: lease })));
     });
   }
 

@@ -1,6 +1,6 @@
 /** What the clients of a simulation asked and were told: the checks' input. */
 
-export type Outcome =
+type Outcome =
   /** Nobody knows: the answer was lost, or said that it is not known. */
   | 'unknown'
   /** Refused in a way that says that nothing was written. */
@@ -63,7 +63,7 @@ export interface Operation {
   error: string | undefined;
 }
 
-export interface WatchedEvent {
+interface WatchedEvent {
   readonly revision: number;
   readonly key: string;
   readonly value: string;

@@ -168,9 +168,7 @@ export class LogModel {
   /** The log operations of a kind, each with its chunk. */
   operations(operation: Operation): { record: LogRecord; chunk: LogChunk }[] {
     return this.chunks.flatMap((chunk) =>
-      chunk.records
-        .filter((record) => record.operation === operation)
-        .map((record) => ({ record, chunk })),
+      chunk.records.filter((record) => record.operation === operation).map((record) => ({ record, chunk })),
     );
   }
 }

@@ -248,7 +248,8 @@ export class SimNode {
     if (this.#world.phase === 'idle' || this.#leaving) return;
     const again = this.#random.skewed(1, RESTART_MS_MAX);
     this.#world.scheduler.after(again, `${this.name} restarts`, () => {
-      if (this.#world.phase !== 'idle' && this.life === life && !this.#leaving) this.start(this.#cacheToStartWith());
+      if (this.#world.phase !== 'idle' && this.life === life && !this.#leaving)
+        this.start(this.#cacheToStartWith());
     });
   }
 

@@ -29,7 +29,9 @@ if (values.break !== undefined && variant === undefined) {
 const first = values.seed === undefined ? randomInt(2 ** 31 - 2 ** 24) : Number(values.seed);
 const minutes = values.minutes === undefined ? Number.POSITIVE_INFINITY : Number(values.minutes);
 const one = values.seed !== undefined && values.seeds === undefined && values.minutes === undefined;
-const seeds = one ? 1 : Number(values.seeds ?? (values.minutes === undefined ? 100 : Number.MAX_SAFE_INTEGER));
+const seeds = one
+  ? 1
+  : Number(values.seeds ?? (values.minutes === undefined ? 100 : Number.MAX_SAFE_INTEGER));
 const endMs = performance.now() + minutes * 60_000;
 const tally = new Tally();
 let progressMs = performance.now();

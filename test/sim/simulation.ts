@@ -147,13 +147,18 @@ class Simulation {
     const engine = primary.serving!.engine;
     await this.#until('every lease ends', () => engine.lessor.count === 0);
     await this.#until('every process follows', () =>
-      this.#nodes.every(({ serving }) => serving?.engine.gate.appliedSequence === engine.gate.durableSequence),
+      this.#nodes.every(
+        ({ serving }) => serving?.engine.gate.appliedSequence === engine.gate.durableSequence,
+      ),
     );
     const soFar = await this.#model();
     for (const { watched } of this.#watches) {
       const last = lastIn(soFar, watched);
       const { name, from, to } = watched;
-      await this.#until(`${name} of [${from}, ${to}) sees revision ${last}`, () => watched.nextRevision > last);
+      await this.#until(
+        `${name} of [${from}, ${to}) sees revision ${last}`,
+        () => watched.nextRevision > last,
+      );
     }
     const hash = await this.#hash(primary);
     for (const node of this.#nodes) {
@@ -197,7 +202,8 @@ class Simulation {
   #compareHashes(name: string, found: HashReply | undefined, expected: HashReply | undefined): void {
     if (found?.hash === expected?.hash && found?.hashRevision === expected?.hashRevision) return;
     // One that compacts by itself may have done so in between.
-    if (found !== undefined && expected !== undefined && found.compactRevision > expected.compactRevision) return;
+    if (found !== undefined && expected !== undefined && found.compactRevision > expected.compactRevision)
+      return;
     this.#world.violation(
       `the state of ${name} is ${JSON.stringify(found)}, that of the primary was ${JSON.stringify(expected)}`,
     );

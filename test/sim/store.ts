@@ -6,7 +6,7 @@ import type { Scheduler } from './scheduler.ts';
 import type { SimRandom } from './sim-random.ts';
 
 /** What the store, and the network before it, may do to one request. */
-export const STORE_FAULTS = [
+const STORE_FAULTS = [
   'fails before the effect',
   'loses the answer',
   'arrives late',

@@ -10,11 +10,6 @@ import { SimRandom } from './sim-random.ts';
 import { Bucket } from './store.ts';
 import type { Variant } from './variants.ts';
 
-/** A promise that was broken. */
-export class Violation extends Error {
-  override name = 'Violation';
-}
-
 /** One deletion of the log's objects, with what the store held right after it. */
 export interface Deletion {
   readonly object: ObjectInfo;
