@@ -1,8 +1,15 @@
 import '../shared/base/base64.ts';
 import { move, transferableSymbol, valueSymbol } from 'piscina';
 import { CorruptFileError } from '../shared/format/corrupt.ts';
-import type { SnapshotPiece, TaskCorrupt, TaskRefused, TaskRequest } from './contract/task.ts';
+import type {
+  CacheComparison,
+  SnapshotPiece,
+  TaskCorrupt,
+  TaskRefused,
+  TaskRequest,
+} from './contract/task.ts';
 import type { LoadedChunk } from './contract/writer.ts';
+import { compareCaches } from './sqlite/cache-differences.ts';
 import { checkpoint } from './task/checkpoint.ts';
 import { compressBody } from './task/compress.ts';
 import { readJson, writeJson } from './task/json.ts';
@@ -12,7 +19,9 @@ import { openPiece } from './task/piece.ts';
 /** Runs one task of the piscina pool. */
 export default async function run(
   task: TaskRequest,
-): Promise<Uint8Array | LoadedChunk | SnapshotPiece | TaskCorrupt | TaskRefused | undefined> {
+): Promise<
+  Uint8Array | LoadedChunk | SnapshotPiece | CacheComparison | TaskCorrupt | TaskRefused | undefined
+> {
   switch (task.type) {
     case 'compress':
       return compressBody(task.body, task.level);
@@ -31,6 +40,8 @@ export default async function run(
     case 'checkpoint':
       checkpoint(task.cacheFile);
       return undefined;
+    case 'compareCaches':
+      return compareCaches(task.expectedFile, task.foundFile, task.differencesMax);
     case 'bodyToMessage':
       return readJson(task.message, task.body);
     case 'messageToJson':
@@ -42,8 +53,9 @@ async function corruptAsData<T>(open: () => Promise<T>): Promise<T | TaskCorrupt
   try {
     return await open();
   } catch (error) {
-    if (error instanceof CorruptFileError) return { type: 'corrupt', message: error.message };
-    throw error;
+    if (!(error instanceof CorruptFileError)) throw error;
+    const { object, part, index, offset, check, expected, found } = error;
+    return { type: 'corrupt', place: { object, part, index, offset }, check, expected, found };
   }
 }
 

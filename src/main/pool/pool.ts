@@ -1,20 +1,24 @@
 import { Piscina } from 'piscina';
 import type { JsonPlace } from '../../shared/etcd/json.ts';
 import { JsonError } from '../../shared/etcd/json-values.ts';
-import type { SnapshotPiece, TaskCorrupt, TaskRefused, TaskRequest } from '../../workers/contract/task.ts';
+import { CorruptFileError } from '../../shared/format/corrupt.ts';
+import type {
+  CacheComparison,
+  SnapshotPiece,
+  TaskCorrupt,
+  TaskRefused,
+  TaskRequest,
+} from '../../workers/contract/task.ts';
 import type { LoadedChunk } from '../../workers/contract/writer.ts';
 
 /** zstd's fastest ordinary level: chunks are written once and read rarely, the writer waits for it. */
 const ZSTD_LEVEL = 1;
 
-/** An object in the store failed its checks; the message names the object, the offset and both values. */
-class CorruptObjectError extends Error {
-  override name = 'CorruptObjectError';
-}
-
+/** Throws `CorruptFileError`, which names the object, the offset and both values. */
 function whole<T extends object>(result: T | TaskCorrupt): T {
-  if ('type' in result && result.type === 'corrupt') throw new CorruptObjectError(result.message);
-  return result as T;
+  if (!('type' in result) || result.type !== 'corrupt') return result as T;
+  const { place, check, expected, found } = result as TaskCorrupt;
+  throw new CorruptFileError(place, check, expected, found);
 }
 
 /** Runs what `workers/task.ts` runs. */
@@ -73,6 +77,16 @@ export class TaskPool {
   /** Copies SQLite's write-ahead log into its database. */
   async checkpoint(cacheFile: string): Promise<void> {
     await this.#pool.run({ type: 'checkpoint', cacheFile });
+  }
+
+  /** What the cache `foundFile` differs in from `expectedFile`; the first `differencesMax` differences. */
+  async compareCaches(
+    expectedFile: string,
+    foundFile: string,
+    differencesMax: number,
+  ): Promise<CacheComparison> {
+    const request: TaskRequest = { type: 'compareCaches', expectedFile, foundFile, differencesMax };
+    return (await this.#pool.run(request)) as CacheComparison;
   }
 
   /** The message of that name that a JSON body stands for. Rejects with a `JsonError`. */

@@ -1,9 +1,9 @@
 import type { Clock } from '../../shared/base/clock.ts';
 import type { Log } from '../../shared/base/log.ts';
+import { CorruptFileError } from '../../shared/format/corrupt.ts';
 import type { SnapshotHeader } from '../../shared/format/snapshot.ts';
 import type { FilledPosition, LogPosition } from '../../workers/contract/writer.ts';
 import type { WriterClient } from '../state/writer-client.ts';
-import { StoreError } from '../store/errors.ts';
 import { Progress } from './progress.ts';
 import type { StoredSnapshot } from './snapshot-list.ts';
 import { readSnapshot, type SnapshotReaderParts } from './snapshot-reader.ts';
@@ -33,7 +33,8 @@ export class SnapshotLoad {
       try {
         return await this.#load(snapshot);
       } catch (error) {
-        if (!isDamage(error)) throw error;
+        // A store or a disk that fails would fail with the next one, too.
+        if (!(error instanceof CorruptFileError)) throw error;
         this.#parts.log.error('snapshot is damaged; using the one before it', {
           key: snapshot.key,
           error: error.message,
@@ -71,12 +72,6 @@ export class SnapshotLoad {
 }
 
 /** Where the log stands at the end of a snapshot. */
-function positionOf({ sequence, previousChunkCrc, epoch, snapshot }: SnapshotHeader): FilledPosition {
+export function positionOf({ sequence, previousChunkCrc, epoch, snapshot }: SnapshotHeader): FilledPosition {
   return { sequence, chunkCrc: previousChunkCrc, epoch, ...snapshot };
-}
-
-/** What one object can be to blame for; a store or a disk that fails would fail with the next one, too. */
-function isDamage(error: unknown): error is Error {
-  if (error instanceof StoreError || !(error instanceof Error)) return false;
-  return error.name === 'CorruptFileError' || error.name === 'CorruptObjectError';
 }

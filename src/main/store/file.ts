@@ -11,7 +11,7 @@ import { isAbsent, isMissing, storeErrorOf } from './file-errors.ts';
 import { listFiles } from './file-list.ts';
 import { DirectorySyncs, type SyncHandle } from './file-sync.ts';
 import { checkKey } from './keys.ts';
-import type { ObjectInfo, ObjectStore } from './store.ts';
+import type { ObjectInfo, ObjectStore, ReadableStore } from './store.ts';
 
 /**
  * Objects as files of a directory. What makes a name in it as good as an answer of S3:
@@ -50,6 +50,20 @@ export async function openFileStore(directory: string, options: FileStoreOptions
     await removeLeftovers(temporary, options.clock.wallMs() - TEMPORARY_AGE_MS_MAX);
     await syncTree(directory);
   } catch (error) {
+    throw storeErrorOf(error, `open the store directory ${directory}`);
+  }
+  return new FileStore(directory, options);
+}
+
+/** Opens the store in `directory`, which must be there, to read it. Nothing in it is changed. */
+export async function openFileStoreToRead(
+  directory: string,
+  options: FileStoreOptions,
+): Promise<ReadableStore> {
+  try {
+    await readdir(directory);
+  } catch (error) {
+    if (isMissing(error)) throw new StoreError('no-bucket', `there is no directory ${directory}`);
     throw storeErrorOf(error, `open the store directory ${directory}`);
   }
   return new FileStore(directory, options);

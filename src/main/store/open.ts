@@ -1,8 +1,8 @@
 import { fileURLToPath } from 'node:url';
-import { openFileStore } from './file.ts';
+import { openFileStore, openFileStoreToRead } from './file.ts';
 import { openS3Store } from './s3.ts';
 import type { S3Options } from './s3-config.ts';
-import type { ObjectStore } from './store.ts';
+import type { ObjectStore, ReadableStore } from './store.ts';
 
 /** What either kind of store needs; `file:` uses the clock and the random numbers only. */
 export type OpenStoreOptions = S3Options;
@@ -12,9 +12,26 @@ export type OpenStoreOptions = S3Options;
  * `StoreError` when the directory can't be used, whose one line says what to change.
  */
 export async function openStore(url: string, options: OpenStoreOptions): Promise<ObjectStore> {
+  const parsed = parse(url);
+  return parsed.protocol === 'file:'
+    ? openFileStore(directoryOf(parsed), options)
+    : openS3Store(parsed, options);
+}
+
+/**
+ * As `openStore`, to look at what is there: nothing is created, changed or deleted, not even the directory. Rejects
+ * when that does not exist.
+ */
+export async function openStoreToRead(url: string, options: OpenStoreOptions): Promise<ReadableStore> {
+  const parsed = parse(url);
+  return parsed.protocol === 'file:'
+    ? openFileStoreToRead(directoryOf(parsed), options)
+    : openS3Store(parsed, options);
+}
+
+function parse(url: string): URL {
   const parsed = URL.canParse(url) ? new URL(url) : undefined;
-  if (parsed?.protocol === 'file:') return openFileStore(directoryOf(parsed), options);
-  if (parsed?.protocol === 's3:') return openS3Store(parsed, options);
+  if (parsed?.protocol === 'file:' || parsed?.protocol === 's3:') return parsed;
   throw new Error(`'${redact(url)}' is not a store: write file:///directory or s3://bucket/prefix`);
 }
 

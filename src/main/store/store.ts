@@ -56,3 +56,6 @@ export interface ObjectStore {
   /** Releases connections and handles. Nothing may be called afterwards. */
   close(): Promise<void>;
 }
+
+/** A store that is only looked at. */
+export type ReadableStore = Pick<ObjectStore, 'url' | 'get' | 'getRange' | 'list' | 'close'>;

@@ -1,4 +1,5 @@
 import type { JsonPlace } from '../../shared/etcd/json.ts';
+import type { FilePlace } from '../../shared/format/corrupt.ts';
 import type { PieceTally } from '../../shared/format/snapshot.ts';
 import type { SystemChange } from '../../shared/model/record.ts';
 import type { LeaseChange } from './writer.ts';
@@ -16,10 +17,28 @@ export type TaskRequest =
   | { type: 'inflate'; name: string; offset: number; frame: Uint8Array }
   /** Copies what SQLite's write-ahead log holds into the database file. */
   | { type: 'checkpoint'; cacheFile: string }
+  /** What two caches at the same place of the log differ in; answers a CacheComparison. */
+  | { type: 'compareCaches'; expectedFile: string; foundFile: string; differencesMax: number }
   /** The gateway: the message of that name that a JSON body stands for; answers its bytes or a TaskRefused. */
   | { type: 'bodyToMessage'; message: string; body: Uint8Array }
   /** The gateway: an encoded message of that name as JSON; answers its text in UTF-8. */
   | { type: 'messageToJson'; message: string; bytes: Uint8Array; place: JsonPlace };
+
+/** Rows that one of two caches has otherwise, or not at all. */
+export interface CacheDifference {
+  /** Such as `revision 7.0 of "key"`. */
+  place: string;
+  expected: string;
+  found: string;
+}
+
+export interface CacheComparison {
+  /** Rows of a compaction are still being removed, so that nothing was compared yet. */
+  pending: boolean;
+  /** The first ones. */
+  differences: CacheDifference[];
+  count: number;
+}
 
 /** One piece of a snapshot, whose CRCs hold. */
 export interface SnapshotPiece {
@@ -33,7 +52,10 @@ export interface SnapshotPiece {
 /** An object that failed its checks; sent as data, since an error's class does not cross threads. */
 export interface TaskCorrupt {
   type: 'corrupt';
-  message: string;
+  place: FilePlace;
+  check: string;
+  expected: string;
+  found: string;
 }
 
 /** JSON that is not the message's. */
