@@ -13,23 +13,36 @@ import { commitMeter, storeMeter } from './ops/meters.ts';
 import { Metrics } from './ops/metrics.ts';
 import { Server } from './server.ts';
 import { meteredStore } from './store/metered.ts';
-import { openStore } from './store/open.ts';
+import { type OpenStoreOptions, openStore, openStoreToRead } from './store/open.ts';
 import { probeStore } from './store/probe.ts';
-import type { ObjectStore } from './store/store.ts';
+import { retryingReads } from './store/retry.ts';
+import type { ObjectStore, ReadableStore } from './store/store.ts';
+import { runVerify, UNREADABLE } from './verify-command.ts';
 
 const FAILED = 1;
+/** Commands that only read a store give up when it fails for so long. */
+const READ_RETRY_MS = 60_000;
 
-/** Opens the store and proves that it can hold the log. */
-async function openProbed(settings: Settings, metrics: Metrics): Promise<ObjectStore> {
-  const { endpoint, region, addressing } = settings.s3;
-  const opened = await openStore(settings.store, {
+function storeOptions({ s3: { endpoint, region, addressing } }: Settings): OpenStoreOptions {
+  return {
     clock: systemClock,
     random: systemRandom,
     environment: process.env,
     endpoint,
     region,
     addressing: addressing === 'auto' ? undefined : addressing,
-  });
+  };
+}
+
+/** Opens the store to look at it. Nothing is written, so nothing is proved either. */
+async function openToRead(settings: Settings): Promise<ReadableStore> {
+  const opened = await openStoreToRead(settings.store, storeOptions(settings));
+  return retryingReads(opened, { clock: systemClock, random: systemRandom, retryForMs: READ_RETRY_MS });
+}
+
+/** Opens the store and proves that it can hold the log. */
+async function openProbed(settings: Settings, metrics: Metrics): Promise<ObjectStore> {
+  const opened = await openStore(settings.store, storeOptions(settings));
   const store = meteredStore(opened, storeMeter(metrics), systemClock);
   await probeStore(store, systemRandom);
   return store;
@@ -90,6 +103,14 @@ function stopOnSignals(drain: () => Promise<void>, log: Log): void {
   process.on('SIGINT', stop);
 }
 
+/** What a command says: results to standard output, how it goes to standard error. */
+function outputOf(command: string): { result(text: string): void; note(text: string): void } {
+  return {
+    result: (text) => void process.stdout.write(`${text}\n`),
+    note: (text) => void process.stderr.write(`netsy ${command}: ${text}\n`),
+  };
+}
+
 async function main(): Promise<void> {
   const commandLine = parseCommandLine(process.argv.slice(2), process.env);
   switch (commandLine.command) {
@@ -102,10 +123,18 @@ async function main(): Promise<void> {
       );
       return;
     case 'import':
-      return runImport(commandLine, () => openProbed(commandLine.settings, new Metrics()), {
-        result: (text) => void process.stdout.write(`${text}\n`),
-        note: (text) => void process.stderr.write(`netsy import: ${text}\n`),
-      });
+      return runImport(
+        commandLine,
+        () => openProbed(commandLine.settings, new Metrics()),
+        outputOf('import'),
+      );
+    case 'verify':
+      process.exitCode = await runVerify(
+        commandLine,
+        () => openToRead(commandLine.settings),
+        outputOf('verify'),
+      );
+      return;
     case 'serve':
       return serve(commandLine.settings, commandLine.warnings);
   }
@@ -114,5 +143,5 @@ async function main(): Promise<void> {
 main().catch((error: unknown) => {
   const message = error instanceof Error ? error.message : String(error);
   process.stderr.write(`netsy: ${message.split('\n', 1)[0]}\n`);
-  process.exit(FAILED);
+  process.exit(process.argv[2] === 'verify' ? UNREADABLE : FAILED);
 });

@@ -20,7 +20,8 @@ function guard(work: () => void): void {
   try {
     work();
   } catch (error) {
-    reply({ type: 'failed', message: messageOf(error) }, []);
+    const name = error instanceof Error ? error.name : 'Error';
+    reply({ type: 'failed', message: messageOf(error), name }, []);
     port.close();
   }
 }

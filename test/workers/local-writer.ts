@@ -76,7 +76,14 @@ export class LocalWriter {
     const { sequence, object, headerLength, replies } = this.#evaluated!;
     if (sequence > 0) {
       const [header, body] = [object.slice(0, headerLength), object.slice(headerLength)];
-      const unread = { records: 0, createdAtMs: 0, previousChunkCrc: 0n, crc: 0n, skipTo: undefined };
+      const unread = {
+        records: 0,
+        createdAtMs: 0,
+        previousChunkCrc: 0n,
+        crc: 0n,
+        skipTo: undefined,
+        lastRevision: 0,
+      };
       this.chunks.push({ sequence, header, body, ...unread });
     }
     const answers: { tag: number; response: Uint8Array }[] = [];

@@ -44,6 +44,7 @@ function firstChunk(): LoadedChunk {
     previousChunkCrc: 0n,
     crc,
     skipTo: SKIP_TO,
+    lastRevision: 0,
   };
 }
 

@@ -3,13 +3,14 @@ import { ETCD_VERSION, NETSY_VERSION } from '../../shared/model/version.ts';
 import { type Given, settingsOf } from './check.ts';
 import { IMPORT, type ImportOrder } from './command-import.ts';
 import { INSPECT, type InspectOrder } from './command-inspect.ts';
+import { VERIFY, type VerifyOrder } from './command-verify.ts';
 import { environmentName, FLAGS, type Flag, type FlagKey, type FlagValues } from './flags.ts';
 import { type Settings, SettingsError } from './settings.ts';
 import type { Subcommand, Words } from './subcommand.ts';
 import { ValueError } from './values.ts';
 
 /** What a subcommand's words ask for. */
-type Order = InspectOrder | ImportOrder;
+type Order = InspectOrder | ImportOrder | VerifyOrder;
 
 /** What the command line asks for. */
 export type CommandLine =
@@ -18,7 +19,7 @@ export type CommandLine =
   /** Help or version: print the text to stdout and end with code 0. */
   | { readonly command: 'print'; readonly text: string };
 
-const SUBCOMMANDS: readonly Subcommand<Order>[] = [INSPECT, IMPORT];
+const SUBCOMMANDS: readonly Subcommand<Order>[] = [INSPECT, IMPORT, VERIFY];
 
 export type Environment = Readonly<Record<string, string | undefined>>;
 
@@ -38,6 +39,7 @@ Examples:
   netsy inspect data/store/chunks/*.netsy      print what .netsy files hold, and check them
   netsy import snapshot.db --store s3://bucket/prefix
                                                move an etcd snapshot into an empty store
+  netsy verify s3://bucket/prefix              read all of a store, and say whether it is whole
 `;
 
 /**

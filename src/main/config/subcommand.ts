@@ -1,6 +1,8 @@
+import { resolve } from 'node:path';
+import { pathToFileURL } from 'node:url';
 import type { Command } from 'commander';
 import type { FlagKey } from './flags.ts';
-import type { Settings } from './settings.ts';
+import { type Settings, SettingsError } from './settings.ts';
 
 /** The words that follow a subcommand's name. */
 export interface Words {
@@ -35,3 +37,15 @@ export const STORE_FLAGS: readonly FlagKey[] = [
   's3Addressing',
   'poolThreads',
 ];
+
+/** The settings of a command whose first operand may name the store: a URL, or a directory's path. */
+export function settingsOfStore({ operands: [store], options, settings }: Words): Settings {
+  if (store === undefined) return settings();
+  if (options['store'] !== undefined) {
+    throw new SettingsError(`--store: the store is named already, ${store}; leave one of the two out`);
+  }
+  if (/^(?:file|s3):|:\/\//.test(store)) return settings({ store });
+  const directory = resolve(store);
+  // Whoever only looks has no cache; where the default one would be must not be in the way of a store named `data`.
+  return settings({ store: pathToFileURL(directory).href, cacheDir: `${directory}.cache` });
+}

@@ -159,7 +159,7 @@ export class WriterClient {
       case 'trouble':
         return this.#setTrouble(reply.message);
       case 'failed':
-        return this.#fail(new Error(reply.message));
+        return this.#fail(Object.assign(new Error(reply.message), { name: reply.name ?? 'Error' }));
       default: {
         const awaited = this.#awaited;
         this.#awaited = undefined;

@@ -1,7 +1,7 @@
 import type { Clock } from '../../shared/base/clock.ts';
 import type { Random } from '../../shared/base/random.ts';
 import { StoreError } from './errors.ts';
-import type { ObjectInfo, ObjectStore } from './store.ts';
+import type { ObjectInfo, ObjectStore, ReadableStore } from './store.ts';
 
 const BACKOFF_MS_MIN = 50;
 const BACKOFF_MS_MAX = 5_000;
@@ -54,22 +54,29 @@ function isTransient(error: unknown): boolean {
  */
 export function retryingStore(store: ObjectStore, options: RetryOptions): ObjectStore {
   return {
+    ...retryingReads(store, options),
+    putIfAbsent: (key, body, signal) => store.putIfAbsent(key, body, signal),
+    put: (key, body, signal) => retryTransient(options, signal, () => store.put(key, body, signal)),
+    delete: (key, signal) => retryTransient(options, signal, () => store.delete(key, signal)),
+    putMultipart: (key, parts, signal) => store.putMultipart(key, parts, signal),
+  };
+}
+
+/** The same for a store that is only looked at. */
+export function retryingReads(store: ReadableStore, options: RetryOptions): ReadableStore {
+  return {
     url: store.url,
     get: (key, signal) => retryTransient(options, signal, () => store.get(key, signal)),
     getRange: (key, offset, length, signal) =>
       retryTransient(options, signal, () => store.getRange(key, offset, length, signal)),
-    putIfAbsent: (key, body, signal) => store.putIfAbsent(key, body, signal),
-    put: (key, body, signal) => retryTransient(options, signal, () => store.put(key, body, signal)),
     list: (prefix, startAfter) => retryingList(store, options, prefix, startAfter),
-    delete: (key, signal) => retryTransient(options, signal, () => store.delete(key, signal)),
-    putMultipart: (key, parts, signal) => store.putMultipart(key, parts, signal),
     close: () => store.close(),
   };
 }
 
 /** A list that broke off is begun again after the last key that it gave. */
 async function* retryingList(
-  store: ObjectStore,
+  store: Pick<ObjectStore, 'list'>,
   options: RetryOptions,
   prefix: string,
   startAfter: string | undefined,

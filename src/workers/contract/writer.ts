@@ -120,6 +120,7 @@ export interface LoadedChunk {
   crc: bigint;
   /** Set by an epoch chunk: the sequence at which the log goes on; those between are ignored. */
   skipTo: number | undefined;
+  lastRevision: number;
 }
 
 export interface EvaluatedMessage {
@@ -185,7 +186,7 @@ export type WriterReply =
   /** `truncated`: both files are as short as they can be. A read that is under way prevents it. */
   | { type: 'checkpointed'; truncated: boolean }
   /** The worker can't go on: a broken invariant or a damaged cache. */
-  | { type: 'failed'; message: string; object?: string };
+  | { type: 'failed'; message: string; name?: string; object?: string };
 
 /** The tag of a reply whose request could not be decoded; its payload is the reason. */
 export const REPLY_MALFORMED = 0xffff;

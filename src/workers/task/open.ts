@@ -34,6 +34,7 @@ export async function openChunk(name: string, sequence: number, object: Uint8Arr
     previousChunkCrc: header.previousChunkCrc,
     crc: footer.crc,
     skipTo,
+    lastRevision: footer.lastRevision,
   };
 }
 

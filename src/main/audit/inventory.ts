@@ -1,0 +1,80 @@
+import {
+  CHUNKS_PREFIX,
+  LEASES_PREFIX,
+  parseChunkKey,
+  parseLeaseKey,
+  parseSnapshotKey,
+  SNAPSHOTS_PREFIX,
+} from '../../shared/format/names.ts';
+import type { StoredSnapshot } from '../recovery/snapshot-list.ts';
+import type { ObjectInfo, ReadableStore } from '../store/store.ts';
+
+interface Amount {
+  objects: number;
+  bytes: number;
+}
+
+/** A chunk by its name. */
+interface StoredChunk extends ObjectInfo {
+  readonly sequence: number;
+}
+
+/** What a store holds, by the names and sizes of its objects alone. */
+export interface Inventory {
+  readonly chunks: Amount;
+  readonly snapshots: Amount;
+  readonly leases: Amount;
+  readonly other: Amount;
+  readonly firstChunk: StoredChunk | undefined;
+  readonly lastChunk: StoredChunk | undefined;
+  /** The oldest first. */
+  readonly stored: readonly StoredSnapshot[];
+  /** The key with the highest number. */
+  readonly lastLease: string | undefined;
+  /** Keys of objects that are not known here: the first ones. */
+  readonly unknown: readonly string[];
+}
+
+const UNKNOWN_MAX = 20;
+/** Where objects of ours are; what else there is under these is not known. */
+const PREFIXES = [CHUNKS_PREFIX, SNAPSHOTS_PREFIX, LEASES_PREFIX];
+
+/** Lists the whole store. What is held does not grow with the number of chunks. */
+export async function takeInventory(
+  store: Pick<ReadableStore, 'list'>,
+  listed: (objects: number) => void = () => {},
+): Promise<Inventory> {
+  const amount = (): Amount => ({ objects: 0, bytes: 0 });
+  const found = { chunks: amount(), snapshots: amount(), leases: amount(), other: amount() };
+  const stored: StoredSnapshot[] = [];
+  const unknown: string[] = [];
+  let [firstChunk, lastChunk, lastLease]: [StoredChunk?, StoredChunk?, string?] = [];
+  let objects = 0;
+  for await (const object of store.list('')) {
+    listed(++objects);
+    const [chunk, snapshot] = [parseChunkKey(object.key), parseSnapshotKey(object.key)];
+    let kind: keyof typeof found = 'other';
+    if (chunk !== undefined) {
+      kind = 'chunks';
+      lastChunk = { ...object, sequence: chunk };
+      firstChunk ??= lastChunk;
+    } else if (snapshot !== undefined) {
+      kind = 'snapshots';
+      stored.push({ ...object, sequence: snapshot });
+    } else if (parseLeaseKey(object.key) !== undefined) {
+      kind = 'leases';
+      lastLease = object.key;
+    } else if (unknown.length < UNKNOWN_MAX) unknown.push(object.key);
+    found[kind].objects++;
+    found[kind].bytes += object.size;
+  }
+  return { ...found, firstChunk, lastChunk, lastLease, stored, unknown };
+}
+
+/** What is odd about an unknown key. */
+export function unknownText(key: string): string {
+  if (key.startsWith('probe/')) return 'left by the probe of a server as it started; nothing reads it later';
+  return PREFIXES.some((prefix) => key.startsWith(prefix))
+    ? 'not a name that netsy gives; nothing reads it'
+    : 'not an object of netsy; nothing reads it';
+}
