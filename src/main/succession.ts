@@ -80,7 +80,7 @@ export class Succession {
       ...{ clock, log, leaseTtlMs },
       lease: this.lease,
       follow: (position) => follower.step(position),
-      catchUp: (position) => this.#recovery.follow(position),
+      catchUp: (position) => this.#recovery.catchUp(position),
     });
   }
 

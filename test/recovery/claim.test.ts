@@ -6,7 +6,7 @@ import { Recovery } from '../../src/main/recovery/recover.ts';
 import { systemClock } from '../../src/shared/base/clock.ts';
 import { silentLog } from '../../src/shared/base/log.ts';
 import { systemRandom } from '../../src/shared/base/random.ts';
-import { CHUNKS_PREFIX, chunkKey } from '../../src/shared/format/names.ts';
+import { CHUNKS_PREFIX, chunkKey, snapshotKey } from '../../src/shared/format/names.ts';
 import type { LoadedChunk, LogPosition } from '../../src/workers/contract/writer.ts';
 import { openChunk } from '../../src/workers/task/open.ts';
 import { collected } from '../cluster/world.ts';
@@ -96,33 +96,45 @@ describe('a claim', () => {
   });
 });
 
+/** A standby that has followed chunk 1 of a log whose next chunk is deleted, though the primary has more. */
+async function standbyBeforeAGap(): Promise<{ store: MemoryStore; from: LogPosition; standby: Standby }> {
+  const store = new MemoryStore();
+  const { recovery, follower } = processOn(store);
+  for (let claim = 0; claim < 3; claim++) {
+    const other = processOn(store).recovery;
+    await other.claim(await other.open());
+  }
+  const [first] = await chunks(store);
+  const from = await follower.step(EMPTY);
+  assert.deepEqual([from.sequence, chunkKey(from.sequence)], [1, first]);
+  await store.delete(chunkKey(from.nextSequence));
+  const standby = new Standby({
+    clock: systemClock,
+    log: silentLog,
+    leaseTtlMs: 1000,
+    lease: {
+      look: async () => {},
+      tryAcquire: async () => false,
+      holder: {
+        ...{ holder: 'b', process: 'p', ttlMs: 1000, released: false, name: '', clientUrls: [] },
+        sequence: from.nextSequence + 65,
+      },
+    },
+    follow: (position) => follower.step(position),
+    catchUp: (position) => recovery.catchUp(position),
+  });
+  return { store, from, standby };
+}
+
 describe('a standby that follows', () => {
   it('ends with an error when the primary has chunks that the store has not', async () => {
-    const store = new MemoryStore();
-    const { recovery, follower } = processOn(store);
-    for (let claim = 0; claim < 3; claim++) {
-      const other = processOn(store).recovery;
-      await other.claim(await other.open());
-    }
-    const [first] = await chunks(store);
-    const from = await follower.step(EMPTY);
-    assert.deepEqual([from.sequence, chunkKey(from.sequence)], [1, first]);
-    await store.delete(chunkKey(from.nextSequence));
-    const standby = new Standby({
-      clock: systemClock,
-      log: silentLog,
-      leaseTtlMs: 1000,
-      lease: {
-        look: async () => {},
-        tryAcquire: async () => false,
-        holder: {
-          ...{ holder: 'b', process: 'p', ttlMs: 1000, released: false, name: '', clientUrls: [] },
-          sequence: from.nextSequence + 65,
-        },
-      },
-      follow: (position) => follower.step(position),
-      catchUp: (position) => recovery.follow(position),
-    });
+    const { from, standby } = await standbyBeforeAGap();
     await assert.rejects(standby.run(from), /the log has lost chunks/);
+  });
+
+  it('ends and says what to do when it has fallen behind the chunks that are kept', async () => {
+    const { store, from, standby } = await standbyBeforeAGap();
+    await store.put(snapshotKey(from.nextSequence + 65), new Uint8Array(1));
+    await assert.rejects(standby.run(from), /fallen behind what is kept of the log .* start it again/);
   });
 });

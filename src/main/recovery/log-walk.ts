@@ -1,7 +1,7 @@
 import { PIPELINE_DEPTH_MAX } from '../../shared/model/limits.ts';
 
 /** The log can't be followed to its end: a chunk that must be there is not. */
-class BrokenLogError extends Error {
+export class BrokenLogError extends Error {
   override name = 'BrokenLogError';
 }
 

@@ -11,6 +11,7 @@ import type { TaskPool } from '../pool/pool.ts';
 import type { WriterClient } from '../state/writer-client.ts';
 import type { ObjectStore } from '../store/store.ts';
 import { LogReader } from './log-reader.ts';
+import { BrokenLogError } from './log-walk.ts';
 import { Progress } from './progress.ts';
 import { listSnapshots, readSnapshotHeader, type StoredSnapshot } from './snapshot-list.ts';
 import { SnapshotLoad } from './snapshot-load.ts';
@@ -191,6 +192,21 @@ export class Recovery {
     const { sequence, revision } = position;
     log.info('followed the log', { chunks, records, bytes, sequence, revision, ms: progress.elapsedMs });
     return position;
+  }
+
+  /** As `follow`, for a standby: what it has not followed yet may be deleted, because a snapshot holds it. */
+  async catchUp(from: LogPosition): Promise<LogPosition> {
+    try {
+      return await this.follow(from);
+    } catch (error) {
+      if (!(error instanceof BrokenLogError)) throw error;
+      const [newest] = await listSnapshots(this.#parts.store);
+      if (newest === undefined || newest.sequence < from.nextSequence) throw error;
+      throw new Error(
+        `this standby has fallen behind what is kept of the log (it is at chunk ${from.sequence}, ` +
+          `${newest.key} is newer): start it again, and it fills its cache from the snapshot`,
+      );
+    }
   }
 
   /** Sums up the log's size, from the first time that somebody asks; undefined until it is known. */
