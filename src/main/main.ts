@@ -12,6 +12,7 @@ import { createLog } from './ops/log.ts';
 import { commitMeter, storeMeter } from './ops/meters.ts';
 import { Metrics } from './ops/metrics.ts';
 import { Server } from './server.ts';
+import { runStatus } from './status-command.ts';
 import { meteredStore } from './store/metered.ts';
 import { type OpenStoreOptions, openStore, openStoreToRead } from './store/open.ts';
 import { probeStore } from './store/probe.ts';
@@ -135,6 +136,8 @@ async function main(): Promise<void> {
         outputOf('verify'),
       );
       return;
+    case 'status':
+      return runStatus(commandLine, () => openToRead(commandLine.settings), outputOf('status').result);
     case 'serve':
       return serve(commandLine.settings, commandLine.warnings);
   }

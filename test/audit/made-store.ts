@@ -53,6 +53,16 @@ export class MadeStore {
     this.#clusterId = BigInt(seed) + 7n;
   }
 
+  get epoch(): number {
+    return this.#epoch;
+  }
+
+  /** The store's. */
+  revision(): number {
+    const [position] = this.#writer.dump()['log_position'] as { revision: number }[];
+    return position!.revision;
+  }
+
   close(): void {
     this.#writer.close();
   }

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { pathToFileURL } from 'node:url';
+import { fileURLToPath, pathToFileURL } from 'node:url';
 import { systemClock } from '../../src/shared/base/clock.ts';
 import { KV } from '../../src/shared/etcd/gen/etcdserverpb/rpc_pb.ts';
 import { type Netsy, startNetsy, temporaryDirectory } from '../support/netsy.ts';
@@ -18,6 +19,8 @@ export interface StoreKind {
   /** The URL of a new, empty one. */
   fresh(): string;
   readonly environment: Readonly<Record<string, string>>;
+  /** Changes a byte in the middle of an object of the store at `url`. */
+  damage(url: string, key: string): void;
   remove(): Promise<void>;
 }
 
@@ -32,6 +35,7 @@ export const STORE_KINDS: readonly {
     make: async () => ({
       fresh: () => pathToFileURL(join(temporaryDirectory(), 'store')).href,
       environment: {},
+      damage: (url, key) => damageFile(join(fileURLToPath(url), key)),
       remove: async () => {},
     }),
   },
@@ -44,11 +48,18 @@ export const STORE_KINDS: readonly {
       return {
         fresh: () => `s3://shared/${prefixes++}`,
         environment: gateway.environment,
+        damage: (url, key) => damageFile(join(gateway.directory, url.slice('s3://'.length), key)),
         remove: () => gateway.stop(),
       };
     },
   },
 ];
+
+function damageFile(path: string): void {
+  const bytes = readFileSync(path);
+  bytes[bytes.length >> 1]! ^= 1;
+  writeFileSync(path, bytes);
+}
 
 export interface NodeOptions {
   readonly leaseTtl?: string;
@@ -59,21 +70,22 @@ export interface NodeOptions {
 
 /** The processes of one new store, and clients of them, until `end`. */
 export class Nodes {
-  readonly #url: string;
+  /** Of the store. */
+  readonly url: string;
   readonly #kind: StoreKind;
   readonly #nodes: Netsy[] = [];
   readonly #clients: Client[] = [];
 
   constructor(kind: StoreKind) {
     this.#kind = kind;
-    this.#url = kind.fresh();
+    this.url = kind.fresh();
   }
 
   /** A new process, as soon as it serves. */
   async start(options: NodeOptions = {}): Promise<Netsy> {
     const { leaseTtl = '2s', arguments: more = [], environment, dataDir } = options;
     const node = await startNetsy({
-      arguments: ['--store', this.#url, '--lease-ttl', leaseTtl, ...more],
+      arguments: ['--store', this.url, '--lease-ttl', leaseTtl, ...more],
       environment: { ...this.#kind.environment, ...environment },
       ...(dataDir !== undefined && { dataDir }),
     });

@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url';
 import { type RunningProcess, startProcess, waitUntilReady } from './process.ts';
 
 /** The compiled program, in the same output directory as this file. */
-const MAIN = fileURLToPath(new URL('../../src/main/main.js', import.meta.url));
+export const MAIN = fileURLToPath(new URL('../../src/main/main.js', import.meta.url));
 
 export interface NetsyOptions {
   /** Flags after those given here: `['--batch-window', '0s']`. */

@@ -9,13 +9,13 @@ import {
 import type { StoredSnapshot } from '../recovery/snapshot-list.ts';
 import type { ObjectInfo, ReadableStore } from '../store/store.ts';
 
-interface Amount {
+export interface Amount {
   objects: number;
   bytes: number;
 }
 
 /** A chunk by its name. */
-interface StoredChunk extends ObjectInfo {
+export interface StoredChunk extends ObjectInfo {
   readonly sequence: number;
 }
 
@@ -26,49 +26,56 @@ export interface Inventory {
   readonly leases: Amount;
   readonly other: Amount;
   readonly firstChunk: StoredChunk | undefined;
-  readonly lastChunk: StoredChunk | undefined;
+  /** The oldest of them first. */
+  readonly lastChunks: readonly StoredChunk[];
+  /** Chunks and snapshots that were written since. */
+  readonly recent: number;
   /** The oldest first. */
   readonly stored: readonly StoredSnapshot[];
   /** The key with the highest number. */
-  readonly lastLease: string | undefined;
+  readonly lastLease: ObjectInfo | undefined;
   /** Keys of objects that are not known here: the first ones. */
   readonly unknown: readonly string[];
 }
 
 const UNKNOWN_MAX = 20;
+/** Of the last chunks so many are remembered: what changes no revision is seldom more in a row. */
+const LAST_CHUNKS = 32;
 /** Where objects of ours are; what else there is under these is not known. */
 const PREFIXES = [CHUNKS_PREFIX, SNAPSHOTS_PREFIX, LEASES_PREFIX];
 
-/** Lists the whole store. What is held does not grow with the number of chunks. */
+/** Lists the whole store; `sinceMs` is by the store's clock. What is held does not grow with the number of chunks. */
 export async function takeInventory(
   store: Pick<ReadableStore, 'list'>,
-  listed: (objects: number) => void = () => {},
+  sinceMs = Number.POSITIVE_INFINITY,
 ): Promise<Inventory> {
   const amount = (): Amount => ({ objects: 0, bytes: 0 });
   const found = { chunks: amount(), snapshots: amount(), leases: amount(), other: amount() };
   const stored: StoredSnapshot[] = [];
   const unknown: string[] = [];
-  let [firstChunk, lastChunk, lastLease]: [StoredChunk?, StoredChunk?, string?] = [];
-  let objects = 0;
+  const lastChunks: StoredChunk[] = [];
+  let [firstChunk, lastLease]: [StoredChunk?, ObjectInfo?] = [];
+  let recent = 0;
   for await (const object of store.list('')) {
-    listed(++objects);
     const [chunk, snapshot] = [parseChunkKey(object.key), parseSnapshotKey(object.key)];
     let kind: keyof typeof found = 'other';
     if (chunk !== undefined) {
       kind = 'chunks';
-      lastChunk = { ...object, sequence: chunk };
-      firstChunk ??= lastChunk;
+      const last = { ...object, sequence: chunk };
+      firstChunk ??= last;
+      if (lastChunks.push(last) > LAST_CHUNKS) lastChunks.shift();
     } else if (snapshot !== undefined) {
       kind = 'snapshots';
       stored.push({ ...object, sequence: snapshot });
     } else if (parseLeaseKey(object.key) !== undefined) {
       kind = 'leases';
-      lastLease = object.key;
+      lastLease = object;
     } else if (unknown.length < UNKNOWN_MAX) unknown.push(object.key);
+    if ((kind === 'chunks' || kind === 'snapshots') && object.modifiedMs >= sinceMs) recent++;
     found[kind].objects++;
     found[kind].bytes += object.size;
   }
-  return { ...found, firstChunk, lastChunk, lastLease, stored, unknown };
+  return { ...found, firstChunk, lastChunks, recent, lastLease, stored, unknown };
 }
 
 /** What is odd about an unknown key. */

@@ -122,11 +122,11 @@ class Verification {
 
   /** Up to where the log was durable when the lease was last written; 0 if nothing says it. */
   async #leasedTo({ lastLease }: Inventory): Promise<number> {
-    const object = lastLease === undefined ? undefined : await this.#parts.store.get(lastLease);
+    const object = lastLease === undefined ? undefined : await this.#parts.store.get(lastLease.key);
     const lease = object && decodeLease(object);
     if (object !== undefined && lease === undefined) {
       this.#notes.push({
-        object: lastLease!,
+        object: lastLease!.key,
         what: 'can not be read; a standby takes over when its TTL has passed',
       });
     }

@@ -3,6 +3,7 @@ import { ETCD_VERSION, NETSY_VERSION } from '../../shared/model/version.ts';
 import { type Given, settingsOf } from './check.ts';
 import { IMPORT, type ImportOrder } from './command-import.ts';
 import { INSPECT, type InspectOrder } from './command-inspect.ts';
+import { STATUS, type StatusOrder } from './command-status.ts';
 import { VERIFY, type VerifyOrder } from './command-verify.ts';
 import { environmentName, FLAGS, type Flag, type FlagKey, type FlagValues } from './flags.ts';
 import { type Settings, SettingsError } from './settings.ts';
@@ -10,7 +11,7 @@ import type { Subcommand, Words } from './subcommand.ts';
 import { ValueError } from './values.ts';
 
 /** What a subcommand's words ask for. */
-type Order = InspectOrder | ImportOrder | VerifyOrder;
+type Order = InspectOrder | ImportOrder | VerifyOrder | StatusOrder;
 
 /** What the command line asks for. */
 export type CommandLine =
@@ -19,7 +20,7 @@ export type CommandLine =
   /** Help or version: print the text to stdout and end with code 0. */
   | { readonly command: 'print'; readonly text: string };
 
-const SUBCOMMANDS: readonly Subcommand<Order>[] = [INSPECT, IMPORT, VERIFY];
+const SUBCOMMANDS: readonly Subcommand<Order>[] = [INSPECT, IMPORT, VERIFY, STATUS];
 
 export type Environment = Readonly<Record<string, string | undefined>>;
 
@@ -39,6 +40,7 @@ Examples:
   netsy inspect data/store/chunks/*.netsy      print what .netsy files hold, and check them
   netsy import snapshot.db --store s3://bucket/prefix
                                                move an etcd snapshot into an empty store
+  netsy status s3://bucket/prefix              say what is in a store, and what it costs
   netsy verify s3://bucket/prefix              read all of a store, and say whether it is whole
 `;
 

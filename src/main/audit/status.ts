@@ -1,0 +1,304 @@
+import type { Clock } from '../../shared/base/clock.ts';
+import { CorruptFileError, hex64 } from '../../shared/format/corrupt.ts';
+import { decodeHeader } from '../../shared/format/decode.ts';
+import type { SnapshotHeader } from '../../shared/format/snapshot.ts';
+import { decodeLease, type LeaseRecord } from '../cluster/lease-record.ts';
+import type { TaskPool } from '../pool/pool.ts';
+import { readSnapshotHeader, type StoredSnapshot } from '../recovery/snapshot-list.ts';
+import type { ReadableStore } from '../store/store.ts';
+import type { Note } from './finding.ts';
+import { type Amount, type Inventory, type StoredChunk, takeInventory, unknownText } from './inventory.ts';
+
+const HOUR_MS = 3_600_000;
+const HOURS_PER_MONTH = 730;
+const GB = 2 ** 30;
+/** A primary renews its lease so often per TTL. */
+const RENEWALS_PER_TTL = 3;
+/** A standby waits a tenth more than the TTL. */
+const LEASE_MARGIN = 1.1;
+/** More than the header of a chunk takes. */
+const HEADER_BYTES_MAX = 64 * 1024;
+
+export interface StatusParts {
+  readonly store: ReadableStore;
+  readonly pool: Pick<TaskPool, 'open'>;
+  readonly clock: Clock;
+  readonly pricePerGbMonth: number;
+  readonly pricePer1000Puts: number;
+}
+
+/** A place in the log. */
+export interface LogPoint {
+  readonly sequence: number;
+  /** Undefined where no object that was read says it. */
+  readonly revision: number | undefined;
+  /** By the clock of the process that wrote it. */
+  readonly time: string;
+}
+
+export interface PrimaryStatus {
+  readonly holder: string;
+  readonly name: string;
+  readonly clientUrls: readonly string[];
+  readonly ttlMs: number;
+  /** Since the last renewal, by the store's clock and this machine's. */
+  readonly ageMs: number;
+  /** 'released': it stopped in good order; 'expired': not renewed for longer than its TTL. */
+  readonly state: 'held' | 'released' | 'expired';
+}
+
+export interface SnapshotStatus {
+  readonly key: string;
+  readonly sequence: number;
+  /** Undefined if its header can't be read. */
+  readonly revision: number | undefined;
+  readonly compactRevision: number | undefined;
+  readonly time: string;
+  readonly ageMs: number;
+  readonly records: number | undefined;
+  readonly bytes: number;
+}
+
+export interface StoreStatus {
+  readonly store: string;
+  readonly empty: boolean;
+  readonly clusterId: string | undefined;
+  readonly epoch: number | undefined;
+  readonly primary: PrimaryStatus | undefined;
+  readonly end: LogPoint | undefined;
+  /** As the newest snapshot says; -1 if there was no compaction before it. */
+  readonly compactRevision: number | undefined;
+  /** The oldest first. */
+  readonly snapshots: readonly SnapshotStatus[];
+  /** The oldest state that the log can be restored to; the newest is its end. */
+  readonly oldestRestorePoint: LogPoint | undefined;
+  readonly objects: Readonly<Record<'chunks' | 'snapshots' | 'leases' | 'other' | 'all', Amount>>;
+  readonly cost: {
+    readonly pricePerGbMonth: number;
+    readonly storagePerMonth: number;
+    readonly putsLastHour: number;
+    readonly pricePer1000Puts: number;
+    readonly putsPerMonth: number;
+  };
+  readonly odd: readonly Note[];
+}
+
+/** Says what a store holds, from its list and a few small reads. Rejects when it can't be read. */
+export async function statusOf(parts: StatusParts): Promise<StoreStatus> {
+  return new StatusReader(parts).read();
+}
+
+class StatusReader {
+  readonly #parts: StatusParts;
+  readonly #nowMs: number;
+  readonly #odd: Note[] = [];
+
+  constructor(parts: StatusParts) {
+    this.#parts = parts;
+    this.#nowMs = parts.clock.wallMs();
+  }
+
+  async read(): Promise<StoreStatus> {
+    const { store } = this.#parts;
+    const inventory = await takeInventory(store, this.#nowMs - HOUR_MS);
+    this.#odd.push(...inventory.unknown.map((object) => ({ object, what: unknownText(object) })));
+    const headers = await this.#headers(inventory.stored);
+    const newest = [...headers.values()].filter((header) => header !== undefined).pop();
+    const { record, primary } = await this.#primary(inventory);
+    const end = await this.#end(inventory, newest);
+    const oldest = await this.#oldest(inventory, headers);
+    this.#checkEnds(inventory, end, record);
+    const { epoch, point } = end ?? {};
+    return {
+      store: store.url,
+      empty: inventory.chunks.objects + inventory.stored.length === 0,
+      clusterId: newest && hex64(newest.snapshot.clusterId),
+      epoch,
+      primary,
+      end: point,
+      compactRevision: newest?.snapshot.compactRevision,
+      snapshots: inventory.stored.map((stored) => this.#snapshot(stored, headers.get(stored.key))),
+      oldestRestorePoint: oldest,
+      objects: objectsOf(inventory),
+      cost: this.#cost(inventory, primary),
+      odd: this.#odd,
+    };
+  }
+
+  async #headers(stored: readonly StoredSnapshot[]): Promise<Map<string, SnapshotHeader | undefined>> {
+    const headers = new Map<string, SnapshotHeader | undefined>();
+    for (const snapshot of stored) {
+      try {
+        headers.set(snapshot.key, await readSnapshotHeader(this.#parts.store, snapshot));
+      } catch (error) {
+        this.#damaged(snapshot.key, error);
+      }
+    }
+    return headers;
+  }
+
+  async #primary({ lastLease }: Inventory): Promise<{ record?: LeaseRecord; primary?: PrimaryStatus }> {
+    const object = lastLease && (await this.#parts.store.get(lastLease.key));
+    if (lastLease === undefined || object === undefined) return {};
+    const record = decodeLease(object);
+    if (record === undefined) {
+      this.#odd.push({ object: lastLease.key, what: 'can not be read' });
+      return {};
+    }
+    const { holder, name, clientUrls, ttlMs, released } = record;
+    const ageMs = Math.max(0, Math.round(this.#nowMs - lastLease.modifiedMs));
+    const live = ageMs > ttlMs * LEASE_MARGIN ? 'expired' : 'held';
+    return {
+      record,
+      primary: { holder, name, clientUrls, ttlMs, ageMs, state: released ? 'released' : live },
+    };
+  }
+
+  /** The last chunk, and the revision of the last one that has any. */
+  async #end(
+    { lastChunks, stored }: Inventory,
+    newest: SnapshotHeader | undefined,
+  ): Promise<{ epoch: number | undefined; point: LogPoint } | undefined> {
+    const last = lastChunks[lastChunks.length - 1];
+    if (last === undefined) {
+      if (newest === undefined) return undefined;
+      const { sequence, epoch, snapshot, createdAtMs } = newest;
+      return { epoch, point: { sequence, revision: snapshot.revision, time: timeText(createdAtMs) } };
+    }
+    const header = await this.#chunkHeader(last);
+    const point = {
+      sequence: last.sequence,
+      revision: await this.#revisionAt(lastChunks, stored, newest),
+      time: timeText(header?.createdAtMs ?? last.modifiedMs),
+    };
+    return { epoch: header?.epoch, point };
+  }
+
+  async #revisionAt(
+    lastChunks: readonly StoredChunk[],
+    stored: readonly StoredSnapshot[],
+    newest: SnapshotHeader | undefined,
+  ): Promise<number | undefined> {
+    const { store, pool } = this.#parts;
+    for (const { key, sequence } of [...lastChunks].reverse()) {
+      if (newest !== undefined && sequence <= newest.sequence) return newest.snapshot.revision;
+      try {
+        const object = await store.get(key);
+        const revision = object && (await pool.open(key, sequence, object)).lastRevision;
+        if (revision !== undefined && revision > 0) return revision;
+      } catch (error) {
+        this.#damaged(key, error);
+        return undefined;
+      }
+    }
+    // A log so short has no revision but the first.
+    return stored.length === 0 && lastChunks[0]?.sequence === 1 ? 1 : undefined;
+  }
+
+  async #chunkHeader({ key }: StoredChunk): Promise<{ epoch: number; createdAtMs: number } | undefined> {
+    try {
+      const bytes = await this.#parts.store.getRange(key, 0, HEADER_BYTES_MAX);
+      return bytes && decodeHeader(bytes, key).header;
+    } catch (error) {
+      this.#damaged(key, error);
+      return undefined;
+    }
+  }
+
+  async #oldest(
+    { firstChunk, stored }: Inventory,
+    headers: ReadonlyMap<string, SnapshotHeader | undefined>,
+  ): Promise<LogPoint | undefined> {
+    if (firstChunk?.sequence === 1) {
+      const header = await this.#chunkHeader(firstChunk);
+      return { sequence: 1, revision: 1, time: timeText(header?.createdAtMs ?? firstChunk.modifiedMs) };
+    }
+    const readable = stored.find(({ key }) => headers.get(key) !== undefined);
+    const header = readable && headers.get(readable.key);
+    if (header === undefined) return undefined;
+    const { sequence, createdAtMs, snapshot } = header;
+    return { sequence, revision: snapshot.revision, time: timeText(createdAtMs) };
+  }
+
+  #snapshot(stored: StoredSnapshot, header: SnapshotHeader | undefined): SnapshotStatus {
+    const { key, sequence, size, modifiedMs } = stored;
+    return {
+      key,
+      sequence,
+      revision: header?.snapshot.revision,
+      compactRevision: header?.snapshot.compactRevision,
+      time: timeText(header?.createdAtMs ?? modifiedMs),
+      ageMs: Math.max(0, Math.round(this.#nowMs - modifiedMs)),
+      records: header?.recordsCount,
+      bytes: size,
+    };
+  }
+
+  /** What the names alone show to be wrong. */
+  #checkEnds(
+    { firstChunk, lastChunks, stored }: Inventory,
+    end: { epoch: number | undefined } | undefined,
+    lease: LeaseRecord | undefined,
+  ): void {
+    const last = lastChunks[lastChunks.length - 1];
+    const newest = stored[stored.length - 1];
+    if (end?.epoch === 0 && last !== undefined) {
+      this.#odd.push({
+        object: last.key,
+        what: 'the log has no epoch: an import that did not end; run it again',
+      });
+    }
+    if (firstChunk !== undefined && firstChunk.sequence > 1 && newest === undefined) {
+      const what =
+        'the log begins here, and there is no snapshot: servers refuse it; chunks before have been lost';
+      this.#odd.push({ object: firstChunk.key, what });
+    }
+    if (newest !== undefined && last !== undefined && newest.sequence > last.sequence) {
+      this.#odd.push({
+        object: newest.key,
+        what: `the log ends before it, at ${last.key}: chunks have been lost`,
+      });
+    }
+    if (lease !== undefined && last !== undefined && lease.sequence > last.sequence) {
+      const what = `the primary had written chunk ${lease.sequence}: the chunks after this one have been lost`;
+      this.#odd.push({ object: last.key, what });
+    }
+  }
+
+  #cost(
+    { chunks, snapshots, leases, other, recent }: Inventory,
+    primary: PrimaryStatus | undefined,
+  ): StoreStatus['cost'] {
+    const { pricePerGbMonth, pricePer1000Puts } = this.#parts;
+    const bytes = chunks.bytes + snapshots.bytes + leases.bytes + other.bytes;
+    const renewals = primary?.state === 'held' ? (HOUR_MS / primary.ttlMs) * RENEWALS_PER_TTL : 0;
+    const putsLastHour = recent + Math.round(renewals);
+    return {
+      pricePerGbMonth,
+      storagePerMonth: (bytes / GB) * pricePerGbMonth,
+      putsLastHour,
+      pricePer1000Puts,
+      putsPerMonth: ((putsLastHour * HOURS_PER_MONTH) / 1000) * pricePer1000Puts,
+    };
+  }
+
+  #damaged(object: string, error: unknown): void {
+    if (!(error instanceof CorruptFileError)) throw error;
+    if (this.#odd.some((note) => note.object === object)) return;
+    const { check, expected, found } = error;
+    this.#odd.push({ object, what: `is damaged: ${check}: expected ${expected}, found ${found}` });
+  }
+}
+
+function objectsOf({ chunks, snapshots, leases, other }: Inventory): StoreStatus['objects'] {
+  const all = { objects: 0, bytes: 0 };
+  for (const { objects, bytes } of [chunks, snapshots, leases, other]) {
+    all.objects += objects;
+    all.bytes += bytes;
+  }
+  return { chunks, snapshots, leases, other, all };
+}
+
+function timeText(ms: number): string {
+  return new Date(ms).toISOString();
+}
