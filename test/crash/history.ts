@@ -89,8 +89,8 @@ export async function readHistory(client: Client): Promise<Revision[]> {
 }
 
 /** The living keys as a list shows them: `revision create version value`. */
-export async function readKeys(client: Client): Promise<Map<string, string>> {
-  const { kvs } = await client.call(KV.method.range, ALL_KEYS);
+export async function readKeys(client: Client, serializable = false): Promise<Map<string, string>> {
+  const { kvs } = await client.call(KV.method.range, { ...ALL_KEYS, serializable });
   return new Map(
     kvs.map((kv) => [
       Buffer.from(kv.key).toString(),

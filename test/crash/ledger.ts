@@ -17,6 +17,9 @@ import { type Change, type Revision, readHistory, readKeys } from './history.ts'
 
 type Step = { readonly key: string; readonly value: string | undefined };
 
+/** A client of one server, or of whichever is the primary. */
+type Caller = Pick<Client, 'call'>;
+
 type Outcome = 'pending' | 'acknowledged' | 'refused' | 'unknown';
 
 interface Operation {
@@ -41,7 +44,7 @@ const KEYS_PER_LANE = 3;
 const LONG_VALUE = 30_000;
 const SHORT_VALUE_MAX = 600;
 /** What says for certain that nothing was written. */
-const CERTAIN = /too many requests|database space exceeded/;
+const CERTAIN = /too many requests|database space exceeded|no leader/;
 
 class Lane {
   readonly operations: Operation[] = [];
@@ -155,7 +158,7 @@ export class Ledger {
   }
 
   /** Writes until every lane has stopped. */
-  async load(client: Client, options: LoadOptions = {}): Promise<void> {
+  async load(client: Caller, options: LoadOptions = {}): Promise<void> {
     await Promise.all(this.#current.map((_, index) => this.#runLane(client, index, options)));
   }
 
@@ -165,7 +168,7 @@ export class Ledger {
     while (this.acknowledged < goal) await new Promise((resolve) => setTimeout(resolve, 5));
   }
 
-  async #runLane(client: Client, index: number, options: LoadOptions): Promise<void> {
+  async #runLane(client: Caller, index: number, options: LoadOptions): Promise<void> {
     const { operationsMax = Number.POSITIVE_INFINITY, signal, onUnknown = 'stop', deadlineMs } = options;
     for (let count = 0; count < operationsMax && !signal?.aborted; count++) {
       const lane = this.#current[index]!;
@@ -178,7 +181,7 @@ export class Ledger {
   }
 
   async #write(
-    client: Client,
+    client: Caller,
     lane: Lane,
     operation: Operation,
     deadlineMs: number | undefined,
@@ -250,7 +253,7 @@ export class Ledger {
 
 /** Asks the server to carry an operation out: the revision at which it did, undefined when it said that it did not. */
 async function ask(
-  client: Client,
+  client: Caller,
   lane: Lane,
   operation: Operation,
   deadlineMs: number | undefined,

@@ -157,7 +157,12 @@ export class Inputs {
   }
 }
 
-/** A CRC may be of the same contents in other bytes. */
+/** What was printed, without CRCs and the fields' order: those may be others for the same contents. */
 function withoutCrcs(lines: readonly string[]): string {
-  return lines.join('\n').replace(/"(crc|headerCrc|recordsCrc)":"0x[0-9a-f]+"/g, '');
+  const sorted = (_: string, value: unknown): unknown => {
+    if (typeof value !== 'object' || value === null || Array.isArray(value)) return value;
+    return Object.fromEntries(Object.entries(value).sort(([left], [right]) => (left < right ? -1 : 1)));
+  };
+  const text = lines.map((line) => JSON.stringify(JSON.parse(line), sorted)).join('\n');
+  return text.replace(/"(crc|headerCrc|recordsCrc)":"0x[0-9a-f]+"/g, '');
 }

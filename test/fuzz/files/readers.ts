@@ -101,7 +101,8 @@ function told(record: LogRecord): string {
     createdAtMs,
   ];
   const own = {
-    [Operation.KeyValue]: [ordinal ?? 0, previousOrdinal ?? 0],
+    // What it follows is of a snapshot's records, which have a place of their own.
+    [Operation.KeyValue]: ordinal ? [ordinal, previousOrdinal ?? 0] : [],
     [Operation.LeaseGrant]: leaseTtlSeconds ?? 0,
     [Operation.LeaseRevoke]: undefined,
     [Operation.Compaction]: compactRevision ?? 0,

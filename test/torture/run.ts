@@ -1,0 +1,35 @@
+import { randomInt } from 'node:crypto';
+import { parseArgs } from 'node:util';
+import { reportLines, torture } from './torture.ts';
+
+/** `npm run torture -- --rounds N --seed S --store s3|file`. Exit code 1 when a round failed, 2 for a wrong flag. */
+
+function say(line: string): void {
+  process.stdout.write(`${line}\n`);
+}
+
+const { values } = parseArgs({
+  options: {
+    rounds: { type: 'string', default: '200' },
+    seed: { type: 'string' },
+    store: { type: 'string', default: 's3' },
+  },
+});
+const rounds = Number(values.rounds);
+const seed = values.seed === undefined ? randomInt(2 ** 31) : Number(values.seed);
+const { store } = values;
+// What runs must end with this process: its exit handlers kill it.
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => process.exit(130));
+
+if (!(rounds >= 1) || !Number.isSafeInteger(seed) || (store !== 's3' && store !== 'file')) {
+  say('--rounds must be 1 or more, --seed a whole number, --store s3 or file');
+  process.exit(2);
+}
+say(`seed ${seed}, ${rounds} rounds on ${store}`);
+try {
+  for (const line of reportLines(await torture({ rounds, seed, store, say }))) say(line);
+  say(`passed: nothing acknowledged was lost (seed ${seed})`);
+} catch (error) {
+  say(`FAILED: ${(error as Error).message}`);
+  process.exitCode = 1;
+}
