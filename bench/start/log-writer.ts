@@ -10,6 +10,8 @@ import { openChunk } from '../../src/workers/task/open.ts';
 
 const CREATED_AT_MS = 1_790_000_000_000;
 const ZSTD_LEVEL = 1;
+/** As the server does it. */
+const COMPRESS_BYTES_MIN = 64 * 1024;
 /** Half of a value is random, so that it compresses about as Kubernetes' objects do. */
 const RANDOM_PART = 0.5;
 
@@ -84,11 +86,13 @@ export class LogWriter {
 
   async #append(records: LogRecord[]): Promise<void> {
     const sequence = this.#next;
+    const bytes = records.reduce((sum, { key, value }) => sum + key.length + value.length, 0);
+    const compressed = bytes >= COMPRESS_BYTES_MIN;
     const file = encodeFile(
       {
         schemaVersion: SCHEMA_VERSION,
         kind: FileKind.Chunk,
-        compression: FileCompression.Zstd,
+        compression: compressed ? FileCompression.Zstd : FileCompression.None,
         leaderId: 'bench',
         createdAtMs: CREATED_AT_MS,
         sequence,
@@ -98,7 +102,7 @@ export class LogWriter {
       },
       records,
     );
-    const body = await compress(Buffer.from(file.body), ZSTD_LEVEL);
+    const body = compressed ? await compress(Buffer.from(file.body), ZSTD_LEVEL) : file.body;
     writeFileSync(join(this.#directory, chunkKey(sequence)), Buffer.concat([file.header, body]));
     this.#sequence = sequence;
     this.#crc = file.crc;

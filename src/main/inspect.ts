@@ -4,7 +4,8 @@ import { asBuffer } from '../shared/base/bytes.ts';
 import { CorruptFileError, hex64 } from '../shared/format/corrupt.ts';
 import { BodyDecoder, decodeHeader } from '../shared/format/decode.ts';
 import { type DecodedHeader, FileCompression, type FileFooter, FileKind } from '../shared/format/file.ts';
-import { checkZstdFrames, decompressionError } from '../shared/format/zstd-frame.ts';
+import { decodeFrame, decodePackHeader, lastOfFrame } from '../shared/format/pack.ts';
+import { checkZstdFrames, decompressionError, zstdFrameAt } from '../shared/format/zstd-frame.ts';
 import { type LogRecord, Operation } from '../shared/model/record.ts';
 
 /** `netsy inspect FILE…`: what `.netsy` files hold, as JSON lines. */
@@ -39,8 +40,44 @@ async function inspectFile(path: string, out: Print): Promise<void> {
   const object = await readFile(path);
   const { header, bodyOffset } = decodeHeader(object, path);
   out(JSON.stringify({ file: path, header: headerLine(header) }));
+  if (header.pack !== undefined) return inspectPack(object, header, path, out);
   const isStored = header.compression === FileCompression.None;
   const body = isStored ? object.subarray(bodyOffset) : await decompressBody(object, header, path);
+  inspectBody(body, header, path, out);
+}
+
+/** A pack's chunks, each as if it were a file. */
+async function inspectPack(object: Buffer, header: DecodedHeader, path: string, out: Print): Promise<void> {
+  const frames = header.pack ?? [];
+  const [first, last] = [frames[0]?.first ?? 0, frames[frames.length - 1]];
+  decodePackHeader(object, path, { first, last: last === undefined ? 0 : lastOfFrame(last) }, object.length);
+  let offset = header.byteLength;
+  let { previousChunkCrc } = header;
+  for (const frame of frames) {
+    const content = await decompressFrame(object.subarray(offset, offset + frame.bytes), path, offset);
+    for (const chunk of decodeFrame(content, { name: path, offset, frame, previousChunkCrc })) {
+      out(JSON.stringify({ chunk: headerLine(chunk.header) }));
+      inspectBody(chunk.body, chunk.header, path, out);
+    }
+    offset += frame.bytes;
+    previousChunkCrc = frame.lastCrc;
+  }
+}
+
+async function decompressFrame(frame: Buffer, path: string, offset: number): Promise<Buffer> {
+  const found = zstdFrameAt(frame, 0, path, offset);
+  const place = { object: path, part: 'compression', index: undefined, offset } as const;
+  if (found?.end !== frame.length || found.contentBytesMax > BODY_BYTES_MAX) {
+    throw new CorruptFileError(place, 'zstd frame', 'a whole one', `${frame.length} bytes`);
+  }
+  try {
+    return await decompress(frame);
+  } catch (error) {
+    throw new CorruptFileError(place, 'zstd frame', 'one that decompresses', (error as Error).message);
+  }
+}
+
+function inspectBody(body: Uint8Array, header: DecodedHeader, path: string, out: Print): void {
   const decoder = new BodyDecoder(body, header, path);
   for (let record = decoder.next(); record !== undefined; record = decoder.next()) {
     out(JSON.stringify({ record: recordLine(record) }));
@@ -58,7 +95,7 @@ async function decompressBody(object: Buffer, header: DecodedHeader, path: strin
 }
 
 function headerLine(header: DecodedHeader): object {
-  const { byteLength: _, createdAtMs, kind, compression, snapshot, ...rest } = header;
+  const { byteLength: _, createdAtMs, kind, compression, snapshot, pack, ...rest } = header;
   return {
     ...rest,
     kind: nameOf(FileKind, kind),
@@ -67,6 +104,7 @@ function headerLine(header: DecodedHeader): object {
     previousChunkCrc: hex64(header.previousChunkCrc),
     nonce: hex64(header.nonce),
     crc: hex64(header.crc),
+    ...(pack && { pack: pack.map((frame) => ({ ...frame, lastCrc: hex64(frame.lastCrc) })) }),
     ...(snapshot && { snapshot: { ...snapshot, clusterId: hex64(snapshot.clusterId) } }),
   };
 }

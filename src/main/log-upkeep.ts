@@ -7,6 +7,7 @@ import { LogSnapshot } from './state/log-snapshot-client.ts';
 import type { Workers } from './state/workers.ts';
 import { retryingStore } from './store/retry.ts';
 import type { ObjectStore } from './store/store.ts';
+import { Merger } from './upkeep/merger.ts';
 import { Retention } from './upkeep/retention.ts';
 import { Snapshotter } from './upkeep/snapshotter.ts';
 
@@ -25,17 +26,19 @@ export interface LogUpkeepParts {
   log: Log;
 }
 
-/** What keeps the log bounded: snapshots, and the deleting of what they make superfluous. For the primary alone. */
+/** What keeps the log bounded: snapshots, the deleting of what they make superfluous, and the merging of chunks. For the primary alone. */
 export class LogUpkeep {
   readonly #snapshotter: Snapshotter;
   readonly #retention: Retention | undefined;
+  readonly #merger: Merger | undefined;
 
   /** Begins at once. */
   constructor(parts: LogUpkeepParts) {
     const { settings, clock, random, log, pool, workers, cacheFile, nodeId } = parts;
     const store = retryingStore(parts.store, { clock, random, retryForMs: RETRY_MS });
-    const { retentionMs } = settings;
+    const { retentionMs, mergeChunks: chunksMax } = settings;
     if (retentionMs !== undefined) this.#retention = new Retention({ retentionMs, store, pool, clock, log });
+    if (chunksMax > 0) this.#merger = new Merger({ chunksMax, store, pool, clock, log });
     this.#snapshotter = new Snapshotter({
       policy: settings.snapshot,
       cacheFile,
@@ -49,15 +52,17 @@ export class LogUpkeep {
       stored: (snapshot) => this.#retention?.stored(snapshot),
     });
     void this.#snapshotter.start();
+    void this.#merger?.start();
   }
 
   /** A chunk became durable. */
   wrote(records: number, bytes: number): void {
     this.#snapshotter.wrote(records, bytes);
+    this.#merger?.wrote(bytes);
   }
 
   /** Gives up what is under way, which leaves nothing half done. */
   async stop(): Promise<void> {
-    await Promise.all([this.#snapshotter.stop(), this.#retention?.stop()]);
+    await Promise.all([this.#snapshotter.stop(), this.#retention?.stop(), this.#merger?.stop()]);
   }
 }

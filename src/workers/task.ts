@@ -13,14 +13,21 @@ import { compareCaches } from './sqlite/cache-differences.ts';
 import { checkpoint } from './task/checkpoint.ts';
 import { compressBody } from './task/compress.ts';
 import { readJson, writeJson } from './task/json.ts';
-import { inflateFrame, openChunk } from './task/open.ts';
+import { inflateFrame, openChunk, openFrame } from './task/open.ts';
 import { openPiece } from './task/piece.ts';
 
 /** Runs one task of the piscina pool. */
 export default async function run(
   task: TaskRequest,
 ): Promise<
-  Uint8Array | LoadedChunk | SnapshotPiece | CacheComparison | TaskCorrupt | TaskRefused | undefined
+  | Uint8Array
+  | LoadedChunk
+  | LoadedChunk[]
+  | SnapshotPiece
+  | CacheComparison
+  | TaskCorrupt
+  | TaskRefused
+  | undefined
 > {
   switch (task.type) {
     case 'compress':
@@ -29,6 +36,14 @@ export default async function run(
       return corruptAsData(async () => {
         const chunk = await openChunk(task.name, task.sequence, task.object);
         return handedOver(chunk, [chunk.header, chunk.body]);
+      });
+    case 'frame':
+      return corruptAsData(async () => {
+        const chunks = await openFrame(task);
+        return handedOver(
+          chunks,
+          chunks.flatMap(({ header, body }) => [header, body]),
+        );
       });
     case 'piece':
       return corruptAsData(async () => {

@@ -76,6 +76,7 @@ const SAMPLES: Record<FlagKey, { text: string; beside?: string[] }> = {
   watchStreamBufferBytes: { text: '512KiB' },
   autoCompactionMode: { text: 'revision', beside: ['--auto-compaction-retention=10'] },
   autoCompactionRetention: { text: '30m' },
+  mergeChunks: { text: '0' },
   snapshotRecords: { text: '1000' },
   snapshotBytes: { text: '1MiB' },
   snapshotAge: { text: '1h' },

@@ -24,6 +24,8 @@ export type UpkeepCrashPoint =
   | { readonly at: 'snapshot piece'; readonly count: number }
   /** When a snapshot is in the store, before the store's answer is heard. */
   | { readonly at: 'after snapshot'; readonly count: 1 }
+  /** When the `count`-th pack is put, before it reaches the store, or before the store's answer is heard. */
+  | { readonly at: 'before pack' | 'after pack'; readonly count: number }
   /** When the `count`-th object of the log is deleted, before the store's answer is heard. */
   | { readonly at: 'after delete'; readonly count: number };
 

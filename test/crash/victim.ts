@@ -10,7 +10,7 @@ import { openStore } from '../../src/main/store/open.ts';
 import type { ObjectStore } from '../../src/main/store/store.ts';
 import { systemClock } from '../../src/shared/base/clock.ts';
 import { systemRandom } from '../../src/shared/base/random.ts';
-import { CHUNKS_PREFIX } from '../../src/shared/format/names.ts';
+import { CHUNKS_PREFIX, PACKS_PREFIX } from '../../src/shared/format/names.ts';
 import { CRASH_POINT, type CrashPoint, type UpkeepCrashPoint } from './crash-point.ts';
 
 /** The server as `main.ts` builds it, which kills its own process, as `kill -9` does, at a chosen point. */
@@ -89,7 +89,7 @@ function dyingStore(store: ObjectStore, point: CrashPoint): ObjectStore {
 
 /** Dies in the work that keeps the log bounded. */
 function dyingUpkeep(store: ObjectStore, point: UpkeepCrashPoint): ObjectStore {
-  let [pieces, deletes] = [0, 0];
+  let [pieces, packs, deletes] = [0, 0, 0];
   const counted = async function* (parts: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
     for await (const part of parts) {
       yield part;
@@ -98,6 +98,13 @@ function dyingUpkeep(store: ObjectStore, point: UpkeepCrashPoint): ObjectStore {
   };
   return {
     ...whole(store),
+    putIfAbsent: async (key, body, signal) => {
+      const isIt = key.startsWith(PACKS_PREFIX) && ++packs === point.count;
+      if (isIt && point.at === 'before pack') die();
+      const answer = await store.putIfAbsent(key, body, signal);
+      if (isIt && point.at === 'after pack') die();
+      return answer;
+    },
     putMultipart: async (key, parts, signal) => {
       await store.putMultipart(key, counted(parts), signal);
       if (point.at === 'after snapshot') die();
@@ -125,7 +132,14 @@ function whole(store: ObjectStore): ObjectStore {
 }
 
 function isUpkeep(point: CrashPoint | UpkeepCrashPoint): point is UpkeepCrashPoint {
-  return point.at === 'snapshot piece' || point.at === 'after snapshot' || point.at === 'after delete';
+  const all: readonly string[] = [
+    'snapshot piece',
+    'after snapshot',
+    'before pack',
+    'after pack',
+    'after delete',
+  ] satisfies UpkeepCrashPoint['at'][];
+  return all.includes(point.at);
 }
 
 async function main(): Promise<void> {

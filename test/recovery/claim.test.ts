@@ -8,9 +8,9 @@ import { silentLog } from '../../src/shared/base/log.ts';
 import { systemRandom } from '../../src/shared/base/random.ts';
 import { CHUNKS_PREFIX, chunkKey, snapshotKey } from '../../src/shared/format/names.ts';
 import type { LoadedChunk, LogPosition } from '../../src/workers/contract/writer.ts';
-import { openChunk } from '../../src/workers/task/open.ts';
 import { collected } from '../cluster/world.ts';
 import { MemoryStore } from '../support/memory-store.ts';
+import { localPool } from '../support/snapshots.ts';
 
 const EMPTY: LogPosition = {
   sequence: 0,
@@ -26,7 +26,7 @@ const EMPTY: LogPosition = {
 function processOn(store: MemoryStore, untilPrimary: () => Promise<void> = async () => {}) {
   let position = EMPTY;
   const noSnapshot = (): never => assert.fail('this log has no snapshots');
-  const pool = { open: openChunk, openPiece: noSnapshot, inflate: noSnapshot };
+  const pool = { ...localPool, openPiece: noSnapshot, inflate: noSnapshot };
   const load = async (chunks: LoadedChunk[]): Promise<LogPosition> => {
     for (const { sequence, crc, skipTo } of chunks) {
       assert.equal(sequence, position.nextSequence);

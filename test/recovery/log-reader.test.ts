@@ -2,10 +2,10 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { LOG_BEGINNING, type LogChunk, LogReader } from '../../src/main/recovery/log-reader.ts';
 import { chunkKey } from '../../src/shared/format/names.ts';
-import { openChunk } from '../../src/workers/task/open.ts';
 import { collected } from '../cluster/world.ts';
 import { MadeLog } from '../support/made-log.ts';
 import { MemoryStore } from '../support/memory-store.ts';
+import { localPool } from '../support/snapshots.ts';
 
 /** Three terms; the first two left stragglers, which are damaged as far as the log is concerned. */
 async function made(): Promise<{ log: MadeLog; store: MemoryStore; reader: LogReader }> {
@@ -16,7 +16,7 @@ async function made(): Promise<{ log: MadeLog; store: MemoryStore; reader: LogRe
     if (term > 0) for (let left = 1; left < 5; left++) await log.straggle(log.next - 65 + left);
     for (let chunk = 0; chunk < 40; chunk++) await log.write([[`key-${chunk % 7}`, `${term}.${chunk}`]]);
   }
-  return { log, store, reader: new LogReader({ store, pool: { open: openChunk } }) };
+  return { log, store, reader: new LogReader({ store, pool: localPool }) };
 }
 
 const sequencesOf = (chunks: LogChunk[]): number[] => chunks.map(({ sequence }) => sequence);
@@ -62,7 +62,7 @@ describe('the reader of a log', () => {
   it('ends when it is told to', async () => {
     const { store } = await made();
     const stop = new AbortController();
-    const reader = new LogReader({ store, pool: { open: openChunk }, signal: stop.signal });
+    const reader = new LogReader({ store, pool: localPool, signal: stop.signal });
     const reading = reader.chunks(LOG_BEGINNING);
     await reading.next();
     stop.abort(new Error('stopping'));

@@ -25,12 +25,26 @@ export class LogObjects {
     }
   }
 
+  /** The packs' paths, by their first sequence. */
+  packs(): string[] {
+    try {
+      const directory = join(this.directory, 'packs');
+      return readdirSync(directory)
+        .filter((name) => name.endsWith('.netsy'))
+        .sort()
+        .map((name) => join(directory, name));
+    } catch {
+      return [];
+    }
+  }
+
   /** Makes all that is there older, as the store's clock sees it. */
   age(hours: number): void {
     const at = new Date(Date.now() - hours * 3_600_000);
     for (const kind of ['chunks', 'snapshots'] as const) {
       for (const sequence of this.sequences(kind)) utimesSync(this.path(kind, sequence), at, at);
     }
+    for (const path of this.packs()) utimesSync(path, at, at);
   }
 }
 

@@ -1,3 +1,5 @@
+import type { TaskPool } from '../../src/main/pool/pool.ts';
+import type { LogReaderParts } from '../../src/main/recovery/log-reader.ts';
 import { readSnapshot, type SnapshotReaderParts } from '../../src/main/recovery/snapshot-reader.ts';
 import type { ObjectStore } from '../../src/main/store/store.ts';
 import { snapshotKey } from '../../src/shared/format/names.ts';
@@ -5,11 +7,14 @@ import type { LogSnapshotData } from '../../src/workers/contract/log-snapshot.ts
 import type { SnapshotPiece } from '../../src/workers/contract/task.ts';
 import { SnapshotSource } from '../../src/workers/sqlite/snapshot-source.ts';
 import { compressBody } from '../../src/workers/task/compress.ts';
-import { inflateFrame } from '../../src/workers/task/open.ts';
+import { inflateFrame, openChunk, openFrame } from '../../src/workers/task/open.ts';
 import { openPiece } from '../../src/workers/task/piece.ts';
 
 /** The pool's tasks without its threads. */
-export const localPool: SnapshotReaderParts['pool'] = {
+export const localPool: SnapshotReaderParts['pool'] & LogReaderParts['pool'] & Pick<TaskPool, 'compress'> = {
+  open: openChunk,
+  openFrame,
+  compress: (body) => compressBody(body, 1),
   openPiece: (task) => openPiece({ type: 'piece', ...task }),
   inflate: (frame, name, offset) => inflateFrame(frame, name, offset),
 };

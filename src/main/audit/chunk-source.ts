@@ -1,10 +1,13 @@
-import { CorruptFileError } from '../../shared/format/corrupt.ts';
+import { CorruptFileError, hex64 } from '../../shared/format/corrupt.ts';
 import { decodeBody, decodeHeader } from '../../shared/format/decode.ts';
 import { CHUNKS_PREFIX, chunkKey, parseChunkKey } from '../../shared/format/names.ts';
 import type { LoadedChunk } from '../../workers/contract/writer.ts';
 import type { TaskPool } from '../pool/pool.ts';
+import { listPacks } from '../recovery/log-objects.ts';
+import { LogReader } from '../recovery/log-reader.ts';
+import { OpenPack } from '../recovery/open-pack.ts';
 import type { ReadableStore } from '../store/store.ts';
-import { findingOf } from './finding.ts';
+import { type Finding, findingOf } from './finding.ts';
 import type { ChunkLook } from './log-check.ts';
 
 /** What is fetched or opened ahead: at most so many objects, and bytes of them. */
@@ -13,7 +16,7 @@ const AHEAD_BYTES_MAX = 64 * 1024 * 1024;
 
 export interface ChunkSourceParts {
   readonly store: Pick<ReadableStore, 'get' | 'list'>;
-  readonly pool: Pick<TaskPool, 'open'>;
+  readonly pool: Pick<TaskPool, 'open' | 'openFrame'>;
 }
 
 /** An object under a chunk's name, as it was found. */
@@ -25,16 +28,73 @@ export interface ReadChunk {
   readonly chunk: LoadedChunk | undefined;
 }
 
-/** Every object of a store that has a chunk's name, in the log's order, damaged or not. */
+/** Every chunk of a store, an object of its own or in a pack, in the log's order, damaged or not. */
 export class ChunkSource {
   readonly #parts: ChunkSourceParts;
+  readonly #reader: LogReader;
+  /** What is wrong with packs, and with chunks that stand beside them, by object. */
+  readonly #damages = new Map<string, Finding>();
 
   constructor(parts: ChunkSourceParts) {
     this.#parts = parts;
+    this.#reader = new LogReader(parts);
+  }
+
+  get damages(): readonly Finding[] {
+    return [...this.#damages.values()];
   }
 
   /** Those from a sequence on; several are under way at a time. Rejects with a `StoreError`. */
   async *from(first: number): AsyncGenerator<ReadChunk> {
+    const packed = this.#packed(first);
+    let next = await packed.next();
+    for await (const read of this.#objects(first)) {
+      for (; !next.done && next.value.sequence < read.sequence; next = await packed.next()) yield next.value;
+      if (next.done || next.value.sequence > read.sequence) yield read;
+      else {
+        // Until it is deleted.
+        this.#compare(next.value, read);
+        yield { ...next.value, bytes: next.value.bytes + read.bytes };
+        next = await packed.next();
+      }
+    }
+    for (; !next.done; next = await packed.next()) yield next.value;
+  }
+
+  /** What packs hold from a sequence on, each chunk once; every pack is read. */
+  async *#packed(first: number): AsyncGenerator<ReadChunk> {
+    let next = first;
+    for (const object of await listPacks(this.#parts.store)) {
+      try {
+        const bytes = await this.#parts.store.get(object.key);
+        if (bytes === undefined) continue;
+        const pack = new OpenPack(this.#parts, object, bytes);
+        for (const frame of pack.frames) {
+          if (frame.nextSequence <= first) continue;
+          for (const chunk of await pack.open(frame, next)) {
+            yield readOf(chunk, frame.bytes / frame.chunks);
+            next = chunk.sequence + 1;
+          }
+        }
+      } catch (error) {
+        if (!(error instanceof CorruptFileError)) throw error;
+        this.#damages.set(object.key, findingOf(error));
+      }
+    }
+  }
+
+  /** An object and the same chunk in a pack. */
+  #compare({ look: packed }: ReadChunk, { sequence, look }: ReadChunk): void {
+    const object = chunkKey(sequence);
+    const [expected, found] = [packed.facts, look.facts].map((facts) => facts && hex64(facts.crc));
+    if (look.damage !== undefined) this.#damages.set(object, look.damage);
+    else if (expected !== undefined && found !== undefined && expected !== found) {
+      this.#damages.set(object, { object, place: 'footer', check: 'CRC64 in its pack', expected, found });
+    }
+  }
+
+  /** The objects that have a chunk's name, from a sequence on. */
+  async *#objects(first: number): AsyncGenerator<ReadChunk> {
     const ahead: { size: number; read: Promise<ReadChunk> }[] = [];
     let bytes = 0;
     const startAfter = first > 1 ? chunkKey(first - 1) : undefined;
@@ -57,38 +117,36 @@ export class ChunkSource {
 
   /** One chunk of the log, once more. */
   async open(sequence: number): Promise<LoadedChunk> {
-    const { chunk } = await this.#read(sequence, 0);
+    const chunk = await this.#reader.chunkAt(sequence);
     if (chunk === undefined) throw new Error(`${chunkKey(sequence)} changed while it was verified`);
     return chunk;
   }
 
   /** Whether there is a chunk of that name by now. */
   async has(sequence: number): Promise<boolean> {
-    return (await this.#parts.store.get(chunkKey(sequence))) !== undefined;
+    if ((await this.#parts.store.get(chunkKey(sequence))) !== undefined) return true;
+    return (await this.#reader.chunkAt(sequence)) !== undefined;
   }
 
   async #read(sequence: number, bytes: number): Promise<ReadChunk> {
-    const { store, pool } = this.#parts;
-    const key = chunkKey(sequence);
-    const object = await store.get(key);
-    if (object === undefined) return { sequence, bytes, look: {}, chunk: undefined };
     try {
-      const chunk = await pool.open(key, sequence, object);
-      const { header } = decodeHeader(chunk.header, key);
-      const { previousChunkCrc, crc, lastRevision } = chunk;
-      // An epoch chunk is small.
-      const records = chunk.skipTo === undefined ? [] : decodeBody(chunk.body, header, key).records;
-      const claim = records.find(({ epoch }) => epoch !== undefined)?.epoch;
-      const facts = { epoch: header.epoch, previousChunkCrc, crc, lastRevision, claim };
-      return {
-        sequence,
-        bytes,
-        look: { facts },
-        chunk,
-      };
+      // One that is gone by now may have been merged.
+      const chunk = await this.#reader.chunkAt(sequence);
+      return chunk === undefined ? { sequence, bytes, look: {}, chunk } : readOf(chunk, bytes);
     } catch (error) {
       if (!(error instanceof CorruptFileError)) throw error;
       return { sequence, bytes, look: { damage: findingOf(error) }, chunk: undefined };
     }
   }
+}
+
+function readOf(chunk: LoadedChunk, bytes: number): ReadChunk {
+  const { sequence, previousChunkCrc, crc, lastRevision } = chunk;
+  const key = chunkKey(sequence);
+  const { header } = decodeHeader(chunk.header, key);
+  // An epoch chunk is small.
+  const records = chunk.skipTo === undefined ? [] : decodeBody(chunk.body, header, key).records;
+  const claim = records.find(({ epoch }) => epoch !== undefined)?.epoch;
+  const facts = { epoch: header.epoch, previousChunkCrc, crc, lastRevision, claim };
+  return { sequence, bytes, look: { facts }, chunk };
 }

@@ -1,8 +1,10 @@
 import {
   CHUNKS_PREFIX,
   LEASES_PREFIX,
+  PACKS_PREFIX,
   parseChunkKey,
   parseLeaseKey,
+  parsePackKey,
   parseSnapshotKey,
   SNAPSHOTS_PREFIX,
 } from '../../shared/format/names.ts';
@@ -22,6 +24,7 @@ export interface StoredChunk extends ObjectInfo {
 /** What a store holds, by the names and sizes of its objects alone. */
 export interface Inventory {
   readonly chunks: Amount;
+  readonly packs: Amount;
   readonly snapshots: Amount;
   readonly leases: Amount;
   readonly other: Amount;
@@ -42,7 +45,7 @@ const UNKNOWN_MAX = 20;
 /** Of the last chunks so many are remembered: what changes no revision is seldom more in a row. */
 const LAST_CHUNKS = 32;
 /** Where objects of ours are; what else there is under these is not known. */
-const PREFIXES = [CHUNKS_PREFIX, SNAPSHOTS_PREFIX, LEASES_PREFIX];
+const PREFIXES = [CHUNKS_PREFIX, PACKS_PREFIX, SNAPSHOTS_PREFIX, LEASES_PREFIX];
 
 /** Lists the whole store; `sinceMs` is by the store's clock. What is held does not grow with the number of chunks. */
 export async function takeInventory(
@@ -50,7 +53,10 @@ export async function takeInventory(
   sinceMs = Number.POSITIVE_INFINITY,
 ): Promise<Inventory> {
   const amount = (): Amount => ({ objects: 0, bytes: 0 });
-  const found = { chunks: amount(), snapshots: amount(), leases: amount(), other: amount() };
+  const found = {
+    ...{ chunks: amount(), packs: amount(), snapshots: amount() },
+    ...{ leases: amount(), other: amount() },
+  };
   const stored: StoredSnapshot[] = [];
   const unknown: string[] = [];
   const lastChunks: StoredChunk[] = [];
@@ -67,7 +73,8 @@ export async function takeInventory(
     } else if (snapshot !== undefined) {
       kind = 'snapshots';
       stored.push({ ...object, sequence: snapshot });
-    } else if (parseLeaseKey(object.key) !== undefined) {
+    } else if (parsePackKey(object.key) !== undefined) kind = 'packs';
+    else if (parseLeaseKey(object.key) !== undefined) {
       kind = 'leases';
       lastLease = object;
     } else if (unknown.length < UNKNOWN_MAX) unknown.push(object.key);

@@ -23,7 +23,7 @@ class NoLogError extends Error {
 
 export interface VerifyParts {
   readonly store: ReadableStore;
-  readonly pool: Pick<TaskPool, 'open' | 'openPiece' | 'inflate' | 'compareCaches'>;
+  readonly pool: Pick<TaskPool, 'open' | 'openFrame' | 'openPiece' | 'inflate' | 'compareCaches'>;
   readonly workers: Pick<Workers, 'writer'>;
   readonly clock: Clock;
   /** An empty directory for two copies of the state. */
@@ -102,13 +102,13 @@ class Verification {
   async run(): Promise<VerifyResult> {
     const { store } = this.#parts;
     const inventory = await takeInventory(store);
-    const { chunks, snapshots, stored, unknown } = inventory;
-    if (chunks.objects === 0 && stored.length === 0) {
+    const { chunks, packs, snapshots, stored, unknown } = inventory;
+    if (chunks.objects === 0 && packs.objects === 0 && stored.length === 0) {
       throw new NoLogError(
         `${store.url} holds no log: nothing to verify; is it the right bucket and prefix?`,
       );
     }
-    this.#bytesTotal = chunks.bytes + snapshots.bytes;
+    this.#bytesTotal = chunks.bytes + packs.bytes + snapshots.bytes;
     this.#notes.push(...unknown.map((object) => ({ object, what: unknownText(object) })));
     const durableTo = Math.max(await this.#leasedTo(inventory), stored[stored.length - 1]?.sequence ?? 0);
     this.#waiting = [...stored];
@@ -293,7 +293,7 @@ class Verification {
   }
 
   #result(): VerifyResult {
-    const damages = [...this.#check.damages, ...this.#damages];
+    const damages = [...this.#check.damages, ...this.#source.damages, ...this.#damages];
     const position = this.#state.position;
     return {
       whole: damages.length === 0,

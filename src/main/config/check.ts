@@ -51,6 +51,7 @@ export function settingsOf(values: FlagValues, given: Given): Settings {
     watchBufferBytesMax: values.watchBufferBytes,
     watchStreamBufferBytesMax: values.watchStreamBufferBytes,
     autoCompaction: autoCompactionOf(values, given),
+    mergeChunks: values.mergeChunks,
     snapshot: {
       records: values.snapshotRecords,
       bytes: values.snapshotBytes,

@@ -364,6 +364,14 @@ export const FLAGS = {
     'history that is kept: a duration, or hours without a unit (periodic); revisions (revision); 0 keeps all',
     '0',
   ),
+  mergeChunks: flag(
+    'Snapshots and retention',
+    'merge-chunks',
+    '<count>',
+    integer(0, Number.MAX_SAFE_INTEGER),
+    'merge chunks into larger objects when so many are there, and these again; 0 leaves them as they are',
+    '256',
+  ),
   snapshotRecords: flag(
     'Snapshots and retention',
     'snapshot-records',

@@ -71,6 +71,8 @@ export interface Settings {
   readonly watchStreamBufferBytesMax: number;
   /** Undefined: history is compacted only when a client asks for it. */
   readonly autoCompaction: AutoCompactionSettings | undefined;
+  /** So many chunks are merged into a pack; 0: chunks stay as they are. */
+  readonly mergeChunks: number;
   /** When the log since the last snapshot has grown by any of these, a new one is due. */
   readonly snapshot: { readonly records: number; readonly bytes: number; readonly ageMs: number };
   /** How far back restore points are kept; undefined: for ever. */

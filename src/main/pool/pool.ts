@@ -59,6 +59,14 @@ export class TaskPool {
     );
   }
 
+  /** A pack's frame, with every CRC in it checked. Throws when one fails, naming the object. Gives `bytes` away. */
+  async openFrame(task: Omit<Extract<TaskRequest, { type: 'frame' }>, 'type'>): Promise<LoadedChunk[]> {
+    const transferList = [task.bytes.buffer as ArrayBuffer];
+    return whole(
+      (await this.#pool.run({ type: 'frame', ...task }, { transferList })) as LoadedChunk[] | TaskCorrupt,
+    );
+  }
+
   /** A snapshot's piece, with every CRC in it checked. Throws when one fails, naming the object. Gives `frame` away. */
   async openPiece(task: Omit<Extract<TaskRequest, { type: 'piece' }>, 'type'>): Promise<SnapshotPiece> {
     const transferList = [task.frame.buffer as ArrayBuffer];

@@ -1,19 +1,28 @@
 import { checkChain } from '../../shared/format/chain.ts';
-import { CHUNKS_PREFIX, chunkKey, parseChunkKey } from '../../shared/format/names.ts';
+import { CorruptFileError } from '../../shared/format/corrupt.ts';
+import { chunkKey } from '../../shared/format/names.ts';
 import type { LoadedChunk, LogPosition } from '../../workers/contract/writer.ts';
 import type { TaskPool } from '../pool/pool.ts';
-import type { ObjectInfo, ObjectStore } from '../store/store.ts';
-import { LogWalk } from './log-walk.ts';
+import type { ObjectStore } from '../store/store.ts';
+import { type LogObject, listPacks, logObjects } from './log-objects.ts';
+import { BrokenLogError, LogWalk } from './log-walk.ts';
+import { GoneError, OpenPack, type OpenPackParts } from './open-pack.ts';
 
-/** What is fetched or opened ahead of the chunk that the caller has: at most so many objects and bytes of them. */
+/** What is fetched ahead of the chunk that the caller has: at most so many objects and bytes of them. */
 const AHEAD_OBJECTS_MAX = 32;
 const AHEAD_BYTES_MAX = 64 * 1024 * 1024;
+/** Frames of packs that are opened ahead; each holds about a megabyte. */
+const FRAMES_AHEAD_MAX = 8;
 
-export interface LogReaderParts {
+export interface LogReaderParts extends OpenPackParts {
   readonly store: Pick<ObjectStore, 'get' | 'list'>;
-  readonly pool: Pick<TaskPool, 'open'>;
+  readonly pool: Pick<TaskPool, 'open' | 'openFrame'>;
   /** Ends the reading; it rejects with the signal's reason then. */
   readonly signal?: AbortSignal | undefined;
+  /** Objects that are fetched or opened ahead; 32 if it is not said. */
+  readonly aheadMax?: number | undefined;
+  /** Told of a pack that can't be used, before what it holds is looked for elsewhere. */
+  damaged?(key: string, error: Error): void;
 }
 
 /** Behind which chunk the reading begins: what the first one that is read must follow. */
@@ -24,57 +33,75 @@ export const LOG_BEGINNING: LogStart = { sequence: 0, chunkCrc: 0n, nextSequence
 
 /** A chunk of the log, whole and in its place. */
 export interface LogChunk extends LoadedChunk {
-  /** What it takes in the store. */
+  /** What it takes in the store; of a pack, its share. */
   readonly storedBytes: number;
 }
 
-interface OpeningChunk {
-  readonly sequence: number;
+/** An object whose bytes are on their way. */
+interface FetchedObject {
+  readonly object: LogObject;
+  readonly bytes: Promise<Uint8Array>;
+}
+
+/** What is opened in one piece: a chunk, or a frame of a pack. */
+interface OpeningPiece {
+  readonly object: LogObject;
   readonly storedBytes: number;
-  readonly opened: Promise<LoadedChunk>;
+  readonly opened: Promise<LoadedChunk[]>;
 }
 
 /**
  * Reads a store's log: for recovery, standbys, upkeep, and every command that looks at a log. Objects are fetched
- * ahead and opened by the pool, several at a time; memory does not grow with the log.
+ * ahead and opened by the pool, several at a time; memory does not grow with the log. Where a pack can't be used, its
+ * chunks or another pack are, if they are still there.
  */
 export class LogReader {
   readonly #parts: LogReaderParts;
+  readonly #aheadMax: number;
 
   constructor(parts: LogReaderParts) {
     this.#parts = parts;
+    this.#aheadMax = parts.aheadMax ?? AHEAD_OBJECTS_MAX;
   }
 
   /**
    * The chunks of the log after `from`, in the log's order, up to what was its end: every CRC holds, and so does the
-   * chain from `from` on. What fenced processes left is passed over. Throws `CorruptFileError` or
-   * `CorruptObjectError` for a damaged chunk of the log, `BrokenLogError` where one that must be there is not, and
+   * chain from `from` on. What fenced processes left is passed over. Throws `CorruptFileError` for a
+   * damaged chunk of the log, `BrokenLogError` where one that must be there is not, and
    * `StoreError`.
    */
   async *chunks(from: LogStart): AsyncGenerator<LogChunk> {
-    const walk = new LogWalk(from.nextSequence);
-    let previous = { sequence: from.sequence, crc: from.chunkCrc };
-    for await (const { sequence, storedBytes, opened } of this.#opening(from.nextSequence)) {
-      if (!walk.takes(sequence)) {
-        // What is no part of the log may be damaged, and then has nothing to say.
-        walk.passes(sequence, (await opened.catch(() => undefined))?.skipTo);
+    const unusable = new Map<string, Error>();
+    let at = from;
+    for (;;) {
+      const begun = at.nextSequence;
+      const previous = [...unusable.values()].pop();
+      try {
+        for await (const chunk of this.#chunks(at, unusable)) {
+          const { sequence, crc, skipTo } = chunk;
+          yield chunk;
+          at = { sequence, chunkCrc: crc, nextSequence: skipTo ?? sequence + 1 };
+        }
+      } catch (error) {
+        if (!(error instanceof UnusableObject)) {
+          // What is missing is what could not be used.
+          throw error instanceof BrokenLogError && begun === at.nextSequence ? (previous ?? error) : error;
+        }
+        // Nothing can stand for a chunk but itself, or a pack that would have been taken before it.
+        if (!error.object.isPack && !(error.cause instanceof GoneError)) throw error.cause;
+        unusable.set(error.object.key, error.cause);
+        if (error.object.isPack) this.#parts.damaged?.(error.object.key, error.cause);
         continue;
       }
-      const chunk = await opened;
-      checkChain(previous, chunk);
-      walk.took(sequence, chunk.skipTo);
-      previous = chunk;
-      yield { ...chunk, storedBytes };
+      // Without what could not be used the log may only seem to end.
+      if (previous !== undefined && begun === at.nextSequence) throw previous;
+      return;
     }
   }
 
   /** The objects that `chunks` would read, in their order, and maybe a few that are no part of the log. */
-  async *objects(nextSequence: number): AsyncGenerator<ObjectInfo & { readonly sequence: number }> {
-    const startAfter = nextSequence > 1 ? chunkKey(nextSequence - 1) : undefined;
-    for await (const object of this.#parts.store.list(CHUNKS_PREFIX, startAfter)) {
-      const sequence = parseChunkKey(object.key);
-      if (sequence !== undefined) yield { ...object, sequence };
-    }
+  objects(nextSequence: number): AsyncGenerator<LogObject> {
+    return logObjects(this.#parts.store, nextSequence);
   }
 
   /** What `chunks` would read, for showing progress. */
@@ -84,30 +111,152 @@ export class LogReader {
     return bytes;
   }
 
-  /** The store's chunks from a sequence on, in order, each being opened; several are under way at a time. */
-  async *#opening(nextSequence: number): AsyncGenerator<OpeningChunk> {
-    const ahead: OpeningChunk[] = [];
-    let bytes = 0;
-    for await (const { key, sequence, size } of this.objects(nextSequence)) {
-      while (ahead.length >= AHEAD_OBJECTS_MAX || (ahead.length > 0 && bytes + size > AHEAD_BYTES_MAX)) {
-        const first = ahead.shift()!;
-        bytes -= first.storedBytes;
-        yield first;
+  /** The chunk at `sequence`, from its object or from a pack; undefined if it is in neither. */
+  async chunkAt(sequence: number): Promise<LoadedChunk | undefined> {
+    const { store, pool, signal } = this.#parts;
+    const key = chunkKey(sequence);
+    const object = await store.get(key, signal);
+    if (object !== undefined) return pool.open(key, sequence, object);
+    for (const pack of await listPacks(store)) {
+      if (pack.first > sequence || pack.last < sequence) continue;
+      try {
+        const bytes = await store.get(pack.key, signal);
+        const chunk = bytes && (await new OpenPack(this.#parts, pack, bytes).chunkAt(sequence));
+        if (chunk !== undefined) return chunk;
+      } catch (error) {
+        if (!(error instanceof CorruptFileError)) throw error;
+        this.#parts.damaged?.(pack.key, error);
       }
-      const opened = this.#open(key, sequence);
-      // A failure is met when the chunk's turn comes; one that is no part of the log may well be damaged.
-      opened.catch(() => undefined);
-      ahead.push({ sequence, storedBytes: size, opened });
-      bytes += size;
+    }
+    return undefined;
+  }
+
+  /** As `chunks`, without the objects that can't be used; throws `UnusableObject` for another one. */
+  async *#chunks(from: LogStart, unusable: ReadonlyMap<string, Error>): AsyncGenerator<LogChunk> {
+    const walk = new LogWalk(from.nextSequence);
+    let previous = { sequence: from.sequence, crc: from.chunkCrc };
+    for await (const { object, storedBytes, opened } of this.#opening(from.nextSequence, unusable)) {
+      if (!walk.takes(object)) {
+        // What is no part of the log may be damaged, and then has nothing to say.
+        walk.passes(object.first, (await opened.catch(() => undefined))?.[0]?.skipTo);
+        continue;
+      }
+      const chunks = await opened.catch((error: unknown) => unusableFor(object, error));
+      for (const chunk of chunks) {
+        // A pack may begin before.
+        if (chunk.sequence < walk.next) continue;
+        checkFollows(object, previous, chunk);
+        walk.took(chunk.sequence, chunk.skipTo);
+        previous = chunk;
+        yield { ...chunk, storedBytes: storedBytes / chunks.length };
+      }
+    }
+  }
+
+  /** The log's pieces in order, each being opened; several are under way at a time. */
+  async *#opening(nextSequence: number, unusable: ReadonlyMap<string, Error>): AsyncGenerator<OpeningPiece> {
+    const ahead: OpeningPiece[] = [];
+    let frames = 0;
+    for await (const { object, bytes } of this.#fetching(nextSequence, unusable)) {
+      for await (const piece of this.#pieces(object, bytes, nextSequence)) {
+        // A failure is met when its turn comes; one that is no part of the log may well be damaged.
+        piece.opened.catch(() => undefined);
+        ahead.push(piece);
+        if (object.isPack) frames++;
+        while (ahead.length > this.#aheadMax || frames > FRAMES_AHEAD_MAX) {
+          const first = ahead.shift()!;
+          if (first.object.isPack) frames--;
+          yield first;
+        }
+      }
     }
     yield* ahead;
   }
 
-  async #open(key: string, sequence: number): Promise<LoadedChunk> {
-    const { store, pool, signal } = this.#parts;
+  async *#pieces(
+    object: LogObject,
+    bytes: Promise<Uint8Array>,
+    nextSequence: number,
+  ): AsyncGenerator<OpeningPiece> {
+    const { pool } = this.#parts;
+    if (!object.isPack) {
+      const opened = bytes.then(async (bytes) => [await pool.open(object.key, object.first, bytes)]);
+      yield { object, storedBytes: object.size, opened };
+      return;
+    }
+    let pack: OpenPack;
+    try {
+      pack = new OpenPack(this.#parts, object, await bytes);
+    } catch (error) {
+      yield { object, storedBytes: 0, opened: Promise.reject(error) };
+      return;
+    }
+    for (const frame of pack.frames) {
+      if (frame.nextSequence <= nextSequence) continue;
+      yield { object, storedBytes: frame.bytes, opened: pack.open(frame, nextSequence) };
+    }
+  }
+
+  /** The objects of the log in order, several being fetched at a time. */
+  async *#fetching(
+    nextSequence: number,
+    unusable: ReadonlyMap<string, Error>,
+  ): AsyncGenerator<FetchedObject> {
+    const { store } = this.#parts;
+    const ahead: FetchedObject[] = [];
+    let bytesAhead = 0;
+    for await (const object of logObjects(store, nextSequence, unusable)) {
+      while (
+        ahead.length >= this.#aheadMax ||
+        (ahead.length > 0 && bytesAhead + object.size > AHEAD_BYTES_MAX)
+      ) {
+        const first = ahead.shift()!;
+        bytesAhead -= first.object.size;
+        yield first;
+      }
+      const bytes = this.#fetch(object);
+      bytes.catch(() => undefined);
+      ahead.push({ object, bytes });
+      bytesAhead += object.size;
+    }
+    yield* ahead;
+  }
+
+  async #fetch({ key }: LogObject): Promise<Uint8Array> {
+    const { store, signal } = this.#parts;
     signal?.throwIfAborted();
-    const object = await store.get(key, signal);
-    if (object === undefined) throw new Error(`${key} was listed and is gone`);
-    return pool.open(key, sequence, object);
+    const bytes = await store.get(key, signal);
+    if (bytes === undefined) throw new GoneError(`${key} was listed and is gone`);
+    return bytes;
+  }
+}
+
+/** One object of the log can't be used; others may hold the same. */
+class UnusableObject extends Error {
+  readonly object: LogObject;
+  override readonly cause: Error;
+
+  constructor(object: LogObject, cause: Error) {
+    super(cause.message);
+    this.object = object;
+    this.cause = cause;
+  }
+}
+
+/** Throws what is to be thrown when `object` could not be opened. */
+function unusableFor(object: LogObject, error: unknown): never {
+  const isObjects = error instanceof GoneError || error instanceof CorruptFileError;
+  throw isObjects ? new UnusableObject(object, error) : error;
+}
+
+function checkFollows(
+  object: LogObject,
+  previous: { sequence: number; crc: bigint },
+  chunk: LoadedChunk,
+): void {
+  try {
+    checkChain(previous, chunk);
+  } catch (error) {
+    unusableFor(object, error);
   }
 }

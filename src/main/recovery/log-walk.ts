@@ -1,4 +1,5 @@
 import { PIPELINE_DEPTH_MAX } from '../../shared/model/limits.ts';
+import type { LogObject } from './log-objects.ts';
 
 /** The log can't be followed to its end: a chunk that must be there is not. */
 export class BrokenLogError extends Error {
@@ -21,12 +22,13 @@ export class LogWalk {
     this.next = next;
   }
 
-  /** Whether the chunk at `sequence`, the next one listed, is part of the log. */
-  takes(sequence: number): boolean {
-    if (sequence < this.next) return false;
-    if (sequence === this.next) return this.#beyond === 0;
-    this.#beyond = sequence;
-    if (sequence > this.next + PIPELINE_DEPTH_MAX) throw this.#broken(sequence);
+  /** Whether `object`, the next one listed, or what it holds from `next` on, is part of the log. */
+  takes({ first, last, isPack }: Pick<LogObject, 'first' | 'last' | 'isPack'>): boolean {
+    if (last < this.next) return false;
+    if (first <= this.next) return this.#beyond === 0;
+    this.#beyond = first;
+    // A pack holds nothing but what was durable.
+    if (isPack || first > this.next + PIPELINE_DEPTH_MAX) throw this.#broken(first);
     return false;
   }
 

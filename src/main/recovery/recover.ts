@@ -41,7 +41,7 @@ export interface RecoveryParts {
   writer: Pick<WriterClient, 'opened' | 'reset' | 'fillBegin' | 'fill' | 'fillEnd'>;
   /** Applies the next chunks of the log; answers where the cache stands then. */
   load(chunks: LoadedChunk[]): Promise<LogPosition>;
-  pool: Pick<TaskPool, 'open' | 'openPiece' | 'inflate'>;
+  pool: Pick<TaskPool, 'open' | 'openFrame' | 'openPiece' | 'inflate'>;
   /** Resolves when this process holds the primary's lease, at that moment. */
   untilPrimary(): Promise<void>;
   nodeId: string;
@@ -64,7 +64,9 @@ export class Recovery {
 
   constructor(parts: RecoveryParts) {
     this.#parts = parts;
-    this.#reader = new LogReader(parts);
+    const damaged = (key: string, error: Error): void =>
+      parts.log.error('pack is damaged; looking for its chunks', { key, error: error.message });
+    this.#reader = new LogReader({ store: parts.store, pool: parts.pool, damaged });
   }
 
   /** Resolves with where the cache stands when it has followed the log to what was its end. */
@@ -114,10 +116,9 @@ export class Recovery {
 
   /** What the log's chain is at `sequence`, by the chunk there, or by the snapshot where that is deleted. */
   async #crcAt(sequence: number): Promise<bigint | undefined> {
-    const { store, pool } = this.#parts;
-    const key = chunkKey(sequence);
-    const object = await store.get(key);
-    if (object !== undefined) return (await pool.open(key, sequence, object)).crc;
+    const { store } = this.#parts;
+    const chunk = await this.#reader.chunkAt(sequence);
+    if (chunk !== undefined) return chunk.crc;
     const snapshot = this.#snapshots.find((stored) => stored.sequence === sequence);
     if (snapshot === undefined) return undefined;
     return (await readSnapshotHeader(store, snapshot).catch(() => undefined))?.previousChunkCrc;
@@ -133,7 +134,7 @@ export class Recovery {
     if (loaded !== undefined) return loaded;
     // What a failed load left is no cache.
     const empty = await this.#parts.writer.reset();
-    if ((await this.#parts.store.get(chunkKey(1))) !== undefined) return empty;
+    if ((await this.#reader.chunkAt(1)) !== undefined) return empty;
     throw new Error(
       `no snapshot can be used (${load.failures.join('; ')}) and the log does not begin at chunk 1: ` +
         'restore a snapshot from a backup or a version of the bucket',
@@ -144,13 +145,13 @@ export class Recovery {
   async #chunksAreLess({ nextSequence }: LogPosition, snapshot: StoredSnapshot): Promise<boolean> {
     let bytes = 0;
     let next = nextSequence;
-    for await (const { sequence, size } of this.#reader.objects(nextSequence)) {
+    for await (const { first, last, size } of this.#reader.objects(nextSequence)) {
       // A gap that is not an epoch's: chunks were deleted, because snapshots hold them.
-      if (sequence !== next && sequence !== next + PIPELINE_DEPTH_MAX) return false;
-      if (sequence > snapshot.sequence) return true;
+      if (first > next && first !== next + PIPELINE_DEPTH_MAX) return false;
+      if (first > snapshot.sequence) return true;
       bytes += size + OBJECT_COST_BYTES;
       if (bytes > snapshot.size) return false;
-      next = sequence + 1;
+      next = last + 1;
     }
     return true;
   }

@@ -1,17 +1,16 @@
 import type { Clock, Timer } from '../../shared/base/clock.ts';
 import type { Log } from '../../shared/base/log.ts';
-import { CHUNKS_PREFIX, parseChunkKey } from '../../shared/format/names.ts';
 import { DELETE_AGE_MS_MIN } from '../../shared/model/limits.ts';
 import type { TaskPool } from '../pool/pool.ts';
+import { type LogObject, listChunks, listPacks } from '../recovery/log-objects.ts';
 import { listSnapshots, type StoredSnapshot } from '../recovery/snapshot-list.ts';
 import { readSnapshot } from '../recovery/snapshot-reader.ts';
 import { errorMessage, StoreError } from '../store/errors.ts';
 import type { ObjectStore } from '../store/store.ts';
+import { deleteObjects } from './delete-objects.ts';
 import { planRetention } from './retention-plan.ts';
 
 const RUN_EVERY_MS = 3_600_000;
-/** Chunks deleted at the same time. All of them are gone before the next ones are. */
-const DELETES_AT_ONCE = 16;
 
 export interface RetentionParts {
   readonly retentionMs: number;
@@ -29,7 +28,7 @@ export interface RetentionParts {
  *    run; nothing is remembered but which snapshots were read back whole by this process.
  * 2. Snapshots go before the chunks that would make them useful, and chunks from the first one on. So at any point
  *    each snapshot that is left has every chunk after it.
- * 3. Nothing younger than an hour goes, by the store's clock alone: its time is that of its newest snapshot, or
+ * 3. Nothing younger than an hour goes, by the store's clock alone: its time is that of its newest snapshot or pack, or
  *    later. A conditional PUT that is still on its way from a process that was replaced then finds the name taken.
  */
 export class Retention {
@@ -85,7 +84,8 @@ export class Retention {
   async #run(): Promise<void> {
     const { store, log, retentionMs } = this.#parts;
     const snapshots = await listSnapshots(store);
-    const nowMs = Math.max(0, ...snapshots.map(({ modifiedMs }) => modifiedMs));
+    const packs = await listPacks(store);
+    const nowMs = Math.max(0, ...[...snapshots, ...packs].map(({ modifiedMs }) => modifiedMs));
     const plan = await planRetention(snapshots, retentionMs, nowMs, (snapshot) => this.#isWhole(snapshot));
     let deleted = 0;
     for (const { key } of plan.snapshots) {
@@ -93,30 +93,31 @@ export class Retention {
       await store.delete(key);
       deleted++;
     }
-    const chunks = plan.chunksTo === 0 ? 0 : await this.#deleteChunks(plan.chunksTo, nowMs);
-    if (deleted + chunks === 0) return;
-    log.info('deleted what is not kept', { chunks, snapshots: deleted, chunksTo: plan.chunksTo });
+    const [chunks, merged] = await this.#deleteLog(packs, plan.chunksTo, nowMs - DELETE_AGE_MS_MIN);
+    if (deleted + chunks + merged === 0) return;
+    log.info('deleted what is not kept', {
+      ...{ chunks, packs: merged, snapshots: deleted, chunksTo: plan.chunksTo },
+    });
   }
 
-  /** Resolves to how many are gone. */
-  async #deleteChunks(to: number, nowMs: number): Promise<number> {
+  /** Deletes the log up to a sequence, as far as it is old enough; resolves to how many chunks and packs are gone. */
+  async #deleteLog(packs: readonly LogObject[], to: number, beforeMs: number): Promise<[number, number]> {
+    if (to === 0) return [0, 0];
     const { store } = this.#parts;
-    let deleted = 0;
-    let group: string[] = [];
-    const deleteGroup = async (): Promise<void> => {
-      await Promise.all(group.map((key) => store.delete(key)));
-      deleted += group.length;
-      group = [];
+    // What is left goes on from its first object without a gap: nothing behind a pack that stays is deleted.
+    const young = packs.filter(({ modifiedMs }) => modifiedMs > beforeMs);
+    const end = Math.min(to, ...young.map(({ first }) => first - 1));
+    const isOver = (): boolean => this.#stopped;
+    const chunks = async function* (): AsyncGenerator<string> {
+      for await (const { key, first, modifiedMs } of listChunks(store)) {
+        if (isOver() || first > end || modifiedMs > beforeMs) return;
+        yield key;
+      }
     };
-    for await (const { key, modifiedMs } of store.list(CHUNKS_PREFIX)) {
-      const sequence = parseChunkKey(key);
-      if (sequence === undefined) continue;
-      if (this.#stopped || sequence > to || modifiedMs > nowMs - DELETE_AGE_MS_MIN) break;
-      group.push(key);
-      if (group.length === DELETES_AT_ONCE) await deleteGroup();
-    }
-    await deleteGroup();
-    return deleted;
+    const old = async function* (): AsyncGenerator<string> {
+      for (const { key, last } of packs) if (!isOver() && last <= end) yield key;
+    };
+    return [await deleteObjects(store, chunks()), await deleteObjects(store, old())];
   }
 
   /** Read from end to end, once per process: what is deleted for its sake can't be had again. */

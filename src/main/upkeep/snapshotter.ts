@@ -2,9 +2,10 @@ import type { Clock, Timer } from '../../shared/base/clock.ts';
 import type { Log } from '../../shared/base/log.ts';
 import { type Random, randomId } from '../../shared/base/random.ts';
 import { hex64 } from '../../shared/format/corrupt.ts';
-import { CHUNKS_PREFIX, chunkKey, snapshotKey } from '../../shared/format/names.ts';
+import { snapshotKey } from '../../shared/format/names.ts';
 import type { LogSnapshotData } from '../../workers/contract/log-snapshot.ts';
 import type { TaskPool } from '../pool/pool.ts';
+import { logObjects } from '../recovery/log-objects.ts';
 import { listSnapshots, type StoredSnapshot } from '../recovery/snapshot-list.ts';
 import { readSnapshot } from '../recovery/snapshot-reader.ts';
 import type { LogSnapshot } from '../state/log-snapshot-client.ts';
@@ -82,9 +83,10 @@ export class Snapshotter {
         const ageMs = Math.max(0, clock.wallMs() - modifiedMs);
         this.#last = { records: 0, bytes, sequence, monotonicMs: clock.monotonicMs() - ageMs };
       }
-      const after = newest === undefined ? undefined : chunkKey(newest.sequence);
-      // A chunk has a record or more; only its size is in the list.
-      for await (const { size } of store.list(CHUNKS_PREFIX, after)) this.wrote(1, size);
+      // A chunk has a record or more; only sizes are in the list.
+      for await (const { first, last, size } of logObjects(store, (newest?.sequence ?? 0) + 1)) {
+        this.wrote(last - first + 1, size);
+      }
     } catch (error) {
       log.warn('could not find out when a snapshot is due', { error: errorMessage(error) });
     }

@@ -7,6 +7,7 @@ import { decodeRecord } from './decode-record.ts';
 import {
   FooterTag,
   HeaderTag,
+  PackFrameTag,
   RecordTag,
   readCompactRevision,
   readCount,
@@ -21,6 +22,7 @@ import {
   FileCompression,
   type FileFooter,
   FileKind,
+  type PackFrame,
   type SnapshotState,
 } from './file.ts';
 import { checkMessageCrc } from './message-crc.ts';
@@ -73,6 +75,7 @@ export class BodyDecoder {
   readonly #header: DecodedHeader;
   readonly #name: string;
   readonly #reader: Reader;
+  readonly #isAlone: boolean;
   readonly #recordsCrc = new Crc64();
   readonly #crc = new Crc64();
   #index = 0;
@@ -81,10 +84,17 @@ export class BodyDecoder {
   #firstRevision = Number.POSITIVE_INFINITY;
   #lastRevision = 0;
 
-  constructor(body: Uint8Array, header: DecodedHeader, name: string) {
+  /** With `isAlone` nothing may follow the footer. */
+  constructor(body: Uint8Array, header: DecodedHeader, name: string, isAlone = true) {
     this.#header = header;
     this.#name = name;
     this.#reader = new Reader(body);
+    this.#isAlone = isAlone;
+  }
+
+  /** How much of the body was read. */
+  get byteLength(): number {
+    return this.#reader.position;
   }
 
   /** The next record, its CRC checked; undefined after the last. */
@@ -141,7 +151,8 @@ export class BodyDecoder {
     const first = this.#lastRevision === 0 ? 0 : this.#firstRevision;
     expectNumber('first_revision', footer.firstRevision, first);
     expectNumber('last_revision', footer.lastRevision, this.#lastRevision);
-    if (this.#reader.more()) throw new Fault('end', 'nothing after the footer', 'more bytes');
+    if (this.#isAlone && this.#reader.more())
+      throw new Fault('end', 'nothing after the footer', 'more bytes');
   }
 
   #place(part: FilePart, index?: number): FilePlace {
@@ -179,7 +190,29 @@ function readOurHeaderField(reader: Reader, message: Uint8Array, tag: number, he
   else if (tag === HeaderTag.previousChunkCrc) header.previousChunkCrc = readUint64(reader);
   else if (tag === HeaderTag.nonce) header.nonce = readFixed64(reader, message, tag);
   else if (tag === HeaderTag.snapshot) header.snapshot = decodeSnapshotState(reader.bytes());
+  else if (tag === HeaderTag.pack) addPackFrame(header, decodePackFrame(reader.bytes()));
   else reader.skip(tag);
+}
+
+function addPackFrame(header: DecodedHeader, frame: PackFrame): void {
+  if (header.pack === undefined) header.pack = [frame];
+  else header.pack.push(frame);
+}
+
+function decodePackFrame(message: Uint8Array): PackFrame {
+  const frame: PackFrame = { first: 0, chunks: 0, nextSequence: 0, bytes: 0, contentBytes: 0, lastCrc: 0n };
+  const reader = new Reader(message);
+  while (reader.more()) {
+    const tag = reader.tag();
+    if (tag === PackFrameTag.first) frame.first = readCount(reader, 'first');
+    else if (tag === PackFrameTag.chunks) frame.chunks = readCount(reader, 'chunks');
+    else if (tag === PackFrameTag.nextSequence) frame.nextSequence = readCount(reader, 'next_sequence');
+    else if (tag === PackFrameTag.bytes) frame.bytes = readCount(reader, 'bytes');
+    else if (tag === PackFrameTag.contentBytes) frame.contentBytes = readCount(reader, 'content_bytes');
+    else if (tag === PackFrameTag.lastCrc) frame.lastCrc = readUint64(reader);
+    else reader.skip(tag);
+  }
+  return frame;
 }
 
 function decodeSnapshotState(message: Uint8Array): SnapshotState {

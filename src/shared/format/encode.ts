@@ -8,6 +8,7 @@ import {
   FooterTag,
   HeaderTag,
   ImportEndTag,
+  PackFrameTag,
   RecordTag,
   SnapshotStateTag,
   writeBigint,
@@ -18,7 +19,7 @@ import {
   writeString,
   writeTimestamp,
 } from './fields.ts';
-import type { FileFooter, FileHeader, SnapshotState } from './file.ts';
+import type { FileFooter, FileHeader, PackFrame, SnapshotState } from './file.ts';
 
 /**
  * Writes `.netsy` files. A message's CRC covers the message without its CRC field, and that field comes
@@ -182,6 +183,19 @@ function writeHeader(to: Writer, header: FileHeader): void {
   writeBigint(to, HeaderTag.previousChunkCrc, header.previousChunkCrc);
   writeFixed64(to, HeaderTag.nonce, header.nonce);
   if (header.snapshot !== undefined) writeSnapshotState(to, header.snapshot);
+  for (const frame of header.pack ?? []) writePackFrame(to, frame);
+}
+
+function writePackFrame(to: Writer, frame: PackFrame): void {
+  const message = new Writer();
+  writeInteger(message, PackFrameTag.first, frame.first);
+  writeInteger(message, PackFrameTag.chunks, frame.chunks);
+  writeInteger(message, PackFrameTag.nextSequence, frame.nextSequence);
+  writeInteger(message, PackFrameTag.bytes, frame.bytes);
+  writeInteger(message, PackFrameTag.contentBytes, frame.contentBytes);
+  writeBigint(message, PackFrameTag.lastCrc, frame.lastCrc);
+  to.varint(HeaderTag.pack);
+  to.delimited(message.view());
 }
 
 function writeSnapshotState(to: Writer, state: SnapshotState): void {

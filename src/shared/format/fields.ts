@@ -28,6 +28,16 @@ export const HeaderTag = {
   previousChunkCrc: varintTag(102),
   nonce: fixed64Tag(103),
   snapshot: bytesTag(104),
+  pack: bytesTag(105),
+} as const;
+
+export const PackFrameTag = {
+  first: varintTag(1),
+  chunks: varintTag(2),
+  nextSequence: varintTag(3),
+  bytes: varintTag(4),
+  contentBytes: varintTag(5),
+  lastCrc: varintTag(6),
 } as const;
 
 export const SnapshotStateTag = {

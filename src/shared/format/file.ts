@@ -1,6 +1,6 @@
 /** What a `.netsy` file says besides its records. `proto/netsy.proto` describes the bytes. */
 
-export const FileKind = { Snapshot: 1, Chunk: 2 } as const;
+export const FileKind = { Snapshot: 1, Chunk: 2, Pack: 3 } as const;
 export type FileKind = (typeof FileKind)[keyof typeof FileKind];
 
 /** How the bytes after the header are stored. */
@@ -19,7 +19,7 @@ export interface FileHeader {
   leaderId: string;
   /** Milliseconds since the Unix epoch, by the writer's clock. */
   createdAtMs: number;
-  /** The chunk's place in the log, or the last chunk that a snapshot holds; 0 in Netsy for Go's files. */
+  /** The chunk's place in the log, or the last chunk that a snapshot holds, or the first of a pack; 0 in Netsy for Go's files. */
   sequence: number;
   epoch: number;
   /** `FileFooter.crc` of the chunk before this one; 0n for the first. Of a snapshot: of the last chunk it holds. */
@@ -28,6 +28,23 @@ export interface FileHeader {
   nonce: bigint;
   /** In every snapshot of ours, and in nothing else. */
   snapshot?: SnapshotState;
+  /** In every pack, and in nothing else: its frames in order, which hold all of its chunks. */
+  pack?: PackFrame[];
+}
+
+/** One zstd frame of a pack: whole chunks of the log, one after the other, without gaps. */
+export interface PackFrame {
+  /** The sequence of its first chunk. */
+  first: number;
+  /** How many chunks it holds. */
+  chunks: number;
+  /** Where the log goes on behind it: the next sequence, or what its last chunk, an epoch's, says. */
+  nextSequence: number;
+  /** Of the frame as it is stored, and decompressed. */
+  bytes: number;
+  contentBytes: number;
+  /** `FileFooter.crc` of its last chunk. */
+  lastCrc: bigint;
 }
 
 /** What a log is at the end of a snapshot, besides the header's own fields and the records. */

@@ -3,16 +3,22 @@ import { assert } from '../base/assert.ts';
 /** The keys of the log's objects. Zero-padded, so that a store's list order is the sequence's order. */
 
 export const CHUNKS_PREFIX = 'chunks/';
+export const PACKS_PREFIX = 'packs/';
 export const SNAPSHOTS_PREFIX = 'snapshots/';
 export const LEASES_PREFIX = 'lease/';
 
 /** An int64 has at most this many decimal digits. */
 const DIGITS = 19;
 const NAME = /^(\d{19})\.netsy$/;
+const PACK_NAME = /^packs\/(\d{19})-(\d{19})\.netsy$/;
 const LEASE_NAME = /^lease\/(\d{19})\.json$/;
 
+function isSequence(value: number): boolean {
+  return Number.isSafeInteger(value) && value >= 1;
+}
+
 function key(prefix: string, sequence: number): string {
-  assert(Number.isSafeInteger(sequence) && sequence >= 1, `sequence ${sequence} of ${prefix}`);
+  assert(isSequence(sequence), `sequence ${sequence} of ${prefix}`);
   return `${prefix}${String(sequence).padStart(DIGITS, '0')}.netsy`;
 }
 
@@ -20,7 +26,7 @@ function parse(prefix: string, text: string): number | undefined {
   if (!text.startsWith(prefix)) return undefined;
   const digits = NAME.exec(text.slice(prefix.length))?.[1];
   const sequence = Number(digits);
-  return Number.isSafeInteger(sequence) && sequence >= 1 ? sequence : undefined;
+  return isSequence(sequence) ? sequence : undefined;
 }
 
 /** The key of the chunk at `sequence`, which is 1 or more. */
@@ -41,6 +47,20 @@ export function parseChunkKey(text: string): number | undefined {
 /** The sequence in a key that `snapshotKey` makes; undefined for every other string. */
 export function parseSnapshotKey(text: string): number | undefined {
   return parse(SNAPSHOTS_PREFIX, text);
+}
+
+/** The key of the pack of the log's chunks from `first` to `last`, which are 1 or more. */
+export function packKey(first: number, last: number): string {
+  assert(isSequence(first) && isSequence(last) && first <= last, `a pack from ${first} to ${last}`);
+  const [from, to] = [first, last].map((sequence) => String(sequence).padStart(DIGITS, '0'));
+  return `${PACKS_PREFIX}${from}-${to}.netsy`;
+}
+
+/** The sequences in a key that `packKey` makes; undefined for every other string. */
+export function parsePackKey(text: string): { first: number; last: number } | undefined {
+  const found = PACK_NAME.exec(text);
+  const [first, last] = [Number(found?.[1]), Number(found?.[2])];
+  return isSequence(first) && isSequence(last) && first <= last ? { first, last } : undefined;
 }
 
 /** The key of the primary's lease number `number`, which is 1 or more. */

@@ -1,5 +1,6 @@
 import type { JsonPlace } from '../../shared/etcd/json.ts';
 import type { FilePlace } from '../../shared/format/corrupt.ts';
+import type { FramePlace } from '../../shared/format/pack.ts';
 import type { PieceTally } from '../../shared/format/snapshot.ts';
 import type { SystemChange } from '../../shared/model/record.ts';
 import type { LeaseChange } from './writer.ts';
@@ -11,6 +12,11 @@ export type TaskRequest =
   | { type: 'compress'; body: Uint8Array; level: number }
   /** Recovery: decompresses a chunk and checks every CRC in it; answers a LoadedChunk. */
   | { type: 'open'; name: string; sequence: number; object: Uint8Array }
+  /**
+   * A frame of a pack, checked: answers its chunks from the sequence `from` on as LoadedChunks; none of them if that
+   * lies behind the frame.
+   */
+  | { type: 'frame'; place: FramePlace; bytes: Uint8Array; from: number }
   /** A piece of a snapshot, checked: answers a SnapshotPiece, without what it holds unless `keep`. */
   | { type: 'piece'; name: string; offset: number; frame: Uint8Array; keep: boolean }
   /** A zstd frame of the object `name`; answers what it holds. */

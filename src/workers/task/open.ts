@@ -3,9 +3,11 @@ import { asBuffer } from '../../shared/base/bytes.ts';
 import { CorruptFileError } from '../../shared/format/corrupt.ts';
 import { decodeBody, decodeHeader } from '../../shared/format/decode.ts';
 import { type DecodedHeader, FileCompression, FileKind } from '../../shared/format/file.ts';
+import { decodeFrame } from '../../shared/format/pack.ts';
 import { checkZstdFrames, decompressionError, zstdFrameAt } from '../../shared/format/zstd-frame.ts';
 import { RECORD_BYTES_MAX, SNAPSHOT_PIECE_BYTES } from '../../shared/model/limits.ts';
 import { Operation } from '../../shared/model/record.ts';
+import type { TaskRequest } from '../contract/task.ts';
 import type { LoadedChunk } from '../contract/writer.ts';
 
 /** A piece of a snapshot ends with the record that fills it. */
@@ -36,6 +38,27 @@ export async function openChunk(name: string, sequence: number, object: Uint8Arr
     skipTo,
     lastRevision: footer.lastRevision,
   };
+}
+
+/** A pack's frame: decompresses it and checks every CRC in it. Throws `CorruptFileError`. */
+export async function openFrame(
+  task: Omit<Extract<TaskRequest, { type: 'frame' }>, 'type'>,
+): Promise<LoadedChunk[]> {
+  const { place, bytes, from } = task;
+  const content = await inflateFrame(bytes, place.name, place.offset);
+  const chunks: LoadedChunk[] = [];
+  for (const { header, headerBytes, body, footer, skipTo } of decodeFrame(content, place)) {
+    const { sequence, recordsCount: records, createdAtMs, previousChunkCrc } = header;
+    if (sequence < from) continue;
+    chunks.push({
+      ...{ sequence, records, createdAtMs, previousChunkCrc, crc: footer.crc, skipTo },
+      lastRevision: footer.lastRevision,
+      // Copies: each may be handed on by itself.
+      header: new Uint8Array(headerBytes),
+      body: new Uint8Array(body),
+    });
+  }
+  return chunks;
 }
 
 async function inflate(name: string, object: Uint8Array, header: DecodedHeader): Promise<Uint8Array> {

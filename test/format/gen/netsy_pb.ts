@@ -1,7 +1,8 @@
-// The `.netsy` file: one object of the log (a chunk) or one state of it (a snapshot).
+// The `.netsy` file: one object of the log (a chunk), several of them (a pack), or one state of it (a snapshot).
 //
 // A file is a FileHeader, then `records_count` Records, then a FileFooter, each after its length as a
 // varint. The header is never compressed. Records and footer together are stored as `compression` says.
+// A pack is a FileHeader and the zstd frames that it lists, each of which holds whole chunks decompressed.
 //
 // CRCs are CRC-64 with the ECMA polynomial, reflected (Go's crc64.ECMA). Each covers the message as it is
 // marshalled with that CRC field 0, which is to say all bytes of the message but those of the field; so a
@@ -25,7 +26,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file netsy.proto.
  */
 export const file_netsy: GenFile = /*@__PURE__*/
-  fileDesc("CgtuZXRzeS5wcm90bxIFbmV0c3kiywIKCkZpbGVIZWFkZXISCwoDY3JjGAEgASgEEhYKDnNjaGVtYV92ZXJzaW9uGAIgASgNEh0KBGtpbmQYAyABKA4yDy5uZXRzeS5GaWxlS2luZBIrCgtjb21wcmVzc2lvbhgEIAEoDjIWLm5ldHN5LkZpbGVDb21wcmVzc2lvbhIVCg1yZWNvcmRzX2NvdW50GAUgASgDEhEKCWxlYWRlcl9pZBgGIAEoCRIuCgpjcmVhdGVkX2F0GAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIQCghzZXF1ZW5jZRhkIAEoAxINCgVlcG9jaBhlIAEoAxIaChJwcmV2aW91c19jaHVua19jcmMYZiABKAQSDQoFbm9uY2UYZyABKAYSJgoIc25hcHNob3QYaCABKAsyFC5uZXRzeS5TbmFwc2hvdFN0YXRlIpgBCg1TbmFwc2hvdFN0YXRlEhIKCmNsdXN0ZXJfaWQYASABKAYSFQoNbmV4dF9zZXF1ZW5jZRgCIAEoAxIQCghyZXZpc2lvbhgDIAEoAxIYChBjb21wYWN0X3JldmlzaW9uGAQgASgDEhoKEmNvbXBhY3RlZF9yZXZpc2lvbhgFIAEoAxIUCgxuZXh0X29yZGluYWwYBiABKAMicQoKRmlsZUZvb3RlchITCgtyZWNvcmRzX2NyYxgCIAEoBBIWCg5maXJzdF9yZXZpc2lvbhgDIAEoAxIVCg1sYXN0X3JldmlzaW9uGAQgASgDEgsKA2NyYxgIIAEoBBISCgpoZWFkZXJfY3JjGGQgASgEIsIECgZSZWNvcmQSCwoDY3JjGAEgASgEEhAKCHJldmlzaW9uGAIgASgDEgsKA2tleRgDIAEoDBIPCgdjcmVhdGVkGAQgASgIEg8KB2RlbGV0ZWQYBSABKAgSFwoPY3JlYXRlX3JldmlzaW9uGAYgASgDEhUKDXByZXZfcmV2aXNpb24YByABKAMSDwoHdmVyc2lvbhgIIAEoAxINCgVsZWFzZRgJIAEoAxILCgNkZWsYCiABKAMSDQoFdmFsdWUYCyABKAwSLgoKY3JlYXRlZF9hdBgMIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASMAoMY29tcGFjdGVkX2F0GA0gASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIRCglsZWFkZXJfaWQYDiABKAkSMQoNcmVwbGljYXRlZF9hdBgPIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASCwoDc3ViGGQgASgDEiMKCW9wZXJhdGlvbhhlIAEoDjIQLm5ldHN5Lk9wZXJhdGlvbhIRCglsZWFzZV90dGwYZiABKAMSGAoQY29tcGFjdF9yZXZpc2lvbhhnIAEoAxImCgtlcG9jaF9jbGFpbRhoIAEoCzIRLm5ldHN5LkVwb2NoQ2xhaW0SJAoKaW1wb3J0X2VuZBhpIAEoCzIQLm5ldHN5LkltcG9ydEVuZBIPCgdvcmRpbmFsGGogASgDEhgKEHByZXZpb3VzX29yZGluYWwYayABKAMiUAoKRXBvY2hDbGFpbRINCgVlcG9jaBgBIAEoAxIPCgdza2lwX3RvGAIgASgDEg4KBmhvbGRlchgDIAEoCRISCgpjbHVzdGVyX2lkGAQgASgGIj4KCUltcG9ydEVuZBIQCghyZXZpc2lvbhgBIAEoAxIPCgdyZWNvcmRzGAIgASgDEg4KBmxlYXNlcxgDIAEoAyo/CghGaWxlS2luZBIQCgxLSU5EX1VOS05PV04QABIRCg1LSU5EX1NOQVBTSE9UEAESDgoKS0lORF9DSFVOSxACKlYKD0ZpbGVDb21wcmVzc2lvbhIXChNDT01QUkVTU0lPTl9VTktOT1dOEAASFAoQQ09NUFJFU1NJT05fTk9ORRABEhQKEENPTVBSRVNTSU9OX1pTVEQQAiq6AQoJT3BlcmF0aW9uEhcKE09QRVJBVElPTl9LRVlfVkFMVUUQABIZChVPUEVSQVRJT05fTEVBU0VfR1JBTlQQARIaChZPUEVSQVRJT05fTEVBU0VfUkVWT0tFEAISGAoUT1BFUkFUSU9OX0NPTVBBQ1RJT04QAxIUChBPUEVSQVRJT05fU1lTVEVNEAQSEwoPT1BFUkFUSU9OX0VQT0NIEAUSGAoUT1BFUkFUSU9OX0lNUE9SVF9FTkQQBmIGcHJvdG8z", [file_google_protobuf_timestamp]);
+  fileDesc("CgtuZXRzeS5wcm90bxIFbmV0c3ki6wIKCkZpbGVIZWFkZXISCwoDY3JjGAEgASgEEhYKDnNjaGVtYV92ZXJzaW9uGAIgASgNEh0KBGtpbmQYAyABKA4yDy5uZXRzeS5GaWxlS2luZBIrCgtjb21wcmVzc2lvbhgEIAEoDjIWLm5ldHN5LkZpbGVDb21wcmVzc2lvbhIVCg1yZWNvcmRzX2NvdW50GAUgASgDEhEKCWxlYWRlcl9pZBgGIAEoCRIuCgpjcmVhdGVkX2F0GAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIQCghzZXF1ZW5jZRhkIAEoAxINCgVlcG9jaBhlIAEoAxIaChJwcmV2aW91c19jaHVua19jcmMYZiABKAQSDQoFbm9uY2UYZyABKAYSJgoIc25hcHNob3QYaCABKAsyFC5uZXRzeS5TbmFwc2hvdFN0YXRlEh4KBHBhY2sYaSADKAsyEC5uZXRzeS5QYWNrRnJhbWUieQoJUGFja0ZyYW1lEg0KBWZpcnN0GAEgASgDEg4KBmNodW5rcxgCIAEoAxIVCg1uZXh0X3NlcXVlbmNlGAMgASgDEg0KBWJ5dGVzGAQgASgDEhUKDWNvbnRlbnRfYnl0ZXMYBSABKAMSEAoIbGFzdF9jcmMYBiABKAQimAEKDVNuYXBzaG90U3RhdGUSEgoKY2x1c3Rlcl9pZBgBIAEoBhIVCg1uZXh0X3NlcXVlbmNlGAIgASgDEhAKCHJldmlzaW9uGAMgASgDEhgKEGNvbXBhY3RfcmV2aXNpb24YBCABKAMSGgoSY29tcGFjdGVkX3JldmlzaW9uGAUgASgDEhQKDG5leHRfb3JkaW5hbBgGIAEoAyJxCgpGaWxlRm9vdGVyEhMKC3JlY29yZHNfY3JjGAIgASgEEhYKDmZpcnN0X3JldmlzaW9uGAMgASgDEhUKDWxhc3RfcmV2aXNpb24YBCABKAMSCwoDY3JjGAggASgEEhIKCmhlYWRlcl9jcmMYZCABKAQiwgQKBlJlY29yZBILCgNjcmMYASABKAQSEAoIcmV2aXNpb24YAiABKAMSCwoDa2V5GAMgASgMEg8KB2NyZWF0ZWQYBCABKAgSDwoHZGVsZXRlZBgFIAEoCBIXCg9jcmVhdGVfcmV2aXNpb24YBiABKAMSFQoNcHJldl9yZXZpc2lvbhgHIAEoAxIPCgd2ZXJzaW9uGAggASgDEg0KBWxlYXNlGAkgASgDEgsKA2RlaxgKIAEoAxINCgV2YWx1ZRgLIAEoDBIuCgpjcmVhdGVkX2F0GAwgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIwCgxjb21wYWN0ZWRfYXQYDSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhEKCWxlYWRlcl9pZBgOIAEoCRIxCg1yZXBsaWNhdGVkX2F0GA8gASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBILCgNzdWIYZCABKAMSIwoJb3BlcmF0aW9uGGUgASgOMhAubmV0c3kuT3BlcmF0aW9uEhEKCWxlYXNlX3R0bBhmIAEoAxIYChBjb21wYWN0X3JldmlzaW9uGGcgASgDEiYKC2Vwb2NoX2NsYWltGGggASgLMhEubmV0c3kuRXBvY2hDbGFpbRIkCgppbXBvcnRfZW5kGGkgASgLMhAubmV0c3kuSW1wb3J0RW5kEg8KB29yZGluYWwYaiABKAMSGAoQcHJldmlvdXNfb3JkaW5hbBhrIAEoAyJQCgpFcG9jaENsYWltEg0KBWVwb2NoGAEgASgDEg8KB3NraXBfdG8YAiABKAMSDgoGaG9sZGVyGAMgASgJEhIKCmNsdXN0ZXJfaWQYBCABKAYiPgoJSW1wb3J0RW5kEhAKCHJldmlzaW9uGAEgASgDEg8KB3JlY29yZHMYAiABKAMSDgoGbGVhc2VzGAMgASgDKk4KCEZpbGVLaW5kEhAKDEtJTkRfVU5LTk9XThAAEhEKDUtJTkRfU05BUFNIT1QQARIOCgpLSU5EX0NIVU5LEAISDQoJS0lORF9QQUNLEAMqVgoPRmlsZUNvbXByZXNzaW9uEhcKE0NPTVBSRVNTSU9OX1VOS05PV04QABIUChBDT01QUkVTU0lPTl9OT05FEAESFAoQQ09NUFJFU1NJT05fWlNURBACKroBCglPcGVyYXRpb24SFwoTT1BFUkFUSU9OX0tFWV9WQUxVRRAAEhkKFU9QRVJBVElPTl9MRUFTRV9HUkFOVBABEhoKFk9QRVJBVElPTl9MRUFTRV9SRVZPS0UQAhIYChRPUEVSQVRJT05fQ09NUEFDVElPThADEhQKEE9QRVJBVElPTl9TWVNURU0QBBITCg9PUEVSQVRJT05fRVBPQ0gQBRIYChRPUEVSQVRJT05fSU1QT1JUX0VORBAGYgZwcm90bzM", [file_google_protobuf_timestamp]);
 
 /**
  * @generated from message netsy.FileHeader
@@ -104,6 +105,14 @@ export type FileHeader = Message<"netsy.FileHeader"> & {
    * @generated from field: netsy.SnapshotState snapshot = 104;
    */
   snapshot?: SnapshotState | undefined;
+
+  /**
+   * In every pack, and in nothing else: its frames in order. `sequence` and `previous_chunk_crc` are its first
+   * chunk's, `records_count` is of all chunks.
+   *
+   * @generated from field: repeated netsy.PackFrame pack = 105;
+   */
+  pack: PackFrame[];
 };
 
 /**
@@ -112,6 +121,58 @@ export type FileHeader = Message<"netsy.FileHeader"> & {
  */
 export const FileHeaderSchema: GenMessage<FileHeader> = /*@__PURE__*/
   messageDesc(file_netsy, 0);
+
+/**
+ * One zstd frame of a pack. It holds chunks whose sequences follow each other; an epoch's is the last of its frame.
+ *
+ * @generated from message netsy.PackFrame
+ */
+export type PackFrame = Message<"netsy.PackFrame"> & {
+  /**
+   * The sequence of its first chunk.
+   *
+   * @generated from field: int64 first = 1;
+   */
+  first: bigint;
+
+  /**
+   * @generated from field: int64 chunks = 2;
+   */
+  chunks: bigint;
+
+  /**
+   * Where the log goes on: what the next frame begins with.
+   *
+   * @generated from field: int64 next_sequence = 3;
+   */
+  nextSequence: bigint;
+
+  /**
+   * Of the frame, and of what it holds.
+   *
+   * @generated from field: int64 bytes = 4;
+   */
+  bytes: bigint;
+
+  /**
+   * @generated from field: int64 content_bytes = 5;
+   */
+  contentBytes: bigint;
+
+  /**
+   * FileFooter.crc of its last chunk.
+   *
+   * @generated from field: uint64 last_crc = 6;
+   */
+  lastCrc: bigint;
+};
+
+/**
+ * Describes the message netsy.PackFrame.
+ * Use `create(PackFrameSchema)` to create a new message.
+ */
+export const PackFrameSchema: GenMessage<PackFrame> = /*@__PURE__*/
+  messageDesc(file_netsy, 1);
 
 /**
  * What a log is at the end of a snapshot, besides the header's own fields and the records.
@@ -166,7 +227,7 @@ export type SnapshotState = Message<"netsy.SnapshotState"> & {
  * Use `create(SnapshotStateSchema)` to create a new message.
  */
 export const SnapshotStateSchema: GenMessage<SnapshotState> = /*@__PURE__*/
-  messageDesc(file_netsy, 1);
+  messageDesc(file_netsy, 2);
 
 /**
  * @generated from message netsy.FileFooter
@@ -209,7 +270,7 @@ export type FileFooter = Message<"netsy.FileFooter"> & {
  * Use `create(FileFooterSchema)` to create a new message.
  */
 export const FileFooterSchema: GenMessage<FileFooter> = /*@__PURE__*/
-  messageDesc(file_netsy, 2);
+  messageDesc(file_netsy, 3);
 
 /**
  * @generated from message netsy.Record
@@ -360,7 +421,7 @@ export type Record = Message<"netsy.Record"> & {
  * Use `create(RecordSchema)` to create a new message.
  */
 export const RecordSchema: GenMessage<Record> = /*@__PURE__*/
-  messageDesc(file_netsy, 3);
+  messageDesc(file_netsy, 4);
 
 /**
  * What a new primary says of itself in its first chunk.
@@ -398,7 +459,7 @@ export type EpochClaim = Message<"netsy.EpochClaim"> & {
  * Use `create(EpochClaimSchema)` to create a new message.
  */
 export const EpochClaimSchema: GenMessage<EpochClaim> = /*@__PURE__*/
-  messageDesc(file_netsy, 4);
+  messageDesc(file_netsy, 5);
 
 /**
  * What an import came to. Compaction may have left gaps in its revisions and among the records of one.
@@ -433,7 +494,7 @@ export type ImportEnd = Message<"netsy.ImportEnd"> & {
  * Use `create(ImportEndSchema)` to create a new message.
  */
 export const ImportEndSchema: GenMessage<ImportEnd> = /*@__PURE__*/
-  messageDesc(file_netsy, 5);
+  messageDesc(file_netsy, 6);
 
 /**
  * @generated from enum netsy.FileKind
@@ -453,6 +514,11 @@ export enum FileKind {
    * @generated from enum value: KIND_CHUNK = 2;
    */
   KIND_CHUNK = 2,
+
+  /**
+   * @generated from enum value: KIND_PACK = 3;
+   */
+  KIND_PACK = 3,
 }
 
 /**

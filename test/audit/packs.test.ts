@@ -1,0 +1,70 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { listPacks } from '../../src/main/recovery/log-objects.ts';
+import { Merger } from '../../src/main/upkeep/merger.ts';
+import { silentLog } from '../../src/shared/base/log.ts';
+import { chunkKey } from '../../src/shared/format/names.ts';
+import { ManualClock } from '../support/clock.ts';
+import { localPool } from '../support/snapshots.ts';
+import { MadeStore } from './made-store.ts';
+import { verified } from './verified.ts';
+
+const seed = Number(process.env['SEED'] ?? Date.now() % 1_000_000);
+
+/** A store whose chunks are in packs too; without `chunks`, in these alone. */
+async function packed(chunks: boolean): Promise<MadeStore> {
+  const made = await MadeStore.random(seed, 60);
+  const { store } = made;
+  const parts = { store, pool: localPool, clock: new ManualClock(), log: silentLog };
+  const merger = new Merger({ ...parts, chunksMax: 7 });
+  await merger.start();
+  await merger.run();
+  await merger.stop();
+  const last = (await listPacks(store)).pop()?.last ?? 0;
+  for (const sequence of made.chunks) if (!chunks && sequence <= last) await store.delete(chunkKey(sequence));
+  return made;
+}
+
+describe(`netsy verify on a store with packs (SEED=${seed})`, () => {
+  for (const chunks of [true, false]) {
+    it(`finds it whole, the chunks ${chunks ? 'beside them' : 'deleted'}`, async () => {
+      const made = await packed(chunks);
+      const result = await verified(made.store);
+      made.close();
+      assert.deepEqual(result.damages, []);
+      assert.equal(result.chunks, made.chunks.length);
+      assert.equal(result.sequence, made.chunks[made.chunks.length - 1]);
+      assert.deepEqual(
+        result.notes.filter(({ object }) => object.startsWith('packs/')),
+        [],
+      );
+    });
+  }
+
+  it('names a damaged pack, and what is lost with it', async () => {
+    for (const chunks of [true, false]) {
+      const made = await packed(chunks);
+      const [pack] = await listPacks(made.store);
+      const object = Buffer.from((await made.store.get(pack!.key))!);
+      object[object.length - 10]! ^= 1;
+      await made.store.put(pack!.key, object);
+      const { damages } = await verified(made.store);
+      made.close();
+      assert.ok(damages.some((damage) => damage.object === pack!.key));
+      const missing = damages.filter(({ found }) => found === 'missing');
+      assert.equal(missing.length > 0, !chunks);
+    }
+  });
+
+  it('names a chunk that is damaged beside its pack', async () => {
+    const made = await packed(true);
+    const key = chunkKey(made.chunks[2]!);
+    await made.store.put(key, Buffer.from('garbage'));
+    const { damages } = await verified(made.store);
+    made.close();
+    assert.deepEqual(
+      damages.map(({ object }) => object),
+      [key],
+    );
+  });
+});

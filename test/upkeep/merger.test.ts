@@ -1,0 +1,364 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import fc from 'fast-check';
+import { listPacks, logObjects } from '../../src/main/recovery/log-objects.ts';
+import {
+  LOG_BEGINNING,
+  type LogChunk,
+  LogReader,
+  type LogStart,
+} from '../../src/main/recovery/log-reader.ts';
+import { listSnapshots, readSnapshotHeader } from '../../src/main/recovery/snapshot-list.ts';
+import type { ObjectStore } from '../../src/main/store/store.ts';
+import { Merger } from '../../src/main/upkeep/merger.ts';
+import { Retention } from '../../src/main/upkeep/retention.ts';
+import { silentLog } from '../../src/shared/base/log.ts';
+import {
+  chunkKey,
+  leaseKey,
+  parseChunkKey,
+  parsePackKey,
+  snapshotKey,
+} from '../../src/shared/format/names.ts';
+import { collected } from '../cluster/world.ts';
+import { ManualClock } from '../support/clock.ts';
+import { MadeLog } from '../support/made-log.ts';
+import { MemoryStore } from '../support/memory-store.ts';
+import { localPool, snapshotObject } from '../support/snapshots.ts';
+import { LocalWriter } from '../workers/local-writer.ts';
+
+const HOUR_MS = 3_600_000;
+
+/** A store, its log, and the upkeep of as many processes as a test likes. */
+class Site {
+  nowMs = 1_000_000 * HOUR_MS;
+  readonly store = new MemoryStore(() => this.nowMs);
+  readonly log = new MadeLog(this.store);
+  /** Every chunk of the log, as it was before anything was merged. */
+  readonly #original = new Map<number, LogChunk>();
+  readonly #writer = new LocalWriter();
+
+  /** Another primary, `chunks` of its chunks, and what the one before it left. */
+  async term(chunks: number, stragglers: number): Promise<void> {
+    await this.log.claim();
+    const skipped = this.log.next - 65;
+    for (let left = 1; left <= stragglers; left++) await this.log.straggle(skipped + left);
+    await this.write(chunks);
+  }
+
+  async write(chunks: number): Promise<void> {
+    for (let chunk = 0; chunk < chunks; chunk++) {
+      const key = `key-${this.log.next % 11}`;
+      await this.log.write([[key, this.log.next % 5 === 0 ? undefined : 'x'.repeat(this.log.next % 300)]]);
+    }
+    await this.#learn();
+    // Renewed all the time: by it the store's time is known.
+    await this.store.put(leaseKey(1), Buffer.from('lease'));
+  }
+
+  /** A snapshot of all that there is. */
+  async snapshot(): Promise<void> {
+    const { sequence, object } = await snapshotObject(this.#writer.file);
+    await this.store.put(snapshotKey(sequence), object);
+  }
+
+  /** Runs the upkeep of one process once, on a store that may fail it. */
+  async merge(chunksMax: number, over: Partial<ObjectStore> = {}): Promise<void> {
+    const merger = this.merger(chunksMax, over);
+    await merger.start();
+    await merger.run();
+    await merger.stop();
+  }
+
+  merger(chunksMax: number, over: Partial<ObjectStore> = {}): Merger {
+    return new Merger({ ...this.#parts(over), chunksMax });
+  }
+
+  async retain(over: Partial<ObjectStore> = {}): Promise<void> {
+    const retention = new Retention({ ...this.#parts(over), retentionMs: 0 });
+    await retention.run();
+    await retention.stop();
+  }
+
+  /** The log as it is read now. */
+  read(from: LogStart = LOG_BEGINNING): Promise<LogChunk[]> {
+    return collected(this.reader.chunks(from));
+  }
+
+  get reader(): LogReader {
+    return new LogReader({ store: this.store, pool: localPool });
+  }
+
+  /** Everything is as it was, from the log's beginning or from any snapshot that is left. */
+  async check(): Promise<void> {
+    const snapshots = await listSnapshots(this.store);
+    const starts: LogStart[] = snapshots.length < 2 ? [LOG_BEGINNING] : [];
+    for (const stored of snapshots) {
+      const { sequence, previousChunkCrc, snapshot } = (await readSnapshotHeader(this.store, stored))!;
+      starts.push({ sequence, chunkCrc: previousChunkCrc, nextSequence: snapshot.nextSequence });
+    }
+    for (const from of starts) {
+      const expected = this.log.sequences.filter((sequence) => sequence > from.sequence);
+      const chunks = await this.read(from);
+      assert.deepEqual(
+        chunks.map(({ sequence }) => sequence),
+        expected,
+        `from ${from.sequence}`,
+      );
+      for (const { storedBytes: _, ...chunk } of chunks) {
+        const { storedBytes: __, ...original } = this.#original.get(chunk.sequence)!;
+        assert.deepEqual(chunk, original, `chunk ${chunk.sequence}`);
+      }
+    }
+  }
+
+  async counts(): Promise<{ chunks: number; packs: number }> {
+    const keys = (await collected(this.store.list(''))).map(({ key }) => key);
+    return {
+      chunks: keys.filter((key) => parseChunkKey(key) !== undefined).length,
+      packs: keys.filter((key) => parsePackKey(key) !== undefined).length,
+    };
+  }
+
+  close(): void {
+    this.#writer.close();
+  }
+
+  async #learn(): Promise<void> {
+    const last = [...this.#original.values()].pop();
+    const from = last && {
+      ...{ sequence: last.sequence, chunkCrc: last.crc },
+      nextSequence: last.skipTo ?? last.sequence + 1,
+    };
+    const chunks = await this.read(from);
+    for (const chunk of chunks) this.#original.set(chunk.sequence, structuredClone(chunk));
+    this.#writer.load(chunks);
+  }
+
+  #parts(over: Partial<ObjectStore>) {
+    const store = new Proxy(this.store, {
+      get: (target, name: keyof ObjectStore) => {
+        const value = over[name] ?? target[name];
+        return typeof value === 'function' ? value.bind(target) : value;
+      },
+    });
+    return { store, pool: localPool, clock: new ManualClock(), log: silentLog };
+  }
+}
+
+/** A process that dies at the `count`-th call that changes the store, before or after its effect. */
+function dying(store: MemoryStore, count: number, after: boolean): Partial<ObjectStore> {
+  let calls = 0;
+  const dead = async <T>(action: () => Promise<T>): Promise<T> => {
+    calls++;
+    if (calls < count) return action();
+    if (calls === count && after) await action();
+    throw new Error('the process died');
+  };
+  return {
+    putIfAbsent: (key, body) => dead(() => store.putIfAbsent(key, body)),
+    put: (key, body) => dead(() => store.put(key, body)),
+    delete: (key) => dead(() => store.delete(key)),
+  };
+}
+
+describe('merging', () => {
+  const seed = Number(process.env['SEED'] ?? Date.now() % 2 ** 31);
+
+  it('brings many chunks down to few objects, and the log reads as before', async () => {
+    const site = new Site();
+    for (let term = 0; term < 3; term++) {
+      await site.term(150, 5);
+      await site.merge(20);
+    }
+    const before = await site.counts();
+    assert.ok(before.chunks > 450, 'what is young stays');
+    await site.check();
+    site.nowMs += 2 * HOUR_MS;
+    await site.write(20);
+    await site.merge(20);
+    const { chunks, packs } = await site.counts();
+    // Those left by fenced processes, and the last ones.
+    assert.ok(chunks <= 10 + 40, `${chunks} chunks`);
+    assert.ok(packs <= 20, `${packs} packs`);
+    await site.check();
+    site.close();
+  });
+
+  it('and crashes, other primaries, snapshots and retention leave every chunk that a restore point needs', async (test) => {
+    test.diagnostic(`SEED=${seed}`);
+    const count = fc.integer({ min: 1, max: 30 });
+    const step = fc.oneof(
+      { weight: 3, arbitrary: fc.record({ do: fc.constant('write' as const), count }) },
+      { weight: 1, arbitrary: fc.record({ do: fc.constant('term' as const), count }) },
+      { weight: 4, arbitrary: fc.record({ do: fc.constant('merge' as const), count }) },
+      {
+        weight: 3,
+        arbitrary: fc.record({
+          do: fc.constant('die' as const),
+          count,
+          after: fc.boolean(),
+          at: fc.integer({ min: 1, max: 25 }),
+        }),
+      },
+      { weight: 1, arbitrary: fc.record({ do: fc.constant('fight' as const), count, other: count }) },
+      { weight: 1, arbitrary: fc.record({ do: fc.constant('snapshot' as const) }) },
+      {
+        weight: 1,
+        arbitrary: fc.record({ do: fc.constant('retain' as const), at: fc.integer({ min: 1, max: 60 }) }),
+      },
+      {
+        weight: 2,
+        arbitrary: fc.record({ do: fc.constant('age' as const), hours: fc.integer({ min: 1, max: 3 }) }),
+      },
+    );
+    const property = fc.asyncProperty(fc.array(step, { minLength: 5, maxLength: 30 }), async (steps) => {
+      const site = new Site();
+      await site.term(3, 0);
+      for (const each of steps) {
+        if (each.do === 'write') await site.write(each.count);
+        else if (each.do === 'term') await site.term(each.count, each.count % 6);
+        else if (each.do === 'merge') await site.merge(each.count);
+        else if (each.do === 'die') await site.merge(each.count, dying(site.store, each.at, each.after));
+        else if (each.do === 'fight') await Promise.all([site.merge(each.count), site.merge(each.other)]);
+        else if (each.do === 'snapshot') await site.snapshot();
+        else if (each.do === 'retain') await site.retain(dying(site.store, each.at, true));
+        else site.nowMs += each.hours * HOUR_MS;
+        await site.check();
+      }
+      site.close();
+    });
+    await fc.assert(property, { seed, numRuns: 40, endOnFailure: true });
+  });
+
+  it('deletes nothing that is less than an hour old by the store', async () => {
+    const site = new Site();
+    await site.term(50, 3);
+    await site.merge(10);
+    site.nowMs += 0.9 * HOUR_MS;
+    await site.write(10);
+    await site.merge(10);
+    assert.equal((await site.counts()).chunks, 64);
+    site.nowMs += 0.2 * HOUR_MS;
+    await site.write(10);
+    await site.merge(10);
+    assert.equal((await site.counts()).chunks, 3 + 10 + 10);
+    site.close();
+  });
+
+  for (const [part, at] of [
+    ['header', () => 5],
+    ['last frame', (size: number) => size - 20],
+  ] as const) {
+    it(`deletes no chunk before its pack was read back whole, and makes one with a damaged ${part} anew`, async () => {
+      const site = new Site();
+      await site.term(40, 0);
+      await site.merge(10);
+      const [pack] = await listPacks(site.store);
+      const object = Buffer.from((await site.store.get(pack!.key))!);
+      object[at(object.length)]! ^= 1;
+      await site.store.put(pack!.key, object);
+      site.nowMs += 2 * HOUR_MS;
+      await site.write(1);
+      const process = site.merger(10);
+      await process.run();
+      assert.equal((await site.counts()).chunks, 42, 'nothing is deleted');
+      await site.check();
+      await site.write(10);
+      for (let chunk = 0; chunk < 10; chunk++) process.wrote(100);
+      await process.run();
+      await process.run();
+      await process.stop();
+      for (const sequence of site.log.sequences) await site.store.delete(chunkKey(sequence));
+      await site.check();
+      site.close();
+    });
+  }
+
+  it('leaves what fenced processes put between the chunks of a pack where it is', async () => {
+    const site = new Site();
+    await site.term(20, 0);
+    await site.term(20, 4);
+    await site.merge(10);
+    site.nowMs += 2 * HOUR_MS;
+    await site.write(10);
+    await site.merge(10);
+    const left = (await collected(site.store.list('chunks/'))).map(({ key }) => parseChunkKey(key)!);
+    const stragglers = left.filter((sequence) => !site.log.sequences.includes(sequence));
+    assert.equal(stragglers.length, 4);
+    site.close();
+  });
+});
+
+describe('reading a log with packs', () => {
+  async function merged(): Promise<Site> {
+    const site = new Site();
+    await site.term(60, 0);
+    await site.merge(20);
+    return site;
+  }
+
+  async function deleteChunks(site: Site): Promise<void> {
+    for (const sequence of site.log.sequences) await site.store.delete(chunkKey(sequence));
+  }
+
+  async function damage(site: Site, at: (size: number) => number): Promise<void> {
+    for (const { key, size } of await listPacks(site.store)) {
+      const object = Buffer.from((await site.store.get(key))!);
+      object[at(size)]! ^= 4;
+      await site.store.put(key, object);
+    }
+  }
+
+  it('takes the pack where both are there, from any chunk in it on', async () => {
+    const site = await merged();
+    assert.ok((await collected(logObjects(site.store, 1))).length < 5);
+    await deleteChunks(site);
+    const chunks = await site.read();
+    for (const [index, { sequence, crc, skipTo }] of chunks.entries()) {
+      const from = { sequence, chunkCrc: crc, nextSequence: skipTo ?? sequence + 1 };
+      assert.deepEqual(
+        (await site.read(from)).map((chunk) => chunk.sequence),
+        site.log.sequences.slice(index + 1),
+      );
+      assert.equal((await site.reader.chunkAt(sequence))?.crc, crc);
+    }
+    site.close();
+  });
+
+  it('falls back on the chunks when a pack is damaged, and says so', async () => {
+    for (const at of [() => 5, (size: number) => size >> 1, (size: number) => size - 1]) {
+      const site = await merged();
+      await damage(site, at);
+      const said: string[] = [];
+      const reader = new LogReader({ store: site.store, pool: localPool, damaged: (key) => said.push(key) });
+      assert.equal((await collected(reader.chunks(LOG_BEGINNING))).length, site.log.sequences.length);
+      assert.deepEqual(
+        said,
+        (await listPacks(site.store)).map(({ key }) => key),
+      );
+      site.close();
+    }
+  });
+
+  it('never takes a damaged pack for the end of the log', async () => {
+    for (const at of [() => 5, (size: number) => size >> 1, (size: number) => size - 1]) {
+      const site = await merged();
+      await damage(site, at);
+      await deleteChunks(site);
+      await assert.rejects(site.read(), /^Corrupt.*packs\//);
+      site.close();
+    }
+  });
+
+  it('refuses a log where a pack lies beyond a missing chunk', async () => {
+    const site = await merged();
+    await site.write(3);
+    await site.merge(3);
+    await deleteChunks(site);
+    const [first] = await listPacks(site.store);
+    await site.store.delete(first!.key);
+    await assert.rejects(site.read(), /chunk 1 is missing/);
+    site.close();
+  });
+});
