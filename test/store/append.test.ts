@@ -267,7 +267,7 @@ describe('an answer that comes late to a process whose lease has run out', () =>
   const lateFault = { delayAfterMs: UPLOAD_TRUST_MS + 1 };
 
   it('decides nothing, not even when the object is read back, until the lease is renewed', async () => {
-    let primary = false;
+    let primary = true;
     const { clock, appender, settle } = bench(scripted(lateFault), {
       attemptTimeoutMs: 10 * UPLOAD_TRUST_MS,
       isPrimary: () => primary,
@@ -276,6 +276,8 @@ describe('an answer that comes late to a process whose lease has run out', () =>
     const appending = appender.append(KEY, OURS, 1).then((answer) => {
       outcome = answer;
     });
+    await turn();
+    primary = false;
     await settle(clock.sleep(2 * UPLOAD_TRUST_MS));
     assert.equal(outcome, undefined);
     primary = true;
@@ -284,14 +286,46 @@ describe('an answer that comes late to a process whose lease has run out', () =>
   });
 
   it("is lost when another writer's object is there", async () => {
+    let primary = true;
     const { appender, settle, memory } = bench(scripted(lateFault), {
       attemptTimeoutMs: 10 * UPLOAD_TRUST_MS,
-      isPrimary: () => false,
+      isPrimary: () => primary,
     });
     const appending = appender.append(KEY, OURS, 1);
     await turn();
+    primary = false;
     await memory.put(KEY, THEIRS);
     assert.equal(await settle(appending), 'lost');
+  });
+});
+
+describe('a process whose lease has run out', () => {
+  it('sends nothing before the lease is renewed: the name may have been used and freed while it slept', async () => {
+    let primary = false;
+    const { clock, appender, settle, memory, attempts } = bench(scripted(), { isPrimary: () => primary });
+    const appending = appender.append(KEY, OURS, 1);
+    await settle(clock.sleep(2 * UPLOAD_TRUST_MS));
+    assert.deepEqual(attempts, []);
+    assert.equal(await memory.get(KEY), undefined);
+    primary = true;
+    assert.equal(await settle(appending), 'durable');
+  });
+
+  it('nor a second try, nor a hedge', async () => {
+    let primary = true;
+    const lostPut = scripted({ delayAfterMs: 5_000, failAfter: lostAnswer() });
+    const { clock, appender, settle, attempts } = bench(lostPut, {
+      isPrimary: () => primary,
+      hedgeAfterMs: 50,
+    });
+    const appending = appender.append(KEY, OURS, 1);
+    await turn();
+    primary = false;
+    await settle(clock.sleep(2 * UPLOAD_TRUST_MS));
+    assert.equal(story(attempts), 'put failed');
+    primary = true;
+    assert.equal(await settle(appending), 'durable');
+    assert.equal(story(attempts), 'put failed, put exists, readback read');
   });
 });
 

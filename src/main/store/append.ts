@@ -20,8 +20,13 @@ import type { ObjectStore } from './store.ts';
  * 3. An answer that comes later than `UPLOAD_TRUST_MS` after the append began decides nothing either: in that
  *    time another primary's chunk may have come and gone under this name, so the object is read back, and what was
  *    read counts only if this process was the primary before and after.
- * 4. After a failure the outcome is unknown, and only the same key with the same body is ever tried again.
+ * 4. Nothing is sent while this process is not the primary: one that was stopped for hours would put what it had
+ *    evaluated before under names that were freed meanwhile.
+ * 5. After a failure the outcome is unknown, and only the same key with the same body is ever tried again.
  */
+
+/** How often an append that waits for the lease looks again. */
+const LEASE_LOOK_MS = 20;
 
 /** A hedge sooner than this would mostly race the network's own noise. */
 const HEDGE_AFTER_MS_MIN = 10;
@@ -100,6 +105,7 @@ export class Appender {
     signal?: AbortSignal,
   ): Promise<'durable' | 'lost'> {
     const { clock, random } = this.#options;
+    if (!this.#isPrimary()) await this.#untilPrimary(signal);
     const trustUntil = clock.monotonicMs() + UPLOAD_TRUST_MS;
     for (let failures = 1; ; failures++) {
       let failure: unknown;
@@ -118,6 +124,7 @@ export class Appender {
       }
       await clock.sleep(backoffMs(failures, random, failure), signal);
       signal?.throwIfAborted();
+      await this.#untilPrimary(signal);
     }
   }
 
@@ -126,18 +133,26 @@ export class Appender {
     return {
       clock: this.#options.clock,
       hedgeAfterMs: isTwin ? 0 : this.#hedgeAfterMs(),
-      mayHedge: () => isTwin || this.#budget.spend(),
+      mayHedge: () => this.#isPrimary() && (isTwin || this.#budget.spend()),
       put: (request, stop) =>
         this.#attempt(key, request, stop, (signal) => this.#store.putIfAbsent(key, body, signal)),
       readBack: (stop) => this.#readBack(key, stop),
     };
   }
 
-  /** Only while the store is well: one that is in trouble isn't helped by more requests. */
+  /** While the lease has run out it is being renewed; when another process has it, this one ends. */
+  async #untilPrimary(signal: AbortSignal | undefined): Promise<void> {
+    while (!this.#isPrimary()) {
+      await this.#options.clock.sleep(LEASE_LOOK_MS, signal);
+      signal?.throwIfAborted();
+    }
+  }
+
   #isPrimary(): boolean {
     return this.#options.isPrimary?.() ?? true;
   }
 
+  /** Only while the store is well: one that is in trouble isn't helped by more requests. */
   #isWorthTwoPuts(body: Uint8Array, writes: number): boolean {
     if (this.#options.hedgeAfterMs !== 'auto' || this.#trouble !== undefined) return false;
     return writes >= TWO_PUTS_WRITES_MIN && body.length <= TWO_PUTS_BYTES_MAX;
