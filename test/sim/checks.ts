@@ -254,18 +254,18 @@ function checkLeases(world: World, model: LogModel): void {
     operations.flatMap(({ asked }) => (asked.kind === 'revoke' ? [asked.lease] : [])),
   );
   const granted = new Map(
-    model
-      .operations(LogOperation.LeaseGrant)
-      .map(({ record }) => [record.lease, record.leaseTtlSeconds ?? 0]),
+    model.operations(LogOperation.LeaseGrant).map(({ record, chunk }) => [record.lease, { record, chunk }]),
   );
   for (const { record, chunk } of model.operations(LogOperation.LeaseRevoke)) {
     if (revokedByClients.has(record.lease)) continue;
-    const ttlMs = (granted.get(record.lease) ?? 0) * 1000;
+    const grant = granted.get(record.lease);
+    const ttlMs = (grant?.record.leaseTtlSeconds ?? 0) * 1000;
     for (const operation of operations) {
       const { asked, told, takenMs, answeredMs, outcome } = operation;
       const isOurs = (asked.kind === 'keep alive' || asked.kind === 'grant') && asked.lease === record.lease;
       if (!isOurs || outcome !== 'done' || told!.count === 0 || answeredMs > chunk.durableMs) continue;
-      const from = asked.kind === 'grant' ? answeredMs : takenMs;
+      // The answer to a grant may come late, from one who slept; it promises nothing more.
+      const from = asked.kind === 'grant' ? (grant?.chunk.durableMs ?? 0) : takenMs;
       if (chunk.durableMs >= from + ttlMs / CLOCK_MARGIN) continue;
       world.violation(
         `lease ${record.lease} of ${ttlMs} ms ended ${Math.round(chunk.durableMs - from)} ms after ${nameOf(operation)}`,

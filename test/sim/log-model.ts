@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { compareBytes } from '../../src/shared/base/bytes.ts';
 import { checkChain } from '../../src/shared/format/chain.ts';
 import { decodeBody, decodeHeader } from '../../src/shared/format/decode.ts';
+import { FileCompression } from '../../src/shared/format/file.ts';
 import { chunkKey } from '../../src/shared/format/names.ts';
 import { type LogRecord, Operation } from '../../src/shared/model/record.ts';
 import { openChunk } from '../../src/workers/task/open.ts';
@@ -33,6 +34,13 @@ export interface ModelKey {
   readonly modRevision: number;
   readonly version: number;
   readonly lease: bigint;
+}
+
+/** A chunk's own CRC, which the next one repeats; undefined of one that is compressed. */
+export function chunkCrc(body: Uint8Array): bigint | undefined {
+  const { header, bodyOffset } = decodeHeader(body, 'chunk');
+  if (header.compression === FileCompression.Zstd) return undefined;
+  return decodeBody(body.subarray(bodyOffset), header, 'chunk').footer.crc;
 }
 
 interface LogChunk {

@@ -10,6 +10,7 @@ import { kvService, leaseService } from '../../src/main/services.ts';
 import { Appender } from '../../src/main/store/append.ts';
 import { randomId } from '../../src/shared/base/random.ts';
 import { EtcdError } from '../../src/shared/etcd/errors.ts';
+import { makeForeignCache } from './foreign-cache.ts';
 import { type ClockSkew, Life } from './life.ts';
 import { skewOf } from './plan.ts';
 import type { SimRandom } from './sim-random.ts';
@@ -29,6 +30,9 @@ const STORE_FAILS = /^sim: |the store did not answer within|another process keep
 /** What it had listed, or was to follow next, was deleted because snapshots hold it. */
 const OVERTAKEN = /was listed and is gone|the log has lost chunks|no snapshot can be used/;
 const DAMAGED = /CorruptFileError|CorruptObjectError/;
+
+/** As the last run left it, none, as it was a while ago, or another store's. */
+type CacheAtStart = 'kept' | 'none' | 'old' | 'foreign';
 
 /** What a process that serves offers. */
 export interface Serving {
@@ -77,7 +81,7 @@ export class SimNode {
   }
 
   /** Starts a process on the cache that the last one left, on none, or on an older copy. */
-  start(cache: 'kept' | 'none' | 'old'): void {
+  start(cache: CacheAtStart): void {
     const world = this.#world;
     const life = new Life(`${this.name}${++this.#runs}`, world.scheduler, this.#skew);
     const directory = this.#cacheFor(life, cache);
@@ -171,9 +175,11 @@ export class SimNode {
     const { clock } = life;
     const random = this.#random.part();
     const log = world.logOf(life.name);
-    const store = world.bucket.connect(life);
+    const { variant } = world;
+    const bucket = world.bucket.connect(life);
+    const store = variant?.store?.(bucket) ?? bucket;
     const { hedgeAfter } = settings;
-    const appender = new Appender(store, {
+    const appender = new (variant?.appender ?? Appender)(store, {
       hedgeAfterMs: hedgeAfter.kind === 'fixed' ? hedgeAfter.delayMs : hedgeAfter.kind,
       attemptTimeoutMs: ATTEMPT_TIMEOUT_MS,
       isPrimary: () => core.isPrimary,
@@ -182,12 +188,12 @@ export class SimNode {
     const workersParts = {
       life,
       random: this.#random.part(),
-      tampering: world.variant?.tampering?.() ?? {},
+      tampering: variant?.tampering?.(world) ?? {},
       threw: (where: string, error: unknown) => this.#threw(life, where, error),
     };
     const core: Core = new Core({
       ...{ settings, store, clock, random, log, nodeId: this.memberId.toString(16), memberId: this.memberId },
-      appender: world.variant?.appender?.(appender) ?? appender,
+      appender,
       workers: simWorkers(workersParts),
       pool: new TaskPool(simTasks(workersParts)),
       cacheFile: path.join(directory, CACHE_FILE),
@@ -230,11 +236,15 @@ export class SimNode {
     life.after(0, 'exit', () => life.end('failed'));
   }
 
-  #cacheFor({ name }: Life, cache: 'kept' | 'none' | 'old'): string {
+  #cacheFor({ name }: Life, cache: CacheAtStart): string {
     if (cache === 'kept' && this.#left !== undefined) return this.#left;
     const directory = path.join(this.#world.directory, name);
     mkdirSync(directory);
     if (cache === 'old' && this.#old !== undefined) copyCache(this.#old, directory);
+    const first = this.#world.chunks.get(1);
+    if (cache === 'foreign' && first !== undefined) {
+      makeForeignCache(path.join(directory, CACHE_FILE), first.body, this.#random.integer(1, 30));
+    }
     return directory;
   }
 
@@ -253,8 +263,9 @@ export class SimNode {
     });
   }
 
-  #cacheToStartWith(): 'kept' | 'none' | 'old' {
+  #cacheToStartWith(): CacheAtStart {
     if (this.#random.chance(0.2)) return 'none';
+    if (this.#random.chance(0.04)) return 'foreign';
     return this.#random.chance(0.25) && this.#old !== undefined ? 'old' : 'kept';
   }
 

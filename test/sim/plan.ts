@@ -17,6 +17,8 @@ export interface Plan {
   /** Mean time between two troubles. */
   readonly troubleEveryMs: number;
   readonly storm: StoreWeather;
+  /** A primary sleeps through the idle hours, and what it would append to goes on and is deleted. */
+  readonly isSleepy: boolean;
   /** Bits flip in the store itself: then a process may refuse, by the object's name. */
   readonly damages: boolean;
 }
@@ -27,15 +29,23 @@ const HOUR_MS = 3_600_000;
 const SPEED_RANGE = 0.08;
 
 export function planOf(random: SimRandom): Plan {
-  const idles = random.chance(0.35);
+  const isSleepy = random.chance(0.12);
+  const idles = isSleepy || random.chance(0.3);
   const stretches = idles ? random.integer(2, 4) : 1;
   const leaseTtlMs = random.pick([1_000, 1_000, 2_000, 3_000]);
   return {
-    processes: random.pick([1, 2, 2, 3]),
+    isSleepy,
+    processes: isSleepy ? random.pick([2, 3]) : random.pick([1, 2, 2, 3]),
     clients: random.integer(2, 5),
     watches: random.integer(1, 4),
-    settings: settingsOf(random, leaseTtlMs, idles),
-    stretchesMs: Array.from({ length: stretches }, () => random.between(2_000, 5_000) + 2 * leaseTtlMs),
+    settings: {
+      ...settingsOf(random, leaseTtlMs, idles),
+      ...(isSleepy && { retentionMs: 0, snapshot: { records: 5, bytes: 1_000, ageMs: 10_000 } }),
+    },
+    stretchesMs: Array.from(
+      { length: stretches },
+      () => random.between(2_000, 5_000) + (isSleepy ? 4 : 2) * leaseTtlMs,
+    ),
     idleMs: random.between(1.1, 4) * HOUR_MS,
     troubleEveryMs: random.pick([300, 700, 1_500, 3_000]),
     storm: stormOf(random),

@@ -14,6 +14,8 @@ import { World } from './world.ts';
 
 /** After the troubles: how long it may take until somebody is the primary, and everybody has everything. */
 const HEAL_MS_MAX = 180_000;
+/** Damage may be in the way of every start: whoever waits longer only sees that again. */
+const DAMAGED_MS_MAX = 5_000;
 const UNTIL_MS_MAX = 60_000;
 const TURN_MS = 50;
 
@@ -78,6 +80,7 @@ class Simulation {
   readonly #watches: WatchClient[];
   readonly #clients: SimClient[];
   readonly #trouble: Trouble;
+  #asking: Promise<void>[] = [];
 
   constructor(world: World) {
     this.#world = world;
@@ -100,15 +103,15 @@ class Simulation {
     for (const node of this.#nodes) {
       world.scheduler.after(random.between(0, 500), `${node.name} starts`, () => node.start('none'));
     }
-    for (const client of this.#clients) void client.run();
+    this.#asking = this.#clients.map((client) => client.run());
     for (const watch of this.#watches) watch.begin();
     for (const [index, stretchMs] of plan.stretchesMs.entries()) {
       if (index > 0) await this.#idle();
       await this.#pass(stretchMs);
     }
-    if (world.violations.length === 0) await this.#end();
-    for (const node of this.#nodes) node.life?.end('over');
     try {
+      if (world.violations.length === 0) await this.#end();
+      for (const node of this.#nodes) node.life?.end('over');
       checkAll(world, await this.#model());
     } catch (error) {
       world.violation(`the log is broken: ${(error as Error).message}`);
@@ -124,7 +127,7 @@ class Simulation {
     for (const node of this.#nodes) if (node.life?.isStopped !== true) node.crash('now');
     await world.scheduler.run(world.scheduler.nowMs + world.plan.idleMs, () => false);
     world.phase = 'active';
-    for (const client of this.#clients) void client.run();
+    this.#asking = this.#clients.map((client) => client.run());
     for (const watch of this.#watches) watch.begin();
     for (const node of this.#nodes) if (!node.isAlive) node.start('kept');
   }
@@ -144,7 +147,10 @@ class Simulation {
     const primary = await this.#healed();
     if (primary === undefined) return;
     world.phase = 'ending';
+    await this.#settled(Promise.all(this.#asking));
+    if (!primary.isPrimary) return this.#end();
     const engine = primary.serving!.engine;
+    await this.#until('nothing is under way', () => engine.pipeline.batchesInFlight === 0);
     await this.#until('every lease ends', () => engine.lessor.count === 0);
     await this.#until('every process follows', () =>
       this.#nodes.every(
@@ -162,7 +168,8 @@ class Simulation {
     }
     const hash = await this.#hash(primary);
     for (const node of this.#nodes) {
-      if (node !== primary) this.#compareHashes(node.name, await this.#hash(node), hash);
+      if (node !== primary && node.serving !== undefined)
+        this.#compareHashes(node.name, await this.#hash(node), hash);
     }
     await this.#fresh(hash);
   }
@@ -170,8 +177,8 @@ class Simulation {
   /** Resolves with a process that is the primary, has written, and has read. */
   async #healed(): Promise<SimNode | undefined> {
     const { scheduler, violations, damaged } = this.#world;
-    const client = new SimClient(this.#world, this.#nodes, 'z');
-    const untilMs = scheduler.nowMs + HEAL_MS_MAX;
+    const client = new SimClient(this.#world, this.#nodes, `z${this.#world.scheduler.step}`);
+    const untilMs = scheduler.nowMs + (damaged.size > 0 ? DAMAGED_MS_MAX : HEAL_MS_MAX);
     while (scheduler.nowMs < untilMs && violations.length === 0) {
       const primary = this.#nodes.find((node) => node.isPrimary);
       await scheduler.run(scheduler.nowMs + TURN_MS, () => false);

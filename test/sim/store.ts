@@ -57,6 +57,8 @@ const MAY_EXIST: readonly Request[] = ['putIfAbsent'];
 export class Bucket {
   readonly objects = new Map<string, StoredObject>();
   weather: StoreWeather = { faults: {}, delayMsMax: 10, lateMsMax: 0 };
+  /** Of single processes, instead of that of all. */
+  readonly partitions = new Map<Life, StoreWeather>();
   readonly #scheduler: Scheduler;
   readonly #random: SimRandom;
   readonly #observer: BucketObserver;
@@ -168,9 +170,11 @@ export class Bucket {
       // A caller that has given up hears at once; what it has sent goes on.
       const giveUp = (): void => reject(signal!.reason);
       signal?.addEventListener('abort', giveUp, { once: true });
-      const fault = this.#fault(request, life);
+      const weather = this.partitions.get(life) ?? this.weather;
+      const delay = (): number => this.#random.skewed(0.2, weather.delayMsMax);
+      const fault = this.#fault(request, life, weather);
       const answer = (settle: () => void): void => {
-        life.after(this.#delayMs(), `answer ${kind}`, () => {
+        life.after(delay(), `answer ${kind}`, () => {
           signal?.removeEventListener('abort', giveUp);
           settle();
         });
@@ -192,34 +196,30 @@ export class Bucket {
         case 'answers 412':
           return answer(() => resolve('exists' as T));
         case 'loses the answer':
-          return happen(this.#delayMs(), () => answer(() => reject(lost())));
+          return happen(delay(), () => answer(() => reject(lost())));
         case 'arrives late':
           answer(() => reject(lost()));
-          return happen(this.#random.between(500, this.weather.lateMsMax), () => undefined);
+          return happen(this.#random.between(500, Math.max(1_000, weather.lateMsMax)), () => undefined);
         case 'never answers':
           life.after(HTTP_TIMEOUT_MS, `answer ${kind}`, () => reject(lost()));
-          return happen(this.#delayMs(), () => undefined);
+          return happen(delay(), () => undefined);
         case 'flips a bit of the answer':
-          return happen(this.#delayMs(), (result) => answer(() => resolve(this.#flipped(result))));
+          return happen(delay(), (result) => answer(() => resolve(this.#flipped(result))));
         case undefined:
-          return happen(this.#delayMs(), (result) => answer(() => resolve(result)));
+          return happen(delay(), (result) => answer(() => resolve(result)));
       }
     });
   }
 
-  #fault(request: Request, life: Life): StoreFault | undefined {
+  #fault(request: Request, life: Life, { faults }: StoreWeather): StoreFault | undefined {
     for (const fault of STORE_FAULTS) {
-      if (!this.#random.chance(this.weather.faults[fault] ?? 0)) continue;
+      if (!this.#random.chance(faults[fault] ?? 0)) continue;
       if (fault === 'answers 412' && !MAY_EXIST.includes(request)) continue;
       if (fault === 'flips a bit of the answer' && !MAY_FLIP.includes(request)) continue;
       this.#observer.fault(fault, life);
       return fault;
     }
     return undefined;
-  }
-
-  #delayMs(): number {
-    return this.#random.skewed(0.2, this.weather.delayMsMax);
   }
 
   #flipped<T>(answer: T): T {

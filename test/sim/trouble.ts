@@ -11,6 +11,8 @@ const OUTAGE: StoreWeather = {
   delayMsMax: 50,
   lateMsMax: 0,
 };
+const SLOW: StoreWeather = { faults: {}, delayMsMax: 20_000, lateMsMax: 0 };
+const SLEEPY_MS = 3_000;
 const BRIEF_MS = 1_500;
 const MINUTES_MS = 300_000;
 const IDLE_LOOK_MS = 20_000;
@@ -33,14 +35,30 @@ export class Trouble {
   /** One trouble after the other until then. */
   begin(untilMs: number): void {
     this.#untilMs = untilMs;
-    this.#world.bucket.weather = CALM;
+    this.#calm();
+    if (this.#world.plan.isSleepy) this.#stopThePrimary(untilMs);
     this.#schedule();
+  }
+
+  #calm(): void {
+    this.#world.bucket.weather = CALM;
+    for (const { life } of this.#nodes) if (life !== undefined) this.#world.bucket.partitions.delete(life);
+  }
+
+  /** In the middle of a stretch, for longer than the idle hours after it, while others go on. */
+  #stopThePrimary(untilMs: number): void {
+    const { scheduler, plan } = this.#world;
+    const atMs = scheduler.nowMs + this.#random.between(0.3, 0.6) * (untilMs - scheduler.nowMs);
+    scheduler.at(atMs, 'the primary sleeps', () => {
+      const primary = this.#nodes.find((node) => node.isPrimary && node.life?.isStopped === false);
+      if (primary !== undefined) this.#stopFor(primary, 'stop, hours', plan.idleMs + untilMs + SLEEPY_MS);
+    });
   }
 
   /** All is well from now on. */
   end(): void {
     this.#untilMs = 0;
-    this.#world.bucket.weather = CALM;
+    this.#calm();
     for (const node of this.#nodes) {
       node.disarm();
       if (node.life?.isStopped === true) node.life.continue();
@@ -61,8 +79,9 @@ export class Trouble {
     const random = this.#random;
     const node = random.pick(this.#nodes);
     const dice = random.integer(0, 100);
-    if (dice < 25) return this.#weather('storm', this.#world.plan.storm, random.skewed(100, 15_000));
-    if (dice < 32) return this.#weather('outage', OUTAGE, random.skewed(100, 12_000));
+    if (dice < 20) return this.#weather('storm', this.#world.plan.storm, random.skewed(100, 15_000));
+    if (dice < 25) return this.#weather('outage', OUTAGE, random.skewed(100, 12_000));
+    if (dice < 32) return this.#partition(node);
     if (dice < 52) return this.#crash(node);
     if (dice < 72) return this.#stop(node);
     if (dice < 80) return this.#terminate(node);
@@ -82,6 +101,18 @@ export class Trouble {
     });
   }
 
+  /** One process's way to the store is bad, and the others' are not. */
+  #partition({ life }: SimNode): void {
+    if (life === undefined || !life.isAlive) return;
+    const { bucket, scheduler, plan } = this.#world;
+    const weather = this.#random.pick([plan.storm, OUTAGE, SLOW]);
+    this.#note(`${life.name} is cut off`, 'cut off from the store');
+    bucket.partitions.set(life, weather);
+    scheduler.after(plan.settings.leaseTtlMs * this.#random.between(0.5, 4), 'no longer cut off', () => {
+      bucket.partitions.delete(life);
+    });
+  }
+
   #crash(node: SimNode): void {
     if (!node.isAlive) return;
     this.#note(`crash of ${node.name}`, 'crash');
@@ -90,9 +121,7 @@ export class Trouble {
 
   /** SIGSTOP, for less or more than the lease, or for longer than this stretch. */
   #stop(node: SimNode): void {
-    const { scheduler, plan } = this.#world;
-    const { life } = node;
-    if (life === undefined || !life.isAlive || life.isStopped) return;
+    const { plan } = this.#world;
     const ttlMs = plan.settings.leaseTtlMs;
     const [name, durationMs] = this.#random.pick([
       ['stop, brief', this.#random.skewed(5, BRIEF_MS)],
@@ -101,6 +130,12 @@ export class Trouble {
       ['stop, longer than the lease', ttlMs * this.#random.between(1, 4)],
       ['stop, minutes or more', this.#random.skewed(70_000, MINUTES_MS) + plan.idleMs],
     ] as const);
+    this.#stopFor(node, name, durationMs);
+  }
+
+  #stopFor({ life }: SimNode, name: string, durationMs: number): void {
+    const { scheduler } = this.#world;
+    if (life === undefined || !life.isAlive || life.isStopped) return;
     this.#note(`${name}: ${life.name} for ${Math.round(durationMs)} ms`, name);
     life.stop();
     const goOn = (): void => {

@@ -28,6 +28,8 @@ export interface Tampering {
   toWriter?(request: WriterRequest): WriterRequest[];
   fromWriter?(reply: WriterReply): WriterReply[];
   fromTask?(task: TaskRequest, result: unknown): unknown;
+  /** The cache that a snapshot of the log is made from. */
+  snapshotFile?(file: string): string;
 }
 
 export interface WorkersParts {
@@ -193,7 +195,8 @@ export function simWorkers(parts: WorkersParts): Workers {
       return new Port<LogSnapshotRequest, LogSnapshotReply>(parts, 'snapshot', {
         open: (reply) => {
           send = reply;
-          source = new SnapshotSource(data);
+          const cacheFile = parts.tampering.snapshotFile?.(data.cacheFile) ?? data.cacheFile;
+          source = new SnapshotSource({ ...data, cacheFile });
           send({ type: 'begun', sequence: source.position.sequence, records: source.records });
         },
         handle: async () => {

@@ -1,0 +1,32 @@
+import { decodeHeader } from '../../src/shared/format/decode.ts';
+import { WriteKind } from '../../src/workers/contract/writer.ts';
+import { putRequest } from '../support/writes.ts';
+import { LocalWriter } from '../workers/local-writer.ts';
+
+/**
+ * A cache of another store, whose log began as this one's (`first` is the first chunk of both) and then went on with
+ * other writes: as where one was copied and both were written to.
+ */
+export function makeForeignCache(file: string, first: Uint8Array, writes: number): void {
+  const { bodyOffset } = decodeHeader(first, 'first chunk');
+  const writer = new LocalWriter(file);
+  const [header, body] = [first.slice(0, bodyOffset), first.slice(bodyOffset)];
+  writer.load([
+    {
+      sequence: 1,
+      records: 1,
+      header,
+      body,
+      crc: 0n,
+      skipTo: undefined,
+      createdAtMs: 0,
+      previousChunkCrc: 0n,
+    },
+  ]);
+  writer.begin();
+  for (let write = 1; write <= writes; write++) {
+    writer.evaluate([{ kind: WriteKind.Put, request: putRequest('a', `foreign ${write}`) }]);
+    writer.apply(writer.chunks[writer.chunks.length - 1]!.sequence);
+  }
+  writer.close();
+}
