@@ -1,5 +1,5 @@
 import { decodeHeader } from '../../src/shared/format/decode.ts';
-import { WriteKind } from '../../src/workers/contract/writer.ts';
+import { type LoadedChunk, WriteKind } from '../../src/workers/contract/writer.ts';
 import { putRequest } from '../support/writes.ts';
 import { LocalWriter } from '../workers/local-writer.ts';
 
@@ -11,18 +11,8 @@ export function makeForeignCache(file: string, first: Uint8Array, writes: number
   const { bodyOffset } = decodeHeader(first, 'first chunk');
   const writer = new LocalWriter(file);
   const [header, body] = [first.slice(0, bodyOffset), first.slice(bodyOffset)];
-  writer.load([
-    {
-      sequence: 1,
-      records: 1,
-      header,
-      body,
-      crc: 0n,
-      skipTo: undefined,
-      createdAtMs: 0,
-      previousChunkCrc: 0n,
-    },
-  ]);
+  // What else there is to a chunk is for those who read it from a store.
+  writer.load([{ sequence: 1, header, body } as LoadedChunk]);
   writer.begin();
   for (let write = 1; write <= writes; write++) {
     writer.evaluate([{ kind: WriteKind.Put, request: putRequest('a', `foreign ${write}`) }]);
