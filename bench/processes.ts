@@ -84,3 +84,15 @@ export function firstLine(child: Child): Promise<string> {
     });
   });
 }
+
+/** What a child writes to its stdout until it ends, and how it ends. */
+export async function wholeOutput(
+  child: Child,
+): Promise<{ readonly code: number | null; readonly stdout: string }> {
+  const pieces: Buffer[] = [];
+  child.process.stdout!.on('data', (piece: Buffer) => pieces.push(piece));
+  child.process.stdin?.end();
+  // Unlike `exit`, `close` comes after the last output.
+  const [code] = (await once(child.process, 'close')) as [number | null];
+  return { code, stdout: Buffer.concat(pieces).toString('utf8') };
+}

@@ -1,19 +1,35 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { availableParallelism, loadavg, tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { LoadProcess } from './load/load-process.ts';
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { availableParallelism, loadavg } from 'node:os';
+import { dirname, resolve } from 'node:path';
+import { requireTool } from '../test/support/go-tools.ts';
 import { isWhole } from './load/verify.ts';
 import { type BenchOptions, readOptions } from './options.ts';
-import { type Child, wasInterrupted } from './processes.ts';
-import { errorLines, type RoundCheck, ratios, table, verdictOf, verificationLine } from './report.ts';
-import { nameOf, runScenario, type ScenarioResult, type Surroundings, scenariosOf } from './scenario.ts';
-import { endpointSubject, type Subject, subjectOf } from './servers.ts';
-import { type BenchStore, startStore } from './stores.ts';
+import { emptyOutcome, type Outcome } from './outcome.ts';
+import { wasInterrupted } from './processes.ts';
+import { endpointProgram, type Program } from './programs/program.ts';
+import { programOf } from './programs/programs.ts';
+import { reportHtml } from './report/html.ts';
+import { standings } from './report/standing.ts';
+import {
+  ceilingLines,
+  costTable,
+  errorLines,
+  generatorLines,
+  ratios,
+  standingTable,
+  table,
+  toolTables,
+  verificationLine,
+  watchTable,
+} from './report/text.ts';
+import { verdictOf } from './report/write-verdict.ts';
+import { plan, runAll } from './rounds.ts';
+import { SCENARIOS, type Scenario } from './scenarios/scenario.ts';
 
 /**
- * `npm run bench`: each round starts each server on a fresh store, drives all scenarios through it
- * and reads back what was acknowledged. Figures go to stdout, progress to stderr. The exit code is
- * 1 when an answer was wrong, a write was not read back, or a bar was missed.
+ * `npm run bench`: each round starts each program anew for each scenario, drives it, and reads back what was
+ * acknowledged. Figures go to stdout, progress to stderr, the report into a file. The exit code is 1 when an answer
+ * was wrong, a write was not read back, or a bar was missed.
  */
 
 const progress = (text: string): void => void process.stderr.write(`${text}\n`);
@@ -21,146 +37,158 @@ const progress = (text: string): void => void process.stderr.write(`${text}\n`);
 /** Other programs on the machine make every figure worse: this says whether there were any. */
 const loadBefore = loadavg()[0] ?? 0;
 
-interface Outcome {
-  readonly results: ScenarioResult[];
-  readonly checks: RoundCheck[];
-  readonly stores: Set<string>;
-  /** Rounds that didn't come to their end, and why. */
-  readonly broken: string[];
+/** The programs that can be had; those that were asked for and can't are written down as broken or left out. */
+async function programsOf(options: BenchOptions, outcome: Outcome): Promise<Program[]> {
+  if (options.endpoint) return [endpointProgram(options.endpoint)];
+  const programs: Program[] = [];
+  for (const name of options.server) {
+    const program = programOf(name);
+    const reason = await reasonAgainst(program.tool);
+    if (reason === undefined) programs.push(program);
+    else leaveOut(options, outcome, `${name}: ${reason}`);
+  }
+  return programs;
 }
 
-async function runRound(
-  options: BenchOptions,
-  subject: Subject,
-  round: number,
-  outcome: Outcome,
-): Promise<void> {
-  const directory = mkdtempSync(join(tmpdir(), 'netsy-bench-'));
-  const clear = (): void => rmSync(directory, { recursive: true, force: true, maxRetries: 5 });
-  process.once('exit', clear);
-  const children: (Child | undefined)[] = [];
-  let store: BenchStore | undefined;
+async function scenariosOf(options: BenchOptions, outcome: Outcome): Promise<Scenario[]> {
+  const scenarios = options.scenario.map((name) => SCENARIOS[name]);
+  if (!options.scenario.includes('k6')) return scenarios;
+  const reason = await reasonAgainst('k6');
+  if (reason === undefined) return scenarios;
+  leaveOut(options, outcome, `k6: ${reason}`);
+  return scenarios.filter(({ name }) => name !== 'k6');
+}
+
+/** Builds the tool if need be, which takes minutes the first time; says why it can't. */
+async function reasonAgainst(tool: Program['tool']): Promise<string | undefined> {
+  if (tool === undefined) return undefined;
+  const slow = setTimeout(() => progress(`${tool} is built, once …`), 1000);
   try {
-    store = await startStore(options, directory);
-    if (subject.usesStore) outcome.stores.add(store.description);
-    const server = await subject.start(directory, store);
-    children.unshift(server.child);
-    const loads = await startLoads(options, subject.name, round, server, children);
-    const pids = new Map<string, readonly number[]>([['load', loads.map((load) => load.child.pid)]]);
-    if (server.child) pids.set('server', [server.child.pid]);
-    if (subject.usesStore && store.pids.length > 0) pids.set('store', store.pids);
-    const counted = subject.usesStore ? store : undefined;
-    const around = { options, server: subject.name, round, loads, store: counted, pids };
-    await runScenarios(around, outcome);
-    await verifyAll(around, outcome);
+    await requireTool(tool);
+    return undefined;
   } catch (error) {
-    const reason = `BROKEN ${subject.name} round ${round}: ${error instanceof Error ? error.message : String(error)}`;
-    progress(reason);
-    outcome.broken.push(reason);
+    return error instanceof Error ? error.message : String(error);
   } finally {
-    for (const child of children) await child?.end();
-    await store?.stop();
-    clear();
-    process.off('exit', clear);
+    clearTimeout(slow);
   }
 }
 
-async function startLoads(
-  options: BenchOptions,
-  server: string,
-  round: number,
-  { host, port }: { host: string; port: number },
-  children: (Child | undefined)[],
-): Promise<LoadProcess[]> {
-  // A server that runs already may hold the keys of an earlier run.
-  const run = Date.now().toString(36);
-  const loads: LoadProcess[] = [];
-  for (let index = 0; index < options.loadProcesses; index++) {
-    const load = await LoadProcess.start();
-    children.unshift(load.child);
-    loads.push(load);
-    const prefix = `/registry/configmaps/bench-${run}-${server}-${round}/${index}-`;
-    const seed = options.seed * 1000 + round * 10 + index;
-    await load.do({ do: 'open', host, port, connections: options.connections, prefix, seed });
-  }
-  return loads;
+/** The suite does without what is not here; what was asked for by name must be. */
+function leaveOut(options: BenchOptions, outcome: Outcome, what: string): void {
+  progress(`left out: ${what}`);
+  (options.suite ? outcome.leftOut : outcome.broken).push(options.suite ? what : `MISSING ${what}`);
 }
 
-async function runScenarios(around: Surroundings, outcome: Outcome): Promise<void> {
-  for (const scenario of scenariosOf(around.options)) {
-    const result = await runScenario(around, scenario);
-    outcome.results.push(result);
-    const { latency } = result;
-    progress(
-      `${around.server} round ${around.round}, ${nameOf(scenario)}: ${result.throughputPerSecond.toFixed(0)}/s, p50 ${latency.p50Ms.toFixed(1)} ms, p99 ${latency.p99Ms.toFixed(1)} ms, ${result.errorCount} errors`,
-    );
-  }
-}
-
-async function verifyAll(around: Surroundings, outcome: Outcome): Promise<void> {
-  for (const load of around.loads) {
-    const { verification } = await load.do({ do: 'verify' });
-    if (!verification) throw new Error('a load process verified nothing');
-    const check = { server: around.server, round: around.round, verification };
-    outcome.checks.push(check);
-    progress(verificationLine(check));
-  }
-}
-
-/** Every second round runs the servers in the other order, so that neither is always first. */
-async function runAll(options: BenchOptions, subjects: readonly Subject[]): Promise<Outcome> {
-  const outcome: Outcome = { results: [], checks: [], stores: new Set(), broken: [] };
-  for (let round = 1; round <= options.rounds; round++) {
-    const order = round % 2 === 1 ? subjects : [...subjects].reverse();
-    for (const subject of order) if (!wasInterrupted()) await runRound(options, subject, round, outcome);
-  }
-  return outcome;
-}
-
-/** Prints the figures; true when all is as it must be. */
-function report(options: BenchOptions, subjects: readonly Subject[], outcome: Outcome): boolean {
-  const { results, checks } = outcome;
-  const errors = [...errorLines(results), ...outcome.broken];
-  const whole = checks.every(({ verification }) => isWhole(verification));
-  const barred = subjects.filter(({ usesStore }) => usesStore && options.store === 'slow-s3');
-  const verdicts = barred.map(({ name }) => ({ name, ...verdictOf(name, results) }));
-  const lines = [
-    `node ${process.version}, ${availableParallelism()} cores, load average before the run ${loadBefore.toFixed(1)}; ${options.rounds} round(s) of ${options.seconds} s after ${options.warmup} s; ${options.loadProcesses} × ${options.connections} connections`,
+function conditionsOf(options: BenchOptions, outcome: Outcome): string[] {
+  return [
+    `node ${process.version}, ${availableParallelism()} cores, load average before the run ${loadBefore.toFixed(1)}; ${options.rounds} round(s), phases of ${options.seconds} s after ${options.warmup} s; ${options.loadProcesses} × ${options.connections} connections${options.quick ? '; QUICK: no figure here means anything' : ''}`,
     ...[...outcome.stores].map((store) => `store: ${store}`),
     'values: 1 KiB of JSON around random base64; latency: open loop from when due, closed loop from when sent',
-    '',
-    table(results),
-    '',
-    ratios(results),
-    ...checks.map(verificationLine),
-    ...errors,
-    ...verdicts.flatMap(({ name, lines }) => lines.map((line) => `${line} [${name}]`)),
+    ...outcome.leftOut.map((what) => `left out: ${what}`),
   ];
-  const passed = errors.length === 0 && whole && verdicts.every((verdict) => verdict.passed);
-  const problems = [errors.length > 0 ? 'errors' : '', whole ? '' : 'acknowledged writes not read back'];
-  if (verdicts.some((verdict) => !verdict.passed)) problems.push('a bar was missed');
-  const why = problems.filter((problem) => problem !== '').join(', ');
+}
+
+interface Judgement {
+  readonly passed: boolean;
+  /** PASS or FAIL, and why. */
+  readonly text: string;
+  /** One line per bar of the writes. */
+  readonly lines: readonly string[];
+}
+
+function judge(
+  options: BenchOptions,
+  programs: readonly Program[],
+  outcome: Outcome,
+  missed: number,
+): Judgement {
+  const errors = [...errorLines(outcome), ...outcome.broken];
+  const whole = outcome.checks.every(({ verification }) => isWhole(verification));
+  const slow = options.store === 'slow-s3' && options.scenario.includes('kube');
+  const barred = programs.filter(({ name }) => name === 'netsy' && slow);
+  const verdicts = barred.map(({ name }) => ({ name, ...verdictOf(name, outcome.results) }));
+  const problems = [
+    ...(errors.length > 0 ? ['errors'] : []),
+    ...(whole ? [] : ['acknowledged writes not read back']),
+    ...(verdicts.some(({ passed }) => !passed) ? ['a bar was missed'] : []),
+    ...(missed > 0 ? [`${missed} figure(s) of the table missed their bar`] : []),
+    ...(wasInterrupted() ? ['interrupted'] : []),
+  ];
   const judged = barred.length > 0 && verdicts.every(({ complete }) => complete);
   const bars = judged
     ? 'both bars held'
     : 'the bars were not judged (netsy on slow-s3, 2000/s and 500 in flight)';
-  lines.push(passed ? `PASS: no errors, every acknowledged write read back, ${bars}` : `FAIL: ${why}`);
-  process.stdout.write(`${lines.join('\n')}\n`);
+  const text =
+    problems.length === 0
+      ? `PASS: no errors, every acknowledged write read back, ${bars}`
+      : `FAIL: ${problems.join(', ')}`;
+  const lines = verdicts.flatMap(({ name, lines: ofOne }) => ofOne.map((line) => `${line} [${name}]`));
+  return { passed: problems.length === 0, text, lines: [...errors, ...lines] };
+}
+
+/** Prints the figures and writes the report; true when all is as it must be. */
+function report(options: BenchOptions, programs: readonly Program[], outcome: Outcome): boolean {
+  const { results, checks } = outcome;
+  const standing = standings(options, outcome);
+  // The table is the suite's; a run of one scenario is not held to the others.
+  const missed = options.suite ? standing.filter(({ verdict }) => verdict === 'missed').length : 0;
+  const { passed, text, lines } = judge(options, programs, outcome, missed);
+  const conditions = conditionsOf(options, outcome);
+  const remarks = [
+    ...generatorLines(results),
+    ...ceilingLines(results),
+    ...checks.map(verificationLine),
+    ...lines,
+  ];
+  const tables = [
+    table(results),
+    ratios(results),
+    watchTable(results),
+    costTable(results),
+    ...toolTables(outcome),
+  ];
+  // What one scenario says nothing of is not printed; the report has the whole table.
+  const told = options.suite ? standing : standing.filter(({ measured }) => measured !== undefined);
+  const paragraphs = [
+    conditions.join('\n'),
+    ...tables.filter((one) => one !== ''),
+    ...(told.length > 0 ? [standingTable(told)] : []),
+    [...remarks, text].join('\n'),
+  ];
+  process.stdout.write(`${paragraphs.join('\n\n')}\n`);
+  const html = reportHtml({
+    title: 'netsy bench',
+    conditions,
+    verdict: text,
+    standing,
+    outcome,
+    lines: remarks,
+  });
+  const stores = [...outcome.stores];
+  write(options.report, html, { options, conditions, passed, verdict: text, standing, ...outcome, stores });
   return passed;
+}
+
+function write(file: string, html: string, figures: unknown): void {
+  const path = resolve(file);
+  mkdirSync(dirname(path), { recursive: true });
+  writeFileSync(path, html);
+  const json = path.replace(/(\.html?)?$/, '.json');
+  writeFileSync(json, `${JSON.stringify(figures, undefined, 2)}\n`);
+  progress(`report: ${path}\nfigures: ${json}`);
 }
 
 async function main(): Promise<boolean> {
   const options = readOptions(process.argv.slice(2));
-  const subjects = options.endpoint
-    ? [endpointSubject(options.endpoint)]
-    : options.server.map((name) => subjectOf(name));
-  const outcome = await runAll(options, subjects);
-  const passed = report(options, subjects, outcome);
-  if (options.json !== undefined) {
-    const { results, checks } = outcome;
-    writeFileSync(options.json, `${JSON.stringify({ options, passed, results, checks }, undefined, 2)}\n`);
+  const outcome = emptyOutcome();
+  const programs = await programsOf(options, outcome);
+  const scenarios = await scenariosOf(options, outcome);
+  const runs = plan(options, programs, scenarios);
+  if (runs.length === 0 && outcome.broken.length === 0) {
+    throw new Error(`none of ${options.server.join(', ')} takes part in ${options.scenario.join(', ')}`);
   }
-  return passed;
+  await runAll(options, runs, outcome, progress);
+  return report(options, programs, outcome);
 }
 
 try {

@@ -82,7 +82,7 @@ async function startSlowS3(options: BenchOptions): Promise<BenchStore> {
   };
   const { backend } = await stats(false);
   return {
-    description: `slow S3 (${options.backend === 'versitygw' ? 'versitygw, ' : ''}${backend}): PUT median ${options.putMedianMs} ms, sigma ${options.sigma}, ${options.tailShare * 100} % at ${options.tailMinMs}-${options.tailMaxMs} ms, effect at the ${options.putEffect}, seed ${options.seed}`,
+    description: `slow S3 (${options.backend === 'versitygw' ? 'versitygw' : backend}): PUT median ${options.putMedianMs} ms, sigma ${options.sigma}, ${options.tailShare * 100} % at ${options.tailMinMs}-${options.tailMaxMs} ms, effect at the ${options.putEffect}, seed ${options.seed}`,
     url: 's3://bench/prefix',
     environment: {
       AWS_ENDPOINT_URL: `http://127.0.0.1:${port}`,

@@ -1,9 +1,10 @@
 import { connect as connectSocket, type Socket } from 'node:net';
 import { FrameReader, flags, frame, frameHeader, frameType, preface, settingsPayload } from './frames.ts';
 import { literalFields, requestBlock } from './hpack.ts';
+import { MessageReader } from './message-reader.ts';
 
 /**
- * gRPC unary calls over h2c, made for a load generator: frames are written by hand on a plain
+ * gRPC calls over h2c (unary, and streams for watches), made for a load generator: frames are written by hand on a plain
  * socket, so that a call costs far less here than in the server that is measured. Facts from RFC
  * 9113 (HTTP/2) and gRPC's "gRPC over HTTP2".
  *
@@ -28,6 +29,14 @@ interface Call {
   readonly message: Uint8Array;
   readonly done: Done;
   readonly pieces: Uint8Array[];
+  /** Of a call whose answer is many messages: takes its data instead of `pieces`. */
+  readonly messages?: MessageReader;
+}
+
+/** A call that goes on: a watch. */
+export interface MessageStream {
+  /** At most some kilobytes, which must fit the windows of the connection at this moment. */
+  send(message: Uint8Array): void;
 }
 
 const nothing = new Uint8Array(0);
@@ -75,7 +84,7 @@ export class Connection {
       Buffer.concat([
         preface,
         frame(frameType.settings, 0, 0, settings),
-        windowUpdate(largestWindow - 65_535),
+        windowUpdate(0, largestWindow - 65_535),
       ]),
     );
   }
@@ -112,6 +121,35 @@ export class Connection {
     const call = { method, message, done, pieces: [] };
     if (this.waiting.length > 0 || !this.mayStart(bytes)) this.waiting.push(call);
     else this.start(call);
+  }
+
+  /**
+   * Opens a stream of messages both ways. `onMessage` gets each message as `Done` does; `onEnd` is called once,
+   * however the stream ends.
+   */
+  stream(
+    method: string,
+    onMessage: (message: Uint8Array) => void,
+    onEnd: (error: CallError) => void,
+  ): MessageStream {
+    const stream = this.nextStream;
+    this.nextStream += 2;
+    const done: Done = (error) => onEnd(error ?? new CallError(-1, 'the stream ended'));
+    const messages = new MessageReader(onMessage);
+    this.streams.set(stream, { method, message: nothing, done, pieces: [], messages });
+    const block = requestBlock(method, this.authority);
+    this.write(frame(frameType.headers, flags.endHeaders, stream, block));
+    return {
+      send: (message) => {
+        const bytes = message.length + 5;
+        if (bytes > Math.min(this.sendWindow, this.streamWindow)) throw new Error('no room in the windows');
+        this.sendWindow -= bytes;
+        const prefixed = Buffer.alloc(bytes);
+        prefixed.writeUInt32BE(message.length, 1);
+        prefixed.set(message, 5);
+        this.write(frame(frameType.data, 0, stream, prefixed));
+      },
+    };
   }
 
   /** Ends the connection; calls that are not done fail. */
@@ -187,11 +225,19 @@ export class Connection {
   private onData(flag: number, stream: number, payload: Buffer): void {
     this.received += payload.length;
     if (this.received >= windowStep) {
-      this.write(windowUpdate(this.received));
+      this.write(windowUpdate(0, this.received));
       this.received = 0;
     }
-    this.streams.get(stream)?.pieces.push(payload);
+    const call = this.streams.get(stream);
+    if (call?.messages) this.onStreamData(stream, call.messages, payload);
+    else call?.pieces.push(payload);
     if (flag & flags.endStream) this.finish(stream, new CallError(-1, 'the answer has no trailers'));
+  }
+
+  private onStreamData(stream: number, messages: MessageReader, payload: Buffer): void {
+    messages.push(payload);
+    const taken = messages.takeReceived(windowStep);
+    if (taken > 0) this.write(windowUpdate(stream, taken));
   }
 
   private onTrailers(stream: number, block: Buffer): void {
@@ -208,6 +254,10 @@ export class Connection {
     const call = this.streams.get(stream);
     if (!call) return;
     this.streams.delete(stream);
+    if (call.messages) {
+      call.done(error, nothing);
+      return;
+    }
     const [first = nothing] = call.pieces;
     const body = call.pieces.length <= 1 ? first : Buffer.concat(call.pieces);
     if (error) call.done(error, nothing);
@@ -250,10 +300,11 @@ export class Connection {
   }
 }
 
-function windowUpdate(bytes: number): Buffer {
+/** Stream 0 is the connection. */
+function windowUpdate(stream: number, bytes: number): Buffer {
   const payload = Buffer.alloc(4);
   payload.writeUInt32BE(bytes);
-  return frame(frameType.windowUpdate, 0, 0, payload);
+  return frame(frameType.windowUpdate, 0, stream, payload);
 }
 
 /** The error that a block of trailers tells, undefined when it says that all went well. */

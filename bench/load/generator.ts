@@ -1,6 +1,6 @@
 import type { Clock } from '../../src/shared/base/clock.ts';
 import type { Done } from '../grpc/connection.ts';
-import { Latencies } from '../latency.ts';
+import { Latencies } from '../measure/latency.ts';
 import type { Operation, Workload } from './workload.ts';
 
 /** Where calls go; `Connection` is one. */

@@ -7,7 +7,11 @@ import { BinaryReader } from '@bufbuild/protobuf/wire';
  */
 
 /** Methods as they stand in `:path`. */
-export const method = { range: '/etcdserverpb.KV/Range', txn: '/etcdserverpb.KV/Txn' } as const;
+export const method = {
+  range: '/etcdserverpb.KV/Range',
+  txn: '/etcdserverpb.KV/Txn',
+  watch: '/etcdserverpb.Watch/Watch',
+} as const;
 
 /** What a transaction answered. */
 export interface TxnAnswer {
@@ -117,6 +121,81 @@ export function range(key: Uint8Array, rangeEnd?: Uint8Array, limit = 0, countOn
   if (rangeEnd) writer.bytes(2, rangeEnd);
   writer.bytes(1, key);
   return writer.take();
+}
+
+/** Asks for the events of [key, rangeEnd) from `startRevision` on. */
+export function watchCreate(key: Uint8Array, rangeEnd: Uint8Array, startRevision: number): Uint8Array {
+  const end = writer.mark();
+  writer.number(3, startRevision);
+  writer.bytes(2, rangeEnd);
+  writer.bytes(1, key);
+  writer.wrap(1, end); // WatchRequest.create_request
+  return writer.take();
+}
+
+export interface WatchAnswer {
+  readonly watchId: number;
+  readonly created: boolean;
+  readonly canceled: boolean;
+  /** The mod revision of each event, in the order of the answer. */
+  readonly modRevisions: readonly number[];
+}
+
+export function readWatchAnswer(message: Uint8Array): WatchAnswer {
+  const reader = new BinaryReader(message);
+  const modRevisions: number[] = [];
+  let [watchId, created, canceled] = [0, false, false];
+  while (reader.pos < reader.len) {
+    const [field, wireType] = reader.tag();
+    if (field === 2) watchId = Number(reader.int64());
+    else if (field === 3) created = reader.bool();
+    else if (field === 4) canceled = reader.bool();
+    else if (field === 11) modRevisions.push(eventRevision(reader.bytes()));
+    else reader.skip(wireType, field);
+  }
+  return { watchId, created, canceled, modRevisions };
+}
+
+function eventRevision(event: Uint8Array): number {
+  const reader = new BinaryReader(event);
+  while (reader.pos < reader.len) {
+    const [field, wireType] = reader.tag();
+    if (field === 2) return keyValueRevision(reader.bytes());
+    reader.skip(wireType, field);
+  }
+  return 0;
+}
+
+function keyValueRevision(keyValue: Uint8Array): number {
+  const reader = new BinaryReader(keyValue);
+  while (reader.pos < reader.len) {
+    const [field, wireType] = reader.tag();
+    if (field === 3) return Number(reader.int64());
+    reader.skip(wireType, field);
+  }
+  return 0;
+}
+
+/** As much of a long Range answer as can be had without looking into each KeyValue. */
+export interface RangeOutline {
+  readonly keyValues: number;
+  readonly count: number;
+  readonly more: boolean;
+}
+
+export function outlineRangeAnswer(message: Uint8Array): RangeOutline {
+  const reader = new BinaryReader(message);
+  let [keyValues, more, count] = [0, false, 0];
+  while (reader.pos < reader.len) {
+    const [field, wireType] = reader.tag();
+    if (field === 3) more = reader.bool();
+    else if (field === 4) count = Number(reader.int64());
+    else {
+      if (field === 2) keyValues++;
+      reader.skip(wireType, field);
+    }
+  }
+  return { keyValues, count, more };
 }
 
 export function readTxnAnswer(message: Uint8Array): TxnAnswer {

@@ -1,6 +1,8 @@
 import type { Pace } from './generator.ts';
+import type { KeyShape } from './key-space.ts';
 import type { Verification } from './verify.ts';
-import type { OperationName } from './workload.ts';
+import type { WatchReport } from './watchers.ts';
+import type { ForeignKeys, OperationName } from './workload.ts';
 
 /** What the bench tells a load process; one at a time, each answered by `done` or `failed`. */
 export type LoadCommand =
@@ -9,10 +11,10 @@ export type LoadCommand =
       readonly host: string;
       readonly port: number;
       readonly connections: number;
-      /** Every key of this process starts with it. */
-      readonly prefix: string;
-      readonly seed: number;
+      readonly shape: KeyShape;
     }
+  | { readonly do: 'fill'; readonly keys: number; readonly inFlight: number }
+  | { readonly do: 'watch'; readonly watchers: number }
   | {
       readonly do: 'phase';
       readonly operation: OperationName;
@@ -20,6 +22,7 @@ export type LoadCommand =
       readonly warmupMs: number;
       readonly measureMs: number;
       readonly drainMs: number;
+      readonly foreign?: ForeignKeys;
     }
   | { readonly do: 'verify' };
 
@@ -30,6 +33,8 @@ export interface PhaseReport {
   readonly errors: Readonly<Record<string, number>>;
   readonly latencies: string;
   readonly lateness: string;
+  /** When this process watches. */
+  readonly watch?: WatchReport;
 }
 
 export type LoadEvent =

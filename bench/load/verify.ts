@@ -1,6 +1,6 @@
 import { CallError } from '../grpc/connection.ts';
 import type { Target } from './generator.ts';
-import type { KeySpace, KnownKey } from './key-space.ts';
+import { type KeySpace, type KnownKey, prefixEnd } from './key-space.ts';
 import { type KeyValue, method, type RangeAnswer, range, readRangeAnswer } from './messages.ts';
 
 /** What reading everything back has shown. All but the first three must be 0. */
@@ -32,8 +32,7 @@ const pageLimit = 500;
 /** Lists every key of `space` in pages and compares what is there with what was acknowledged. */
 export async function verifyKeySpace(target: Target, space: KeySpace): Promise<Verification> {
   const start = Buffer.from(space.prefix, 'latin1');
-  const end = Buffer.from(start);
-  end[end.length - 1]! += 1;
+  const end = prefixEnd(space.prefix);
   const check = new ReadBack(space);
   let from: Uint8Array = start;
   for (let more = true; more; ) {

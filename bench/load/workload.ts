@@ -1,9 +1,14 @@
 import type { CallError } from '../grpc/connection.ts';
 import type { KeySpace, KnownKey } from './key-space.ts';
 import { method, putIfModRevision, range, readRangeAnswer, readTxnAnswer } from './messages.ts';
+import { counts, lists, pages } from './range-workloads.ts';
 
-export const operationNames = ['create', 'update', 'get'] as const;
-export type OperationName = (typeof operationNames)[number];
+export type OperationName = 'create' | 'update' | 'get' | 'page' | 'count' | 'list';
+
+/** Whether the operation writes. */
+export function isWrite(name: OperationName): boolean {
+  return name === 'create' || name === 'update';
+}
 
 /** One request and the check of its answer. */
 export interface Operation {
@@ -22,11 +27,39 @@ export interface Workload {
 /** Thrown when a workload needs keys and none were created. */
 class NoKeysError extends Error {}
 
-export function createWorkload(name: OperationName, space: KeySpace): Workload {
+/** What there is to list for a process that has no keys of its own. */
+export interface ForeignKeys {
+  readonly prefix: string;
+  readonly count: number;
+}
+
+/** `foreign` is what `count` and `list` go over instead of the keys of `space`. */
+export function createWorkload(name: OperationName, space: KeySpace, foreign?: ForeignKeys): Workload {
   if (name === 'create') return { next: () => write(space, space.add(), () => {}) };
   const acknowledged = space.keys.filter((key) => key.modRevision > 0 && !key.unknown);
-  if (acknowledged.length === 0) throw new NoKeysError(`${name} needs keys: run create before it`);
-  return name === 'update' ? updates(space, acknowledged) : gets(space, acknowledged);
+  const whole = { prefix: space.prefix, count: space.keys.length, ...foreign };
+  if (whole.count === 0) throw new NoKeysError(`${name} needs keys: run create before it`);
+  switch (name) {
+    case 'update':
+      return updates(space, acknowledged);
+    case 'get':
+      return gets(space, acknowledged);
+    case 'page':
+      return pages(space, acknowledged);
+    case 'count':
+      return counts(whole.prefix, whole.count);
+    case 'list':
+      return lists(whole.prefix, whole.count);
+  }
+}
+
+/**
+ * Creates `count` keys and then has no more. What a scenario needs before it begins; a fill is not a figure of its
+ * own.
+ */
+export function createFill(space: KeySpace, count: number): Workload {
+  let left = count;
+  return { next: () => (left-- > 0 ? write(space, space.add(), () => {}) : undefined) };
 }
 
 /** Each key has at most one write in flight, so that its revision is known when it is compared. */
@@ -56,6 +89,7 @@ function gets(space: KeySpace, keys: readonly KnownKey[]): Workload {
       const key = keys[space.pick(keys.length)]!;
       const settle = (error: CallError | undefined, message: Uint8Array): string | undefined => {
         if (error) return `grpc ${error.code}: ${error.message}`;
+        if (space.shape.unchecked) return undefined;
         const [found, ...others] = readRangeAnswer(message).keyValues;
         if (!found || others.length > 0) return 'get: not exactly one key';
         if (found.modRevision !== key.modRevision) return 'get: another mod revision than acknowledged';
@@ -75,13 +109,16 @@ function write(space: KeySpace, key: KnownKey, free: (key: KnownKey) => void): O
   key.unknown = true;
   const settle = (error: CallError | undefined, answer: Uint8Array): string | undefined => {
     if (error) return `grpc ${error.code}: ${error.message}`;
-    const { revision, succeeded } = readTxnAnswer(answer);
+    const { revision, succeeded } = space.shape.unchecked
+      ? { revision: expected + 1, succeeded: true }
+      : readTxnAnswer(answer);
     if (!succeeded)
       return `${expected > 0 ? 'update' : 'create'}: the compare failed, though nobody else writes`;
     if (revision <= expected) return 'write: the revision did not grow';
     key.modRevision = revision;
     key.valueAt = valueAt;
     key.unknown = false;
+    space.onAcknowledged(key);
     free(key);
     return undefined;
   };

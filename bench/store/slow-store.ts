@@ -1,6 +1,6 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { Latencies, type LatencySummary } from '../latency.ts';
+import { Latencies, type LatencySummary } from '../measure/latency.ts';
 import type { Answer, Backend } from './backend.ts';
 import { type DelaySettings, delayDraws, seededFractions } from './delay.ts';
 

@@ -73,7 +73,13 @@ function settle(etcd: TinyEtcd, operation: Operation | undefined): string | unde
 /** 1,200 keys, so that reading back takes three pages, each updated about once. */
 function filled(): { etcd: TinyEtcd; space: KeySpace } {
   const etcd = new TinyEtcd();
-  const space = new KeySpace('/registry/bench/0-', 4);
+  const space = new KeySpace({
+    prefix: '/registry/bench/0-',
+    seed: 4,
+    valueBytes: 1024,
+    groups: 1,
+    unchecked: false,
+  });
   for (const name of ['create', 'update', 'get'] as const) {
     const workload = createWorkload(name, space);
     for (let count = 0; count < 1200; count++) assert.equal(settle(etcd, workload.next()), undefined);

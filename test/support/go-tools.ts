@@ -23,6 +23,9 @@ export type GoToolName =
   | 'etcdutl'
   | 'grpcurl'
   | 'recipes'
+  | 'kine'
+  | 't4'
+  | 'k6'
   | 'kube-apiserver'
   | 'kubectl';
 
@@ -31,6 +34,8 @@ interface GoTool {
   readonly module: string;
   readonly package: string;
   readonly flags: readonly string[];
+  /** Besides `CGO_ENABLED=0`. */
+  readonly environment?: Readonly<Record<string, string>>;
 }
 
 const KUBERNETES_FLAGS = ['-ldflags', '-s -w -X k8s.io/component-base/version.gitVersion=v1.37.1'];
@@ -42,6 +47,15 @@ const TOOLS: Readonly<Record<GoToolName, GoTool>> = {
   etcdutl: { module: '.', package: 'go.etcd.io/etcd/etcdutl/v3', flags: [] },
   grpcurl: { module: '.', package: 'github.com/fullstorydev/grpcurl/cmd/grpcurl', flags: [] },
   recipes: { module: '.', package: './cmd/recipes', flags: [] },
+  // As kine's releases are built: with SQLite itself, which needs a C compiler.
+  kine: {
+    module: 'kine',
+    package: 'github.com/k3s-io/kine',
+    flags: [],
+    environment: { CGO_ENABLED: '1', CGO_CFLAGS: '-DSQLITE_USE_ALLOCA=1' },
+  },
+  t4: { module: 't4', package: 'github.com/t4db/t4/cmd/t4', flags: [] },
+  k6: { module: 'k6', package: 'go.k6.io/k6', flags: [] },
   'kube-apiserver': { module: 'kube', package: './cmd/kube-apiserver', flags: KUBERNETES_FLAGS },
   kubectl: { module: 'kube', package: './cmd/kubectl', flags: KUBERNETES_FLAGS },
 };
@@ -74,7 +88,7 @@ async function goTool(name: GoToolName): Promise<string | undefined> {
 async function build(tool: GoTool, module: string, binary: string): Promise<void> {
   const unfinished = `${binary}.${process.pid}`;
   const command = ['build', '-trimpath', ...tool.flags, '-o', unfinished, tool.package];
-  const environment = { ...process.env, CGO_ENABLED: '0', GOFLAGS: '-mod=readonly' };
+  const environment = { ...process.env, CGO_ENABLED: '0', GOFLAGS: '-mod=readonly', ...tool.environment };
   await run(GO, command, { cwd: module, env: environment, maxBuffer: 64 * 1024 * 1024 });
   await rename(unfinished, binary);
 }

@@ -53,6 +53,15 @@ export class Latencies {
     return encodeIntoCompressedBase64(this.histogram);
   }
 
+  get count(): number {
+    return this.histogram.totalCount;
+  }
+
+  /** Milliseconds at a share from 0 to 1. */
+  at(share: number): number {
+    return this.histogram.getValueAtPercentile(share * 100) / 1000;
+  }
+
   summary(): LatencySummary {
     const at = (percentile: number): number => this.histogram.getValueAtPercentile(percentile) / 1000;
     return {

@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 
 /** What a process has used. `residentMiB` is undefined where the system doesn't tell. */
 export interface Usage {
@@ -19,13 +19,30 @@ export function usageOf(pid: number): Usage | undefined {
   }
 }
 
-function fromProc(pid: number): Usage {
-  const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
+/** CPU seconds of each thread of a process by its id, the main thread's id being the process's; empty off Linux. */
+export function threadsOf(pid: number): ReadonlyMap<number, number> {
+  const threads = new Map<number, number>();
+  try {
+    for (const name of readdirSync(`/proc/${pid}/task`)) {
+      threads.set(Number(name), cpuOf(readFileSync(`/proc/${pid}/task/${name}/stat`, 'latin1')));
+    }
+  } catch {
+    // Gone, or no Linux: what was read so far is as good as nothing.
+  }
+  return threads;
+}
+
+function cpuOf(stat: string): number {
   // The name in parentheses may hold spaces; fields 14 and 15 are counted from behind it.
   const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+  return (Number(fields[11]) + Number(fields[12])) / ticksPerSecond;
+}
+
+function fromProc(pid: number): Usage {
+  const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
   const resident = /^VmRSS:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, 'latin1'));
   return {
-    cpuSeconds: (Number(fields[11]) + Number(fields[12])) / ticksPerSecond,
+    cpuSeconds: cpuOf(stat),
     residentMiB: resident ? Number(resident[1]) / 1024 : undefined,
   };
 }

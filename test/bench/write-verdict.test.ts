@@ -1,15 +1,17 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { median, verdictOf } from '../../bench/report.ts';
-import type { ScenarioResult } from '../../bench/scenario.ts';
+import { median } from '../../bench/report/statistics.ts';
+import { verdictOf } from '../../bench/report/write-verdict.ts';
+import type { PhaseResult } from '../../bench/scenarios/phase.ts';
 
 const latency = { count: 1, p50Ms: 25, p90Ms: 1, p99Ms: 1, p999Ms: 1, maxMs: 1 };
 
-function result(changes: Partial<ScenarioResult>): ScenarioResult {
+function result(changes: Partial<PhaseResult>): PhaseResult {
   return {
     server: 'netsy',
     round: 1,
-    scenario: 'create, 2000/s due',
+    scenario: 'kube',
+    phase: 'create, 2000/s due',
     operation: 'create',
     pace: { rate: 2000 },
     throughputPerSecond: 2000,
@@ -25,8 +27,8 @@ function result(changes: Partial<ScenarioResult>): ScenarioResult {
   };
 }
 
-const closed = (throughputPerSecond: number): ScenarioResult =>
-  result({ scenario: 'create, 500 in flight', pace: { inFlight: 500 }, throughputPerSecond });
+const closed = (throughputPerSecond: number): PhaseResult =>
+  result({ phase: 'create, 500 in flight', pace: { inFlight: 500 }, throughputPerSecond });
 
 test('both bars held is a pass', () => {
   const { passed, complete } = verdictOf('netsy', [result({}), closed(3000)]);
@@ -51,9 +53,9 @@ test('without a measured PUT there is no ratio, and no pass', () => {
 });
 
 test('updates are held to the bars as creates are, gets are not', () => {
-  const slowUpdate = result({ operation: 'update', scenario: 'update, 2000/s due', p50OverPut: 3 });
+  const slowUpdate = result({ operation: 'update', phase: 'update, 2000/s due', p50OverPut: 3 });
   assert.equal(verdictOf('netsy', [result({}), slowUpdate, closed(9000)]).passed, false);
-  const slowGet = result({ operation: 'get', scenario: 'get, 2000/s due', throughputPerSecond: 1 });
+  const slowGet = result({ operation: 'get', phase: 'get, 2000/s due', throughputPerSecond: 1 });
   assert.equal(verdictOf('netsy', [result({}), slowGet, closed(9000)]).passed, true);
 });
 

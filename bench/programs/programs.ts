@@ -1,0 +1,121 @@
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { requireTool } from '../../test/support/go-tools.ts';
+import { freePort, freePorts } from '../../test/support/ports.ts';
+import type { BenchStore } from '../stores.ts';
+import { type Program, type RunningServer, startServer } from './program.ts';
+
+/**
+ * How each program is started: with nothing but where its things are, since what is measured are the defaults. The
+ * one exception is T4's `--wal-sync-upload true`, without which it acknowledges before the store has the write (it
+ * is what its help calls the default; said here so that no environment changes it).
+ */
+
+export const programNames = ['netsy', 'netsy-file', 't4', 'etcd', 'kine', 'echo'] as const;
+export type ProgramName = (typeof programNames)[number];
+
+const PROGRAMS: Readonly<Record<ProgramName, Program>> = {
+  netsy: { name: 'netsy', store: 'bench', checked: true, start: startNetsy },
+  'netsy-file': { name: 'netsy-file', store: 'directory', checked: true, start: startNetsy },
+  t4: { name: 't4', tool: 't4', store: 'bench', checked: true, start: startT4 },
+  etcd: { name: 'etcd', tool: 'etcd', store: 'none', checked: true, start: startEtcd },
+  kine: { name: 'kine', tool: 'kine', store: 'none', checked: true, start: startKine },
+  echo: { name: 'echo', store: 'none', checked: false, start: startEcho },
+};
+
+export function programOf(name: ProgramName): Program {
+  return PROGRAMS[name];
+}
+
+/** Environment without what would configure the program itself. */
+function environmentWithout(prefixes: readonly string[]): NodeJS.ProcessEnv {
+  const kept = Object.entries(process.env).filter(
+    ([name]) => !prefixes.some((prefix) => name.startsWith(prefix)),
+  );
+  return Object.fromEntries(kept);
+}
+
+async function startNetsy(
+  directory: string,
+  store: BenchStore,
+  extra: readonly string[],
+): Promise<RunningServer> {
+  const port = await freePort();
+  const ours = Object.keys(store.environment).length > 0;
+  const entry = fileURLToPath(new URL('../../src/main/main.js', import.meta.url));
+  const parameters = [
+    entry,
+    `--listen-client-urls=http://127.0.0.1:${port}`,
+    `--data-dir=${join(directory, 'data')}`,
+    `--store=${store.url}`,
+    ...extra,
+  ];
+  const env = { ...environmentWithout(ours ? ['NETSY_', 'AWS_'] : ['NETSY_']), ...store.environment };
+  return await startServer(process.execPath, parameters, port, { env });
+}
+
+async function startEtcd(directory: string): Promise<RunningServer> {
+  const binary = await requireTool('etcd');
+  const [port, peerPort] = await freePorts(2);
+  const [clientUrl, peerUrl] = [`http://127.0.0.1:${port}`, `http://127.0.0.1:${peerPort}`];
+  const parameters = [
+    `--data-dir=${join(directory, 'data')}`,
+    `--listen-client-urls=${clientUrl}`,
+    `--advertise-client-urls=${clientUrl}`,
+    `--listen-peer-urls=${peerUrl}`,
+    `--initial-advertise-peer-urls=${peerUrl}`,
+    `--initial-cluster=default=${peerUrl}`,
+    '--log-level=error',
+  ];
+  return await startServer(binary, parameters, port!, { env: environmentWithout(['ETCD_']) });
+}
+
+/** On SQLite, its default, in the directory it is started in. */
+async function startKine(directory: string): Promise<RunningServer> {
+  const binary = await requireTool('kine');
+  const port = await freePort();
+  const cwd = join(directory, 'kine');
+  mkdirSync(cwd);
+  const parameters = [`--listen-address=tcp://127.0.0.1:${port}`, '--metrics-bind-address=0'];
+  return await startServer(binary, parameters, port, { env: environmentWithout(['KINE_']), cwd });
+}
+
+async function startT4(directory: string, store: BenchStore): Promise<RunningServer> {
+  const binary = await requireTool('t4');
+  const [port, metricsPort] = await freePorts(2);
+  const { bucket, prefix, endpoint, environment } = s3Of(store);
+  const parameters = [
+    'run',
+    `--data-dir=${join(directory, 'data')}`,
+    `--listen=127.0.0.1:${port}`,
+    `--metrics-addr=127.0.0.1:${metricsPort}`,
+    `--s3-bucket=${bucket}`,
+    `--s3-prefix=${prefix}`,
+    `--s3-endpoint=${endpoint}`,
+    `--s3-region=${environment['AWS_REGION']}`,
+    `--s3-access-key-id=${environment['AWS_ACCESS_KEY_ID']}`,
+    `--s3-secret-access-key=${environment['AWS_SECRET_ACCESS_KEY']}`,
+    '--wal-sync-upload=true',
+    '--log-level=warn',
+  ];
+  return await startServer(binary, parameters, port!, { env: environmentWithout(['T4_', 'AWS_']) });
+}
+
+function s3Of({ url, environment }: BenchStore): {
+  readonly bucket: string;
+  readonly prefix: string;
+  readonly endpoint: string;
+  readonly environment: Readonly<Record<string, string>>;
+} {
+  const endpoint = environment['AWS_ENDPOINT_URL'];
+  const { protocol, hostname, pathname } = new URL(url);
+  if (protocol !== 's3:' || endpoint === undefined) throw new Error('t4 needs --store slow-s3');
+  return { bucket: hostname, prefix: pathname.slice(1), endpoint, environment };
+}
+
+async function startEcho(): Promise<RunningServer> {
+  const port = await freePort();
+  const entry = fileURLToPath(new URL('./echo-main.js', import.meta.url));
+  return await startServer(process.execPath, [entry, String(port)], port);
+}

@@ -1,0 +1,229 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { LoadProcess } from './load/load-process.ts';
+import { Sampler } from './measure/sampler.ts';
+import type { BenchOptions } from './options.ts';
+import type { Outcome } from './outcome.ts';
+import { type Child, wasInterrupted } from './processes.ts';
+import type { Program, RunningServer } from './programs/program.ts';
+import { errorText, verificationLine } from './report/text.ts';
+import { runScenario, type ScenarioRun } from './scenarios/run-scenario.ts';
+import { expectedSeconds, type Scenario, type Variant } from './scenarios/scenario.ts';
+import { type BenchStore, startStore } from './stores.ts';
+
+const sampleEveryMs = 1000;
+
+/** One scenario on one fresh server. */
+interface Run {
+  readonly program: Program;
+  readonly scenario: Scenario;
+  readonly variant: Variant;
+  readonly round: number;
+}
+
+/** All runs in their order; every second round has the programs in the other order, so that none is always first. */
+export function plan(
+  options: BenchOptions,
+  programs: readonly Program[],
+  scenarios: readonly Scenario[],
+): Run[] {
+  const rounds = Array.from({ length: options.rounds }, (_, index) => index + 1);
+  return rounds.flatMap((round) =>
+    scenarios.flatMap((scenario) => {
+      // A server that somebody else started is driven as if it could do anything.
+      const able = programs.filter(
+        ({ name }) => options.endpoint !== undefined || scenario.programs.some((one) => one === name),
+      );
+      const order = round % 2 === 1 ? able : [...able].reverse();
+      return order.flatMap((program) =>
+        scenario.variants(options).map((variant) => ({ program, scenario, variant, round })),
+      );
+    }),
+  );
+}
+
+/** Takes all runs one after the other; what breaks is written down, and the next run begins. */
+export async function runAll(
+  options: BenchOptions,
+  runs: readonly Run[],
+  outcome: Outcome,
+  progress: (text: string) => void,
+): Promise<void> {
+  let left = runs.reduce((sum, { scenario }) => sum + expectedSeconds(scenario, options), 0);
+  for (const [index, run] of runs.entries()) {
+    if (wasInterrupted()) break;
+    progress(`[${index + 1}/${runs.length}] ${nameOf(run)}; about ${duration(left)} left`);
+    await new OneRun(options, run, outcome, progress).take();
+    left -= expectedSeconds(run.scenario, options);
+  }
+}
+
+function nameOf({ program, scenario, variant, round }: Run): string {
+  return `${program.name}, ${scenario.name}${variant.label === '' ? '' : ` (${variant.label})`}, round ${round}`;
+}
+
+function duration(seconds: number): string {
+  return seconds < 90 ? `${Math.max(0, Math.round(seconds))} s` : `${Math.round(seconds / 60)} min`;
+}
+
+class OneRun {
+  private readonly options: BenchOptions;
+  private readonly run: Run;
+  private readonly outcome: Outcome;
+  private readonly progress: (text: string) => void;
+  private readonly children: Child[] = [];
+  private readonly sampler = new Sampler(sampleEveryMs);
+  private readonly steps: { atSeconds: number; name: string }[] = [];
+
+  constructor(options: BenchOptions, run: Run, outcome: Outcome, progress: (text: string) => void) {
+    this.options = options;
+    this.run = run;
+    this.outcome = outcome;
+    this.progress = progress;
+  }
+
+  /** Never rejects. */
+  async take(): Promise<void> {
+    const directory = mkdtempSync(join(tmpdir(), 'netsy-bench-'));
+    const clear = (): void => rmSync(directory, { recursive: true, force: true, maxRetries: 5 });
+    process.once('exit', clear);
+    let store: BenchStore | undefined;
+    try {
+      store = await startStore(this.storeOptions(), directory);
+      await this.drive(directory, store);
+    } catch (error) {
+      const reason = `BROKEN ${nameOf(this.run)}: ${error instanceof Error ? error.message : String(error)}`;
+      this.progress(reason);
+      this.outcome.broken.push(reason);
+    } finally {
+      for (const child of this.children) await child.end();
+      await store?.stop();
+      clear();
+      process.off('exit', clear);
+      this.keepTrace();
+    }
+  }
+
+  /** A program without use for the slow store doesn't start it. */
+  private storeOptions(): BenchOptions {
+    return this.run.program.store === 'bench' ? this.options : { ...this.options, store: 'file' };
+  }
+
+  private async drive(directory: string, store: BenchStore): Promise<void> {
+    const { program, scenario, variant, round } = this.run;
+    const usesStore = program.store === 'bench';
+    if (usesStore) this.outcome.stores.add(store.description);
+    const server = await program.start(directory, store, variant.flags);
+    if (server.child) this.children.unshift(server.child);
+    const prefix = `/registry/configmaps/bench-${Date.now().toString(36)}/`;
+    const loads = await this.startLoads(server, prefix);
+    const pids = this.partsOf(server, loads, usesStore ? store : undefined);
+    for (const [name, ofPart] of pids) this.sampler.add(name, ofPart);
+    const around = {
+      options: this.options,
+      server: program.name,
+      round,
+      scenario: scenario.name,
+      variant: variant.label,
+      loads,
+      store: usesStore ? store : undefined,
+      pids,
+    };
+    const startLoad = (): Promise<LoadProcess> => this.startLoad();
+    await runScenario({ around, scenario, server, prefix, startLoad, listener: this.listener() });
+    if (program.checked) await this.verify(loads);
+  }
+
+  private partsOf(
+    server: RunningServer,
+    loads: readonly LoadProcess[],
+    store: BenchStore | undefined,
+  ): Map<string, readonly number[]> {
+    const pids = new Map<string, readonly number[]>();
+    if (server.child) pids.set('server', [server.child.pid]);
+    if (store && store.pids.length > 0) pids.set('store', store.pids);
+    return pids.set(
+      'load',
+      loads.map((load) => load.child.pid),
+    );
+  }
+
+  private async startLoad(): Promise<LoadProcess> {
+    const load = await LoadProcess.start();
+    this.children.unshift(load.child);
+    return load;
+  }
+
+  private async startLoads({ host, port }: RunningServer, prefix: string): Promise<LoadProcess[]> {
+    const { options, run } = this;
+    const { scenario, program, round } = run;
+    const loads: LoadProcess[] = [];
+    for (let index = 0; index < options.loadProcesses; index++) {
+      const load = await this.startLoad();
+      loads.push(load);
+      const shape = {
+        prefix: `${prefix}${index}/`,
+        seed: options.seed * 1000 + round * 10 + index,
+        valueBytes: scenario.valueBytes,
+        groups: scenario.groups(options),
+        unchecked: !program.checked,
+      };
+      await load.do({ do: 'open', host, port, connections: options.connections, shape });
+    }
+    return loads;
+  }
+
+  private async verify(loads: readonly LoadProcess[]): Promise<void> {
+    const { program, scenario, round } = this.run;
+    for (const load of loads) {
+      const { verification } = await load.do({ do: 'verify' });
+      if (!verification) throw new Error('a load process verified nothing');
+      const check = { server: program.name, round, scenario: scenario.name, verification };
+      this.outcome.checks.push(check);
+      this.progress(`  ${verificationLine(check)}`);
+    }
+  }
+
+  private listener(): ScenarioRun['listener'] {
+    const { outcome, progress } = this;
+    return {
+      phase(result) {
+        outcome.results.push(result);
+        const { latency, watch } = result;
+        const delay = watch ? `, event after ${watch.delay.p99Ms.toFixed(1)} ms (p99)` : '';
+        progress(
+          `  ${result.phase}: ${result.throughputPerSecond.toFixed(0)}/s, p50 ${latency.p50Ms.toFixed(1)} ms, p99 ${latency.p99Ms.toFixed(1)} ms${delay}, ${result.errorCount} errors`,
+        );
+      },
+      http(result) {
+        outcome.http.push(result);
+        progress(`  ${result.target}: ${result.perSecond.toFixed(0)}/s${errorText(result.errors)}`);
+      },
+      k6(result) {
+        outcome.k6.push(result);
+        progress(
+          `  ${result.script}: ${result.iterationsPerSecond.toFixed(0)} iterations/s${errorText(result.errors)}`,
+        );
+      },
+      step: (name) => {
+        this.steps.push({ atSeconds: this.sampler.seconds(), name });
+        progress(`  ${name} …`);
+      },
+    };
+  }
+
+  private keepTrace(): void {
+    const { program, scenario, variant, round } = this.run;
+    const series = this.sampler.stop();
+    const { steps } = this;
+    this.outcome.traces.push({
+      server: program.name,
+      scenario: scenario.name,
+      variant: variant.label,
+      round,
+      series,
+      steps,
+    });
+  }
+}
