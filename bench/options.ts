@@ -91,7 +91,7 @@ export function readOptions(parameters: readonly string[]): BenchOptions {
   applyDefaults(command, 'suite', SUITE);
   const options = command.opts<BenchOptions>();
   const wrong = problemOf(options);
-  if (wrong !== undefined) command.error(wrong);
+  if (wrong !== undefined) command.error(`error: ${wrong}`);
   return options;
 }
 

@@ -172,6 +172,10 @@ export class Watchers {
 
   private delivered(group: number, revision: number, nowMs: number): void {
     const publication = this.publication(revision, group);
+    if (publication.group !== group) {
+      this.problem('watch: an event of another prefix');
+      return;
+    }
     publication.eventsLeft--;
     this.events++;
     if (publication.acknowledgedMs === undefined) this.early++;
@@ -194,7 +198,6 @@ export class Watchers {
       publication = { group, acknowledgedMs: undefined, measured: false, eventsLeft: this.perGroup };
       this.open.set(revision, publication);
     }
-    if (publication.group !== group) this.problem('watch: an event of another prefix');
     return publication;
   }
 

@@ -14,14 +14,7 @@ export interface Bar {
   readonly value: number;
 }
 
-type Verdict =
-  | 'aim met'
-  | 'bar met'
-  | 'missed'
-  | 'no bar'
-  | 'not judged'
-  | 'not run'
-  | 'not built yet';
+type Verdict = 'aim met' | 'bar met' | 'missed' | 'no bar' | 'not judged' | 'not run' | 'not built yet';
 
 /** One row of the table. */
 export interface Standing {

@@ -73,8 +73,8 @@ const all = ['netsy', 'netsy-file', 't4', 'etcd', 'kine', 'echo'] as const;
 const servers = ['netsy', 't4', 'etcd', 'kine'] as const;
 const withHttp = ['netsy', 'etcd'] as const;
 
-/** Keys with room for as many updates at once as a straggling PUT holds up. */
-const WATCHED_KEYS = 5000;
+/** Keys per watcher: 5,000 for 1,000, which is room for as many updates at once as a straggling PUT holds up. */
+const KEYS_PER_WATCHER = 5;
 
 export const LISTED_ALONE = 'update, nobody lists';
 export const LISTED_BESIDE = 'update, 4 clients list';
@@ -114,7 +114,7 @@ export const SCENARIOS: Readonly<Record<ScenarioName, Scenario>> = {
     programs: servers,
     groups: ({ watchPrefixes }) => watchPrefixes,
     steps: ({ watchers, rate }) => [
-      { do: 'fill', keys: WATCHED_KEYS },
+      { do: 'fill', keys: KEYS_PER_WATCHER * watchers },
       { do: 'watch', watchers },
       phaseOf('update', { rate: rate || 2000 }),
     ],

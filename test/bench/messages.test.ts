@@ -2,7 +2,15 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
 import fc from 'fast-check';
-import { putIfModRevision, range, readRangeAnswer, readTxnAnswer } from '../../bench/load/messages.ts';
+import {
+  outlineRangeAnswer,
+  putIfModRevision,
+  range,
+  readRangeAnswer,
+  readTxnAnswer,
+  readWatchAnswer,
+  watchCreate,
+} from '../../bench/load/messages.ts';
 import {
   Compare_CompareResult,
   Compare_CompareTarget,
@@ -10,6 +18,8 @@ import {
   RangeResponseSchema,
   TxnRequestSchema,
   TxnResponseSchema,
+  WatchRequestSchema,
+  WatchResponseSchema,
 } from '../../src/shared/etcd/gen/etcdserverpb/rpc_pb.ts';
 
 const bytes = (maxLength: number): fc.Arbitrary<Uint8Array> => fc.uint8Array({ minLength: 1, maxLength });
@@ -69,4 +79,56 @@ test("answers are read as generated code writes them, and a failed compare isn't
   assert.deepEqual([read.revision, read.more, read.count, read.keyValues.length], [2 ** 40, true, 12, 1]);
   assert.equal(read.keyValues[0]?.modRevision, 5);
   assert.equal(read.keyValues[0]?.value[0], 7);
+});
+
+test('the creation of a watcher is what generated code reads', () => {
+  fc.assert(
+    fc.property(bytes(300), bytes(300), fc.integer({ min: 1 }), (key, rangeEnd, startRevision) => {
+      const { requestUnion } = fromBinary(WatchRequestSchema, watchCreate(key, rangeEnd, startRevision));
+      assert.ok(requestUnion.case === 'createRequest');
+      assert.ok(Buffer.from(key).equals(requestUnion.value.key));
+      assert.ok(Buffer.from(rangeEnd).equals(requestUnion.value.rangeEnd));
+      assert.equal(requestUnion.value.startRevision, BigInt(startRevision));
+    }),
+  );
+});
+
+test("of a watcher's answer the revisions are read in their order", () => {
+  fc.assert(
+    fc.property(
+      fc.array(revision),
+      fc.nat(),
+      fc.boolean(),
+      fc.boolean(),
+      (revisions, id, created, canceled) => {
+        const events = revisions.map((one) => ({
+          kv: {
+            key: Buffer.from('k'),
+            modRevision: BigInt(one),
+            createRevision: 7n,
+            value: Buffer.alloc(300),
+          },
+          prevKv: { modRevision: 3n },
+        }));
+        const answer = create(WatchResponseSchema, { watchId: BigInt(id), created, canceled, events });
+        assert.deepEqual(readWatchAnswer(toBinary(WatchResponseSchema, answer)), {
+          watchId: id,
+          created,
+          canceled,
+          modRevisions: revisions,
+        });
+      },
+    ),
+  );
+});
+
+test('the outline of a range has as many keys as the whole', () => {
+  fc.assert(
+    fc.property(fc.nat({ max: 50 }), fc.boolean(), fc.nat(), (keys, more, count) => {
+      const kvs = Array.from({ length: keys }, () => ({ key: Buffer.from('k'), value: Buffer.alloc(200) }));
+      const answer = create(RangeResponseSchema, { kvs, more, count: BigInt(count) });
+      const outline = outlineRangeAnswer(toBinary(RangeResponseSchema, answer));
+      assert.deepEqual(outline, { keyValues: keys, more, count });
+    }),
+  );
 });

@@ -70,17 +70,29 @@ export async function requireTool(name: GoToolName): Promise<string> {
   return path;
 }
 
+/**
+ * For node:test's `skip`, of a tool whose build takes minutes: why a test that needs it can't run here, or false if it
+ * can. With CI=true it is built, however long that takes.
+ */
+export function missingBuild(name: GoToolName): string | false {
+  if (process.env['CI'] === 'true' || existsSync(binaryOf(name))) return false;
+  return `needs ${name}, which is not built here: node dist/test/support/build-tools.js ${name}`;
+}
+
+function binaryOf(name: GoToolName): string {
+  const tool = TOOLS[name];
+  return join(cacheDirectory(), hashOf(join(goDirectory(), tool.module), tool), name);
+}
+
 /** The path of the tool, built first if need be; undefined when it must be built and Go is missing. */
 async function goTool(name: GoToolName): Promise<string | undefined> {
   const tool = TOOLS[name];
-  const module = join(goDirectory(), tool.module);
-  const cache = join(cacheDirectory(), hashOf(module, tool));
-  const binary = join(cache, name);
+  const binary = binaryOf(name);
   if (existsSync(binary)) return binary;
   if (missingGo()) return undefined;
-  await mkdir(cache, { recursive: true });
+  await mkdir(dirname(binary), { recursive: true });
   await whileLocked(`${binary}.lock`, async () => {
-    if (!existsSync(binary)) await build(tool, module, binary);
+    if (!existsSync(binary)) await build(tool, join(goDirectory(), tool.module), binary);
   });
   return binary;
 }
