@@ -1,16 +1,22 @@
+import { statSync } from 'node:fs';
+import { resolve } from 'node:path';
+import { pathToFileURL } from 'node:url';
 import { systemClock } from '../shared/base/clock.ts';
 import type { Log } from '../shared/base/log.ts';
 import { systemRandom } from '../shared/base/random.ts';
 import type { ImportOrder } from './config/command-import.ts';
+import { databaseSource } from './import/contents.ts';
 import { DatabaseFile } from './import/database-file.ts';
-import { type ImportResult, importDatabase } from './import/import.ts';
+import { type ImportResult, type ImportSource, importDatabase } from './import/import.ts';
+import { GoBucket } from './import/netsy-go.ts';
 import { TaskPool } from './pool/pool.ts';
 import { Appender } from './store/append.ts';
-import type { ObjectStore } from './store/store.ts';
+import type { ObjectStore, ReadableStore } from './store/store.ts';
 
-/** `netsy import FILE`: what an etcd database holds, as the log of a store that is empty. */
+/** `netsy import SOURCE`: what an etcd database or a bucket of Netsy for Go holds, as the log of a store that is empty. */
 
 const ATTEMPT_TIMEOUT_MS = 60_000;
+const PROGRESS_EVERY_MS = 2000;
 
 export interface ImportOutput {
   /** Standard output: what came out. */
@@ -19,33 +25,95 @@ export interface ImportOutput {
   note(text: string): void;
 }
 
+export interface ImportStores {
+  /** The store that is imported into. */
+  open(): Promise<ObjectStore>;
+  /** The bucket that is imported. */
+  openSource(url: string): Promise<ReadableStore>;
+}
+
+/** What is imported, and what the result says of it. */
+interface OpenSource {
+  readonly source: ImportSource;
+  readonly facts: object;
+  close(): Promise<void>;
+}
+
 /** Runs the command. Rejects with an Error of one line. */
 export async function runImport(
   order: ImportOrder,
-  openStore: () => Promise<ObjectStore>,
+  stores: ImportStores,
   output: ImportOutput,
 ): Promise<void> {
-  output.note(`reading ${order.file}`);
-  const file = new DatabaseFile(order.file);
+  output.note(`reading ${order.source}`);
+  const bucket = bucketUrl(order.source);
+  const opened =
+    bucket === undefined ? openDatabase(order, output) : await openBucket(bucket, stores, output);
   try {
-    if (!file.hasDigest) output.note('the file has no SHA-256 at its end, so nothing says that it is whole');
-    const store = await openStore();
+    const store = await stores.open();
     const pool = new TaskPool(order.settings.poolThreads);
     try {
-      const result = await importFile(order, file, store, pool, output);
-      output.result(order.json ? JSON.stringify(resultOf(order, file, result)) : textOf(order, result));
+      const result = await importSource(order, opened.source, store, pool, output);
+      const { settings } = order;
+      output.result(
+        order.json
+          ? JSON.stringify({ ...opened.facts, store: settings.store, ...result })
+          : textOf(order, result),
+      );
     } finally {
       await pool.close();
       await store.close();
     }
   } finally {
-    file.close();
+    await opened.close();
   }
 }
 
-async function importFile(
+/** The URL of what is no file: a store's, or a directory's. */
+function bucketUrl(source: string): string | undefined {
+  if (/^(?:file|s3):|:\/\//.test(source)) return source;
+  const isDirectory = statSync(source, { throwIfNoEntry: false })?.isDirectory() === true;
+  return isDirectory ? pathToFileURL(resolve(source)).href : undefined;
+}
+
+function openDatabase({ source: path }: ImportOrder, output: ImportOutput): OpenSource {
+  const file = new DatabaseFile(path);
+  if (!file.hasDigest) output.note('the file has no SHA-256 at its end, so nothing says that it is whole');
+  const { bytes, sha256, hasDigest } = file;
+  return {
+    source: databaseSource(file),
+    facts: { file: path, bytes, sha256: sha256.toString('hex'), hasDigest },
+    close: async () => file.close(),
+  };
+}
+
+async function openBucket(url: string, stores: ImportStores, output: ImportOutput): Promise<OpenSource> {
+  const store = await stores.openSource(url);
+  let shownMs = systemClock.monotonicMs();
+  const progress = (records: number): void => {
+    const now = systemClock.monotonicMs();
+    if (now - shownMs < PROGRESS_EVERY_MS) return;
+    shownMs = now;
+    output.note(`checked ${records} records`);
+  };
+  const source = await GoBucket.open({ store, progress });
+  const { objects, unread, leased, sha256 } = source;
+  if (unread > 0) output.note(`${unread} older chunks are not read: the newest snapshot holds what they do`);
+  if (leased > 0) {
+    output.note(
+      `${leased} puts name a lease; Netsy for Go keeps no TTLs, so their keys stay, as they did there`,
+    );
+  }
+  return {
+    source,
+    facts: { bucket: url, objects, unread, leased, sha256: sha256.toString('hex') },
+    close: () => store.close(),
+  };
+}
+
+async function importSource(
   { settings }: ImportOrder,
-  file: DatabaseFile,
+  source: ImportSource,
   store: ObjectStore,
   pool: TaskPool,
   output: ImportOutput,
@@ -59,7 +127,7 @@ async function importFile(
   });
   output.note(`writing to ${settings.store}`);
   return importDatabase({
-    file,
+    source,
     store,
     append: (key, object) => appender.append(key, object, 0),
     compress: (body) => pool.compress(body),
@@ -76,16 +144,11 @@ function noteLog({ note }: ImportOutput): Log {
   return { debug: () => {}, info: say, warn: say, error: say };
 }
 
-function resultOf({ settings }: ImportOrder, file: DatabaseFile, result: ImportResult): object {
-  const { path, bytes, sha256, hasDigest } = file;
-  return { file: path, bytes, sha256: sha256.toString('hex'), hasDigest, store: settings.store, ...result };
-}
-
-function textOf({ settings, file }: ImportOrder, result: ImportResult): string {
+function textOf({ settings, source }: ImportOrder, result: ImportResult): string {
   const { revision, compactRevision, records, leases, users, roles, authEnabled, alarms, chunks } = result;
   const compacted = compactRevision === undefined ? 'not compacted' : `compacted at ${compactRevision}`;
   const lines = [
-    `imported ${file} into ${settings.store}: revision ${revision}, ${compacted},`,
+    `imported ${source} into ${settings.store}: revision ${revision}, ${compacted},`,
     `${records} puts and deletes, ${leases} leases, ${users} users, ${roles} roles, in ${chunks} chunks`,
   ];
   if (authEnabled) lines.push('authentication is enabled, as it was');

@@ -36,8 +36,8 @@ function storeOptions({ s3: { endpoint, region, addressing } }: Settings): OpenS
 }
 
 /** Opens the store to look at it. Nothing is written, so nothing is proved either. */
-async function openToRead(settings: Settings): Promise<ReadableStore> {
-  const opened = await openStoreToRead(settings.store, storeOptions(settings));
+async function openToRead(settings: Settings, url = settings.store): Promise<ReadableStore> {
+  const opened = await openStoreToRead(url, storeOptions(settings));
   return retryingReads(opened, { clock: systemClock, random: systemRandom, retryForMs: READ_RETRY_MS });
 }
 
@@ -126,7 +126,10 @@ async function main(): Promise<void> {
     case 'import':
       return runImport(
         commandLine,
-        () => openProbed(commandLine.settings, new Metrics()),
+        {
+          open: () => openProbed(commandLine.settings, new Metrics()),
+          openSource: (url) => openToRead(commandLine.settings, url),
+        },
         outputOf('import'),
       );
     case 'verify':

@@ -16,8 +16,10 @@ import { tombstoneValue } from '../../shared/etcd/key-bucket.ts';
 import { decodeKeyValue, type KeyValue, keyValueBytes } from '../../shared/etcd/responses.ts';
 import { LEASE_TTL_SECONDS_MAX, LEASE_TTL_SECONDS_MIN } from '../../shared/model/limits.ts';
 import { type LogRecord, Operation, operationRecord, systemRecord } from '../../shared/model/record.ts';
+import { type DatabaseFile, ImportFileError } from './database-file.ts';
+import type { ImportSource } from './import.ts';
 
-/** What an etcd database comes to. */
+/** What another server's data come to. */
 export interface DatabaseSummary {
   /** The server's revision. */
   readonly revision: number;
@@ -35,6 +37,18 @@ export interface DatabaseSummary {
 
 /** An empty server's. */
 const FIRST_REVISION = 1;
+
+/** An etcd database as something to be imported. */
+export function databaseSource(file: DatabaseFile): ImportSource {
+  return {
+    sha256: file.sha256,
+    summarize: () => summarize(file.database),
+    records: (createdAtMs) => importedRecords(file.database, createdAtMs),
+    located: (error) => file.located(error),
+    changed: () =>
+      new ImportFileError(`${file.path}: changed while it was read; stop the etcd that has it open`),
+  };
+}
 
 /** Reads and checks the whole database. Throws CorruptBoltError where it is damaged. */
 export function summarize(database: BoltReader): DatabaseSummary {
@@ -68,7 +82,7 @@ function count(of: Iterable<unknown>): number {
 }
 
 /** The database as records of a log, in the log's order, without the records that end an import. */
-export function* importedRecords(database: BoltReader, createdAtMs: number): Generator<LogRecord> {
+function* importedRecords(database: BoltReader, createdAtMs: number): Generator<LogRecord> {
   yield* leaseRecords(database, createdAtMs);
   yield* authRecords(database, createdAtMs);
   yield* alarmRecords(database, createdAtMs);

@@ -7,18 +7,17 @@ import { CHUNKS_PREFIX, chunkKey, SNAPSHOTS_PREFIX } from '../../shared/format/n
 import { PIPELINE_DEPTH_MAX } from '../../shared/model/limits.ts';
 import { type LogRecord, Operation, operationRecord } from '../../shared/model/record.ts';
 import type { ObjectStore } from '../store/store.ts';
-import { type DatabaseSummary, importedRecords, summarize } from './contents.ts';
-import { type DatabaseFile, ImportFileError } from './database-file.ts';
+import type { DatabaseSummary } from './contents.ts';
 
 /**
- * Writes the contents of an etcd database as a log into an empty store. What makes it safe:
+ * Writes what another server holds as a log into an empty store. What makes it safe:
  *
- * 1. The whole file is read and checked before anything is written.
+ * 1. The whole source is read and checked before anything is written.
  * 2. The log of an import has no epoch until its last chunk, which is put when all others are durable. Recovery refuses a
  *    log without an epoch, so that what stopped halfway is never served, and never claimed by a server.
- * 3. The chunks follow from the file and the time in the first one. So the same import, run again after any end, meets
- *    its own chunks, which are left as they are, and goes on where it stopped. Another file gives other chunks (each
- *    has the file's digest as its nonce) and is refused.
+ * 3. The chunks follow from the source and the time in the first one. So the same import, run again after any end, meets
+ *    its own chunks, which are left as they are, and goes on where it stopped. Another source gives other chunks (each
+ *    has the source's digest as its nonce) and is refused.
  */
 
 /** The store holds something else. */
@@ -38,8 +37,22 @@ const PROGRESS_EVERY_MS = 2000;
 const WRITER = 'netsy import';
 const FIRST_EPOCH = 1;
 
+/** What is imported: it was read and checked. */
+export interface ImportSource {
+  /** Of its contents. */
+  readonly sha256: Buffer;
+  /** Reads and checks all of it. */
+  summarize(): DatabaseSummary;
+  /** In the log's order, without the records that end an import; `createdAtMs` where the source has no times. */
+  records(createdAtMs: number): Iterable<LogRecord> | AsyncIterable<LogRecord>;
+  /** `error` with the source's name, if it is about the source. */
+  located(error: unknown): unknown;
+  /** Other records came than were summed up. */
+  changed(): Error;
+}
+
 export interface ImportParts {
-  readonly file: DatabaseFile;
+  readonly source: ImportSource;
   readonly store: ObjectStore;
   append(key: string, object: Uint8Array): Promise<'durable' | 'lost'>;
   compress(body: Uint8Array): Promise<Uint8Array>;
@@ -64,17 +77,17 @@ export interface ImportResult extends DatabaseSummary {
 export async function importDatabase(parts: ImportParts): Promise<ImportResult> {
   try {
     const begunAtMs = await beginning(parts);
-    const summary = summarize(parts.file.database);
+    const summary = parts.source.summarize();
     const createdAtMs = begunAtMs ?? parts.clock.wallMs();
     const chunks = await new ImportLog(parts, createdAtMs).write(summary);
     return { ...summary, chunks, resumed: begunAtMs !== undefined };
   } catch (error) {
-    throw parts.file.located(error);
+    throw parts.source.located(error);
   }
 }
 
 /** When the import that the store holds the beginning of was begun; undefined for an empty store. */
-async function beginning({ store, file }: ImportParts): Promise<number | undefined> {
+async function beginning({ store, source }: ImportParts): Promise<number | undefined> {
   let last: string | undefined;
   for (const prefix of [CHUNKS_PREFIX, SNAPSHOTS_PREFIX]) {
     for await (const { key } of store.list(prefix)) last = key;
@@ -87,7 +100,7 @@ async function beginning({ store, file }: ImportParts): Promise<number | undefin
       `${store.url} is not empty (it holds ${last}): an import needs a store, or a prefix, of its own`,
     );
   }
-  if (firstHeader.epoch > 0 || firstHeader.nonce !== nonceOf(file)) throw anotherImport(store);
+  if (firstHeader.epoch > 0 || firstHeader.nonce !== nonceOf(source)) throw anotherImport(store);
   return firstHeader.createdAtMs;
 }
 
@@ -103,12 +116,12 @@ async function headerOf(store: ObjectStore, key: string): Promise<DecodedHeader 
 
 function anotherImport(store: ObjectStore): StoreInUseError {
   return new StoreInUseError(
-    `${store.url} holds an import of another file, or by another version of netsy, that did not end: ` +
+    `${store.url} holds an import of something else, or by another version of netsy, that did not end: ` +
       'run that one again, or empty the store',
   );
 }
 
-function nonceOf({ sha256 }: DatabaseFile): bigint {
+function nonceOf({ sha256 }: ImportSource): bigint {
   return sha256.readBigUInt64LE();
 }
 
@@ -133,9 +146,9 @@ class ImportLog {
 
   /** Gives the number of chunks. */
   async write(summary: DatabaseSummary): Promise<number> {
-    for (const record of importedRecords(this.#parts.file.database, this.#createdAtMs)) {
+    for await (const record of this.#parts.source.records(this.#createdAtMs)) {
       if (this.#isFull(record)) await this.#putChunk();
-      // What the file's reader gives is a view of far more.
+      // What the source's reader gives is a view of far more.
       this.#records.push({ ...record, key: record.key.slice(), value: record.value.slice() });
       this.#bytes += record.key.length + record.value.length + RECORD_BYTES;
       if (record.operation === Operation.KeyValue) this.#keyValues++;
@@ -143,11 +156,7 @@ class ImportLog {
     }
     if (this.#records.length > 0) await this.#putChunk();
     await this.#settled(0);
-    if (this.#keyValues !== summary.records) {
-      throw new ImportFileError(
-        `${this.#parts.file.path}: changed while it was read; stop the etcd that has it open`,
-      );
-    }
+    if (this.#keyValues !== summary.records) throw this.#parts.source.changed();
     this.#records = this.#ending(summary);
     await this.#putChunk(FIRST_EPOCH);
     await this.#settled(0);
@@ -194,7 +203,7 @@ class ImportLog {
         sequence,
         epoch,
         previousChunkCrc: this.#crc,
-        nonce: nonceOf(this.#parts.file),
+        nonce: nonceOf(this.#parts.source),
       },
       this.#records,
     );

@@ -87,6 +87,10 @@ function readNetsyField(reader: Reader, tag: number, record: LogRecord): void {
 /** Fields 100 and up, and those that nobody here needs. */
 function readOurField(reader: Reader, tag: number, record: LogRecord): void {
   switch (tag) {
+    case RecordTag.compactedAt:
+      record.compacted = true;
+      reader.skip(tag);
+      break;
     case RecordTag.sub:
       record.sub = readCount(reader, 'sub');
       break;

@@ -62,6 +62,7 @@ export const RecordTag = {
   dek: varintTag(10),
   value: bytesTag(11),
   createdAt: bytesTag(12),
+  compactedAt: bytesTag(13),
   sub: varintTag(100),
   operation: varintTag(101),
   leaseTtl: varintTag(102),

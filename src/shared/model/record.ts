@@ -40,6 +40,8 @@ export interface LogRecord {
   value: Uint8Array;
   /** Milliseconds since the Unix epoch, by the primary's clock. Never read by `apply`. */
   createdAtMs: number;
+  /** Set in files of Netsy for Go alone: a compaction has taken the value away. */
+  compacted?: boolean;
   /** LeaseGrant: granted TTL in seconds. */
   leaseTtlSeconds?: number;
   /** Compaction: the revision up to which history goes. */

@@ -156,7 +156,7 @@ export class Applier {
     assert(
       revision === position.revision + 1 ||
         (revision === position.revision && sub > (isImported ? this.#lastSub : 0)) ||
-        (isImported && revision > position.revision),
+        (isImported && (revision > position.revision || position.nextHistoryId === 1)),
       `record of revision ${revision}.${sub} can't follow revision ${position.revision}`,
     );
     position.revision = revision;
