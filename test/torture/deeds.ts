@@ -25,6 +25,7 @@ const OUTAGE_MS_MAX = 2_000;
 /** What is asked of a process while it is stopped waits for it so long. */
 const GHOST_MS = 30_000;
 const GHOSTS = 6;
+const SLEPT_THROUGH = 20;
 const FENCED_WITHIN_MS = 40_000;
 /** Keys with this prefix are written to a process that is not the primary any more: none may ever be there. */
 export const GHOST_PREFIX = 'ghost/';
@@ -115,6 +116,21 @@ const sleepStandby: Deed = async ({ fleet, random, leaseTtlMs }) => {
   for (const slot of sleeping) if (slot.isRunning) process.kill(slot.running!.netsy.pid, 'SIGCONT');
 };
 
+/** The lease is free the moment they wake up, and they have not followed the log for as long as they slept. */
+const handoverToSleepers: Deed = async (scene) => {
+  const { fleet, random, leaseTtlMs, untilAcknowledged } = scene;
+  const primary = await fleet.primary();
+  const sleeping = fleet.running.filter((slot) => slot !== primary);
+  for (const { running } of sleeping) process.kill(running!.netsy.pid, 'SIGSTOP');
+  try {
+    await systemClock.sleep(random.fraction() * leaseTtlMs);
+    await untilAcknowledged(SLEPT_THROUGH);
+    await handover(scene);
+  } finally {
+    for (const slot of sleeping) if (slot.isRunning) process.kill(slot.running!.netsy.pid, 'SIGCONT');
+  }
+};
+
 /** The store is away for everybody, or for the primary alone. */
 const outageOf =
   (outage: Outage, whose: 'everybody' | 'the primary'): Deed =>
@@ -136,6 +152,7 @@ const OF_PROCESSES: Readonly<Record<string, Deed>> = {
   'SIGSTOP of the primary': sleepPrimary,
   'SIGSTOP of the standbys': sleepStandby,
   'SIGTERM handover': handover,
+  'SIGTERM handover to standbys that sleep': handoverToSleepers,
   nothing,
 };
 

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { cpSync, existsSync, rmSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { systemClock } from '../../src/shared/base/clock.ts';
@@ -60,6 +60,9 @@ export class Site {
     const directory = gateway === undefined ? temporaryDirectory() : join(gateway.directory, BUCKET, name);
     const store =
       gateway === undefined ? pathToFileURL(join(directory, 'store')).href : `s3://${BUCKET}/${name}`;
+    // versitygw removes a directory with its last object, also while another one is made in it: not here.
+    mkdirSync(join(directory, 'probe'), { recursive: true });
+    writeFileSync(join(directory, 'probe', 'kept'), '');
     const leaseTtlMs = random.integer(1_000, 2_001);
     const slots: Slot[] = [];
     for (let index = random.pick([2, 2, 2, 2, 3, 1]); index > 0; index--) {

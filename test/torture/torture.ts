@@ -35,11 +35,15 @@ export async function torture(options: TortureOptions): Promise<TortureReport> {
   const run = new Run(options, gateway);
   try {
     await run.all();
-  } finally {
     await run.end();
+    return run;
+  } catch (error) {
+    await run.end();
+    for (const line of reportLines(run)) options.say(line);
+    throw error;
+  } finally {
     await gateway?.stop();
   }
-  return run;
 }
 
 class Run implements TortureReport {
