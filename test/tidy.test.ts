@@ -14,7 +14,7 @@ const LINES: string[][] = [
   ['main/config'],
   ['main/rpc'],
   ['main/ops'],
-  ['main/import', 'main/audit'],
+  ['main/import', 'main/restore', 'main/audit'],
   ['main/lease', 'main/auth', 'main/cluster', 'main/upkeep', 'main/concurrency'],
   ['main/commit'],
   ['main/watch'],

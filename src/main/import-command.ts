@@ -2,8 +2,8 @@ import { statSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { systemClock } from '../shared/base/clock.ts';
-import type { Log } from '../shared/base/log.ts';
 import { systemRandom } from '../shared/base/random.ts';
+import { type CommandOutput, noteLog } from './command-output.ts';
 import type { ImportOrder } from './config/command-import.ts';
 import { databaseSource } from './import/contents.ts';
 import { DatabaseFile } from './import/database-file.ts';
@@ -17,13 +17,6 @@ import type { ObjectStore, ReadableStore } from './store/store.ts';
 
 const ATTEMPT_TIMEOUT_MS = 60_000;
 const PROGRESS_EVERY_MS = 2000;
-
-export interface ImportOutput {
-  /** Standard output: what came out. */
-  result(text: string): void;
-  /** Standard error: how it goes. */
-  note(text: string): void;
-}
 
 export interface ImportStores {
   /** The store that is imported into. */
@@ -43,7 +36,7 @@ interface OpenSource {
 export async function runImport(
   order: ImportOrder,
   stores: ImportStores,
-  output: ImportOutput,
+  output: CommandOutput,
 ): Promise<void> {
   output.note(`reading ${order.source}`);
   const bucket = bucketUrl(order.source);
@@ -76,7 +69,7 @@ function bucketUrl(source: string): string | undefined {
   return isDirectory ? pathToFileURL(resolve(source)).href : undefined;
 }
 
-function openDatabase({ source: path }: ImportOrder, output: ImportOutput): OpenSource {
+function openDatabase({ source: path }: ImportOrder, output: CommandOutput): OpenSource {
   const file = new DatabaseFile(path);
   if (!file.hasDigest) output.note('the file has no SHA-256 at its end, so nothing says that it is whole');
   const { bytes, sha256, hasDigest } = file;
@@ -87,7 +80,7 @@ function openDatabase({ source: path }: ImportOrder, output: ImportOutput): Open
   };
 }
 
-async function openBucket(url: string, stores: ImportStores, output: ImportOutput): Promise<OpenSource> {
+async function openBucket(url: string, stores: ImportStores, output: CommandOutput): Promise<OpenSource> {
   const store = await stores.openSource(url);
   let shownMs = systemClock.monotonicMs();
   const progress = (records: number): void => {
@@ -116,7 +109,7 @@ async function importSource(
   source: ImportSource,
   store: ObjectStore,
   pool: TaskPool,
-  output: ImportOutput,
+  output: CommandOutput,
 ): Promise<ImportResult> {
   const appender = new Appender(store, {
     hedgeAfterMs: 'off',
@@ -136,12 +129,6 @@ async function importSource(
     progress: ({ records, recordsTotal, chunks }) =>
       output.note(`${records} of ${recordsTotal} puts and deletes in ${chunks} chunks`),
   });
-}
-
-/** What the store's trouble is worth saying of, on standard error. */
-function noteLog({ note }: ImportOutput): Log {
-  const say = (message: string, fields: object = {}): void => note(`${message} ${JSON.stringify(fields)}`);
-  return { debug: () => {}, info: say, warn: say, error: say };
 }
 
 function textOf({ settings, source }: ImportOrder, result: ImportResult): string {

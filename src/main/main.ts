@@ -4,6 +4,7 @@ import { systemClock } from '../shared/base/clock.ts';
 import type { Log } from '../shared/base/log.ts';
 import { systemRandom } from '../shared/base/random.ts';
 import { ETCD_VERSION, NETSY_VERSION } from '../shared/model/version.ts';
+import type { CommandOutput } from './command-output.ts';
 import { parseCommandLine } from './config/command-line.ts';
 import type { Settings } from './config/settings.ts';
 import { runImport } from './import-command.ts';
@@ -11,6 +12,7 @@ import { inspectFiles } from './inspect.ts';
 import { createLog } from './ops/log.ts';
 import { commitMeter, storeMeter } from './ops/meters.ts';
 import { Metrics } from './ops/metrics.ts';
+import { runRestore } from './restore-command.ts';
 import { Server } from './server.ts';
 import { runStatus } from './status-command.ts';
 import { meteredStore } from './store/metered.ts';
@@ -42,8 +44,8 @@ async function openToRead(settings: Settings, url = settings.store): Promise<Rea
 }
 
 /** Opens the store and proves that it can hold the log. */
-async function openProbed(settings: Settings, metrics: Metrics): Promise<ObjectStore> {
-  const opened = await openStore(settings.store, storeOptions(settings));
+async function openProbed(settings: Settings, metrics: Metrics, url = settings.store): Promise<ObjectStore> {
+  const opened = await openStore(url, storeOptions(settings));
   const store = meteredStore(opened, storeMeter(metrics), systemClock);
   await probeStore(store, systemRandom);
   return store;
@@ -105,11 +107,23 @@ function stopOnSignals(drain: () => Promise<void>, log: Log): void {
 }
 
 /** What a command says: results to standard output, how it goes to standard error. */
-function outputOf(command: string): { result(text: string): void; note(text: string): void } {
+function outputOf(command: string): CommandOutput {
   return {
     result: (text) => void process.stdout.write(`${text}\n`),
     note: (text) => void process.stderr.write(`netsy ${command}: ${text}\n`),
   };
+}
+
+/** Aborted by the first SIGTERM or SIGINT, so that nothing is left half done; a second one ends at once. */
+function interrupted(command: string): AbortSignal {
+  const controller = new AbortController();
+  const stop = (): void => {
+    if (controller.signal.aborted) process.exit(FAILED);
+    controller.abort(new Error(`${command} was interrupted: run it again`));
+  };
+  process.on('SIGTERM', stop);
+  process.on('SIGINT', stop);
+  return controller.signal;
 }
 
 async function main(): Promise<void> {
@@ -141,6 +155,14 @@ async function main(): Promise<void> {
       return;
     case 'status':
       return runStatus(commandLine, () => openToRead(commandLine.settings), outputOf('status').result);
+    case 'restore': {
+      const { settings } = commandLine;
+      const stores = {
+        options: storeOptions(settings),
+        openProbed: (url: string) => openProbed(settings, new Metrics(), url),
+      };
+      return runRestore(commandLine, stores, outputOf('restore'), interrupted('restore'));
+    }
     case 'serve':
       return serve(commandLine.settings, commandLine.warnings);
   }

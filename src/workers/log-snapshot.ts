@@ -42,7 +42,7 @@ async function sendNext(): Promise<void> {
   const { value, done } = await pieces.next();
   if (done === true) return reply({ type: 'end', crc: source.crc! });
   const bytes = value.byteLength === value.buffer.byteLength ? value : value.slice();
-  reply({ type: 'piece', bytes }, [bytes.buffer as ArrayBuffer]);
+  reply({ type: 'piece', bytes, records: source.recordsTaken }, [bytes.buffer as ArrayBuffer]);
 }
 
 port.on('message', (request: LogSnapshotRequest) => {

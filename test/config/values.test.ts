@@ -110,7 +110,9 @@ describe('flag values', () => {
   });
 
   it('tells a store’s place from what only looks like one', () => {
-    for (const text of ['file:///var/lib/netsy', 's3://bucket', 's3://bucket/a/b', 's3://my.bucket-1/']) {
+    const places = ['s3://bucket', 's3://bucket/a/b', 's3://my.bucket-1/'];
+    const there = 's3://bucket/a?endpoint=http://127.0.0.1:9000&region=eu-central-1&addressing=path';
+    for (const text of ['file:///var/lib/netsy', ...places, there]) {
       assert.equal(storeUrl(text), text);
     }
     refuses(
@@ -122,6 +124,8 @@ describe('flag values', () => {
       's3://',
       's3://B',
       's3://bucket?x',
+      's3://bucket?endpoint=',
+      's3://bucket?region=a&password=b',
       'http://x',
     );
   });

@@ -204,7 +204,7 @@ export function simWorkers(parts: WorkersParts): Workers {
           if (piece === undefined) return send({ type: 'end', crc: source.crc! });
           const bytes = isHeader ? piece : new Uint8Array(await compressBody(piece, ZSTD_LEVEL));
           isHeader = false;
-          send({ type: 'piece', bytes });
+          send({ type: 'piece', bytes, records: source.recordsTaken });
         },
         hasIdleWork: () => false,
         idle: () => undefined,

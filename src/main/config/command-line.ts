@@ -3,6 +3,7 @@ import { ETCD_VERSION, NETSY_VERSION } from '../../shared/model/version.ts';
 import { type Given, settingsOf } from './check.ts';
 import { IMPORT, type ImportOrder } from './command-import.ts';
 import { INSPECT, type InspectOrder } from './command-inspect.ts';
+import { RESTORE, type RestoreOrder } from './command-restore.ts';
 import { STATUS, type StatusOrder } from './command-status.ts';
 import { VERIFY, type VerifyOrder } from './command-verify.ts';
 import { environmentName, FLAGS, type Flag, type FlagKey, type FlagValues } from './flags.ts';
@@ -11,7 +12,7 @@ import type { Subcommand, Words } from './subcommand.ts';
 import { ValueError } from './values.ts';
 
 /** What a subcommand's words ask for. */
-type Order = InspectOrder | ImportOrder | VerifyOrder | StatusOrder;
+type Order = InspectOrder | ImportOrder | RestoreOrder | VerifyOrder | StatusOrder;
 
 /** What the command line asks for. */
 export type CommandLine =
@@ -20,7 +21,7 @@ export type CommandLine =
   /** Help or version: print the text to stdout and end with code 0. */
   | { readonly command: 'print'; readonly text: string };
 
-const SUBCOMMANDS: readonly Subcommand<Order>[] = [INSPECT, IMPORT, VERIFY, STATUS];
+const SUBCOMMANDS: readonly Subcommand<Order>[] = [INSPECT, IMPORT, RESTORE, VERIFY, STATUS];
 
 export type Environment = Readonly<Record<string, string | undefined>>;
 
@@ -40,6 +41,8 @@ Examples:
   netsy inspect data/store/chunks/*.netsy      print what .netsy files hold, and check them
   netsy import snapshot.db --store s3://bucket/prefix
                                                move an etcd snapshot into an empty store
+  netsy restore --store s3://bucket/prefix --to-time 2026-03-01T12:00:00Z --into s3://bucket/back
+                                               a new store, as the old one was then
   netsy status s3://bucket/prefix              say what is in a store, and what it costs
   netsy verify s3://bucket/prefix              read all of a store, and say whether it is whole
 `;

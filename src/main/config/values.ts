@@ -63,6 +63,11 @@ export function size(minBytes: number, maxBytes = Number.MAX_SAFE_INTEGER): (tex
   };
 }
 
+/** A whole number from `min` on, such as a revision. */
+export function wholeNumber(min: number): (text: string) => number {
+  return integer(min, Number.MAX_SAFE_INTEGER);
+}
+
 /** A whole number from `min` to `max`. */
 export function integer(min: number, max: number): (text: string) => number {
   return (text) => {
@@ -162,7 +167,7 @@ function checkUrl(text: string, use: 'listen' | 'advertise'): void {
   }
 }
 
-/** The store's place: `file:///DIR` or `s3://BUCKET/PREFIX`. */
+/** The store's place: `file:///DIR` or `s3://BUCKET/PREFIX`, to which `?endpoint=…` and so on may say where that is. */
 export function storeUrl(text: string): string {
   if (/^file:\/\/\/[^/?#]/.test(text)) return text;
   if (text.startsWith('file:')) {
@@ -172,8 +177,13 @@ export function storeUrl(text: string): string {
   }
   if (!/^s3:\/\//.test(text))
     throw new ValueError(`"${text}" is not a store; use file:///DIR or s3://BUCKET/PREFIX`);
-  if (!/^s3:\/\/[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](?:\/[^?#]*)?$/.test(text)) {
+  if (!/^s3:\/\/[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](?:\/[^?#]*)?(?:\?|$)/.test(text)) {
     throw new ValueError(`"${text}" has no valid bucket name; use s3://BUCKET/PREFIX`);
+  }
+  if (!/^[^?#]*(?:\?(?:(?:endpoint|region|addressing)=[^&#]+&?)+)?$/.test(text)) {
+    throw new ValueError(
+      `"${text}" may say ?endpoint=URL&region=NAME&addressing=path|virtual and nothing else`,
+    );
   }
   return text;
 }
@@ -186,4 +196,23 @@ export function endpointUrl(text: string): string {
     );
   }
   return text.replace(/\/$/, '');
+}
+
+const TIMESTAMP = /^(\d{4}-\d\d-\d\d)[Tt](\d\d:\d\d:\d\d)(\.\d+)?([Zz]|[+-]\d\d:\d\d)$/;
+
+/** A time in the form of RFC 3339, in milliseconds since the Unix epoch; what is finer is cut off. */
+export function timestamp(text: string): number {
+  const [, date, time, fraction = '', zone] = TIMESTAMP.exec(text) ?? [];
+  const day = Date.parse(`${date}T00:00:00Z`);
+  // Date.parse takes the 30th of February for one in March.
+  const isDay = !Number.isNaN(day) && new Date(day).toISOString().startsWith(date ?? '?');
+  const milliseconds = isDay
+    ? Date.parse(`${date}T${time}${fraction.slice(0, 4)}${zone?.toUpperCase()}`)
+    : Number.NaN;
+  if (Number.isNaN(milliseconds)) {
+    throw new ValueError(
+      `"${text}" is not a time; write it as 2026-03-01T12:00:00Z or 2026-03-01T13:00:00+01:00`,
+    );
+  }
+  return milliseconds;
 }

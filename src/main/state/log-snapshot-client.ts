@@ -20,6 +20,8 @@ export class LogSnapshot {
   #failure: Error | undefined;
   /** The footer's CRC, once `pieces` came to its end. */
   crc: bigint | undefined;
+  /** In the pieces so far, about. */
+  recordsDone = 0;
 
   constructor(data: LogSnapshotData, workers: Pick<Workers, 'logSnapshot'>) {
     this.#worker = workers.logSnapshot(data);
@@ -53,6 +55,7 @@ export class LogSnapshot {
         return;
       }
       assert(reply.type === 'piece', `unexpected ${reply.type} from the snapshot's thread`);
+      this.recordsDone = reply.records;
       yield reply.bytes;
     }
   }

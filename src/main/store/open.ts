@@ -1,7 +1,9 @@
+import { realpath } from 'node:fs/promises';
+import { resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { openFileStore, openFileStoreToRead } from './file.ts';
 import { openS3Store } from './s3.ts';
-import type { S3Options } from './s3-config.ts';
+import { type S3Options, s3Target } from './s3-config.ts';
 import type { ObjectStore, ReadableStore } from './store.ts';
 
 /** What either kind of store needs; `file:` uses the clock and the random numbers only. */
@@ -47,4 +49,19 @@ function directoryOf(url: URL): string {
 /** A mistyped URL may hold a password. */
 function redact(url: string): string {
   return url.replace(/\/\/[^/@]*@/, '//');
+}
+
+/** Whether two URLs name the same store, however they are written. Rejects as `openStore` does. */
+export async function isSameStore(one: string, other: string, options: OpenStoreOptions): Promise<boolean> {
+  return (await placeOf(one, options)) === (await placeOf(other, options));
+}
+
+async function placeOf(text: string, options: OpenStoreOptions): Promise<string> {
+  const url = new URL(text);
+  if (url.protocol === 's3:') {
+    const { origin, host, bucket, prefix } = await s3Target(url, options);
+    return `${origin} ${host} ${bucket} ${prefix}`;
+  }
+  const directory = directoryOf(url);
+  return realpath(directory).catch(() => resolve(directory));
 }

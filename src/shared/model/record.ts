@@ -15,6 +15,7 @@ export const Operation = {
   System: 4,
   Epoch: 5,
   ImportEnd: 6,
+  Origin: 7,
 } as const;
 export type Operation = (typeof Operation)[keyof typeof Operation];
 
@@ -24,7 +25,7 @@ export interface LogRecord {
   revision: number;
   /** Place within the revision: 0, 1, 2 … */
   sub: number;
-  /** The key; of System an entry's name (`SystemChange`); empty for the other log operations. */
+  /** The key; of System an entry's name (`SystemChange`); of Origin see `format/origin.ts`; empty for the other log operations. */
   key: Uint8Array;
   /** True for a put that creates its key. */
   created: boolean;

@@ -120,6 +120,7 @@ export interface LoadedChunk {
   crc: bigint;
   /** Set by an epoch chunk: the sequence at which the log goes on; those between are ignored. */
   skipTo: number | undefined;
+  /** Of its records; 0 if none has one. */
   lastRevision: number;
 }
 

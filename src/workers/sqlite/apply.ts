@@ -130,6 +130,12 @@ export class Applier {
       case Operation.System:
         this.#applySystem(systemChange(record));
         return;
+      case Operation.Origin:
+        // What it stands for is in a snapshot, and whoever has that never reads this chunk.
+        throw new Error(
+          'the store holds a restore that did not end, or has lost the snapshot that it ended with; ' +
+            'run netsy restore again with the same --into, or empty the store',
+        );
     }
   }
 

@@ -4,7 +4,7 @@ import { FileEncoder } from '../../shared/format/encode.ts';
 import { FileCompression, type FileHeader, FileKind, SCHEMA_VERSION } from '../../shared/format/file.ts';
 import { SNAPSHOT_PIECE_BYTES } from '../../shared/model/limits.ts';
 import { type LogRecord, Operation, operationRecord, systemRecord } from '../../shared/model/record.ts';
-import type { LogSnapshotData } from '../contract/log-snapshot.ts';
+import type { LogBeginning, LogSnapshotData } from '../contract/log-snapshot.ts';
 import { type CachePosition, type Connection, openToRead, PositionTable } from './database.ts';
 
 type HistoryRow = [
@@ -27,7 +27,10 @@ type HistoryRow = [
 export class SnapshotSource {
   readonly position: CachePosition;
   readonly records: number;
+  recordsTaken = 0;
   readonly #connection: Connection;
+  /** Records that the cache does not have: one if the revision is bumped. */
+  readonly #bumps: number;
   readonly #encoder: FileEncoder;
   readonly #all: Generator<LogRecord>;
   #isHeaderTaken = false;
@@ -37,8 +40,10 @@ export class SnapshotSource {
   constructor(data: LogSnapshotData) {
     this.#connection = openToRead(data.cacheFile);
     this.#connection.exec('BEGIN');
-    this.position = new PositionTable(this.#connection).read();
-    this.records = this.#count('history') + this.#count('leases') + this.#count('system');
+    const cached = new PositionTable(this.#connection).read();
+    this.position = positionOf(cached, data.beginning);
+    this.#bumps = this.position.nextHistoryId - cached.nextHistoryId;
+    this.records = this.#count('history') + this.#bumps + this.#count('leases') + this.#count('system');
     this.#encoder = new FileEncoder(headerOf(data, this.position, this.records));
     this.#all = this.#everyRecord();
   }
@@ -54,6 +59,7 @@ export class SnapshotSource {
       const next = this.#all.next();
       if (next.done === true) break;
       this.#encoder.add(next.value);
+      this.recordsTaken++;
     }
     if (this.#encoder.pendingBytes > 0) return this.#encoder.take();
     this.crc = this.#encoder.end().crc;
@@ -78,6 +84,7 @@ export class SnapshotSource {
       )
       .raw();
     for (const row of history.iterate() as Iterable<HistoryRow>) yield recordOf(row);
+    if (this.#bumps > 0) yield bumpRecord(this.position);
     const leases = this.#connection.prepare('SELECT id, ttl_seconds FROM leases ORDER BY id').raw();
     for (const [id, ttl] of leases.iterate() as Iterable<[Buffer, number]>) {
       const grant = operationRecord(Operation.LeaseGrant, 0);
@@ -88,6 +95,27 @@ export class SnapshotSource {
       yield systemRecord({ name, value }, 0);
     }
   }
+}
+
+function positionOf(cached: CachePosition, beginning: LogBeginning | undefined): CachePosition {
+  if (beginning === undefined) return cached;
+  const { bumpRevision, ...place } = beginning;
+  if (bumpRevision === 0) return { ...cached, ...place };
+  const revision = cached.revision + bumpRevision;
+  // The rows are still there; whoever serves from them removes what can't be reached.
+  return {
+    ...cached,
+    ...place,
+    revision,
+    compactRevision: revision,
+    nextHistoryId: cached.nextHistoryId + 1,
+  };
+}
+
+/** What `etcdutl snapshot restore --bump-revision` leaves, too: a revision without a key. HashKV counts it. */
+function bumpRecord({ revision, nextHistoryId }: CachePosition): LogRecord {
+  const ordinal = nextHistoryId - 1;
+  return { ...operationRecord(Operation.KeyValue, 0), revision, ordinal, previousOrdinal: 0 };
 }
 
 function headerOf(data: LogSnapshotData, position: CachePosition, recordsCount: number): FileHeader {

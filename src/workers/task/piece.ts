@@ -38,6 +38,8 @@ function checkKind(record: LogRecord, name: string, offset: number): void {
 }
 
 function kvOf(record: LogRecord): Uint8Array {
+  // A revision without a key, as `--bump-revision` leaves it.
+  if (record.key.length === 0) return NO_BYTES;
   const { key, createRevision, revision: modRevision, version, value, lease } = record;
   return keyValueBytes({ key, createRevision, modRevision, version, value, lease });
 }

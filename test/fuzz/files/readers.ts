@@ -109,6 +109,7 @@ function told(record: LogRecord): string {
     [Operation.System]: undefined,
     [Operation.Epoch]: epoch,
     [Operation.ImportEnd]: importEnd,
+    [Operation.Origin]: undefined,
   }[operation];
   return json([...common, ...bytes, own]);
 }

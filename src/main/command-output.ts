@@ -1,0 +1,44 @@
+import type { Clock } from '../shared/base/clock.ts';
+import type { Log } from '../shared/base/log.ts';
+
+/** What the commands that work on stores say while they do. */
+
+const EVERY_MS = 2000;
+
+export interface CommandOutput {
+  /** Standard output: what came out. */
+  result(text: string): void;
+  /** Standard error: how it goes. */
+  note(text: string): void;
+}
+
+/** A log whose lines are notes. */
+export function noteLog({ note }: CommandOutput): Log {
+  const say = (message: string, fields: object = {}): void => note(`${message} ${JSON.stringify(fields)}`);
+  return { debug: () => {}, info: say, warn: say, error: say };
+}
+
+/** Says every two seconds how far a work has come, and when it will end. */
+export class Pace {
+  readonly #clock: Clock;
+  readonly #output: CommandOutput;
+  readonly #begunMs: number;
+  #shownMs: number;
+
+  constructor(clock: Clock, output: CommandOutput) {
+    this.#clock = clock;
+    this.#output = output;
+    this.#begunMs = clock.monotonicMs();
+    this.#shownMs = this.#begunMs;
+  }
+
+  /** `part` is how much of the work is done, from 0 to 1; undefined when that is not known. */
+  show(what: string, amount: { readonly records: number; readonly bytes: number }, part?: number): void {
+    const now = this.#clock.monotonicMs();
+    if (now - this.#shownMs < EVERY_MS) return;
+    this.#shownMs = now;
+    const seconds = (now - this.#begunMs) / 1000;
+    const left = part !== undefined && part > 0 ? `, ${Math.ceil((seconds * (1 - part)) / part)} s left` : '';
+    this.#output.note(`${what}: ${amount.records} records, ${amount.bytes} bytes${left}`);
+  }
+}

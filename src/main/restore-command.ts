@@ -1,0 +1,211 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { systemClock } from '../shared/base/clock.ts';
+import { makeDirectory } from '../shared/base/directory.ts';
+import { systemRandom } from '../shared/base/random.ts';
+import { chunkKey } from '../shared/format/names.ts';
+import { type CommandOutput, noteLog, Pace } from './command-output.ts';
+import type { RestoreOrder } from './config/command-restore.ts';
+import type { Settings } from './config/settings.ts';
+import { TaskPool } from './pool/pool.ts';
+import { vacancy } from './restore/beginning.ts';
+import { type Beginning, loadPoint, type Point, writeBeginning } from './restore/restore.ts';
+import { RestoreError, timeText } from './restore/wanted.ts';
+import { LogSnapshot } from './state/log-snapshot-client.ts';
+import { threads } from './state/workers.ts';
+import { WriterClient } from './state/writer-client.ts';
+import { Appender } from './store/append.ts';
+import { StoreError } from './store/errors.ts';
+import { isSameStore, type OpenStoreOptions, openStoreToRead } from './store/open.ts';
+import { retryingReads, retryingStore } from './store/retry.ts';
+import type { ObjectStore, ReadableStore } from './store/store.ts';
+
+/** `netsy restore`: a new store from an old one's log. */
+
+const ATTEMPT_TIMEOUT_MS = 60_000;
+const RETRY_MS = 60_000;
+const CACHE_FILE = 'restore.sqlite';
+
+export interface RestoreStores {
+  readonly options: OpenStoreOptions;
+  /** Opens the new store, and proves that it can hold a log. */
+  openProbed(url: string): Promise<ObjectStore>;
+}
+
+/** Runs the command. Rejects with an Error of one line, also when `signal` is aborted. */
+export async function runRestore(
+  order: RestoreOrder,
+  stores: RestoreStores,
+  output: CommandOutput,
+  signal: AbortSignal,
+): Promise<void> {
+  const { settings, into } = order;
+  if (await isSameStore(settings.store, into, stores.options)) {
+    throw new RestoreError(`--into: ${into} is the store that is read; name another one`);
+  }
+  await checkVacant(into, stores.options);
+  const store = await openToRead(settings.store, stores.options);
+  const pool = new TaskPool(settings.poolThreads);
+  const directory = workDirectory(order.workDir);
+  let writer: WriterClient | undefined;
+  try {
+    const cacheFile = join(directory, CACHE_FILE);
+    writer = openWriter(cacheFile, settings);
+    output.note(`reading ${settings.store}`);
+    const point = await readPoint({ order, store, pool, writer, output, signal });
+    signal.throwIfAborted();
+    const written = order.dryRun
+      ? undefined
+      : await writePoint({ order, stores, pool, cacheFile, point, output, signal });
+    output.result(
+      order.json ? JSON.stringify(resultOf(order, point, written)) : textOf(order, point, written),
+    );
+  } finally {
+    await writer?.close();
+    await pool.close();
+    await store.close();
+    rmSync(directory, { recursive: true, force: true });
+  }
+}
+
+/** Early, before anything takes long; it is looked at again when it is written to. */
+async function checkVacant(into: string, options: OpenStoreOptions): Promise<void> {
+  const store = await openStoreToRead(into, options).catch((error: unknown) => {
+    // A directory that is not there yet is made when it is needed.
+    if (error instanceof StoreError && error.kind === 'no-bucket') return undefined;
+    throw error;
+  });
+  if (store === undefined) return;
+  try {
+    await vacancy(store);
+  } finally {
+    await store.close();
+  }
+}
+
+async function openToRead(url: string, options: OpenStoreOptions): Promise<ReadableStore> {
+  const store = await openStoreToRead(url, options);
+  return retryingReads(store, { clock: systemClock, random: systemRandom, retryForMs: RETRY_MS });
+}
+
+function workDirectory(parent: string | undefined): string {
+  if (parent !== undefined) makeDirectory(parent);
+  const directory = mkdtempSync(join(parent ?? tmpdir(), 'netsy-restore-'));
+  // Where SQLite sorts what memory is not for; read when its first connection is opened.
+  process.env['SQLITE_TMPDIR'] ??= directory;
+  return directory;
+}
+
+function openWriter(cacheFile: string, { maxTxnOps }: Settings): WriterClient {
+  const ignored = (): void => {};
+  // What it fails with is told to the call that waits; nothing happens between calls.
+  const events = { evaluated: ignored, applied: ignored, compacted: ignored, defragmented: ignored };
+  return new WriterClient(
+    { cacheFile, maxTxnOps, memberId: 0n, nodeId: 'netsy restore', quotaBytes: 0 },
+    { ...events, diskTrouble: ignored, failed: ignored },
+    threads,
+  );
+}
+
+interface ReadPointParts {
+  readonly order: RestoreOrder;
+  readonly store: ReadableStore;
+  readonly pool: TaskPool;
+  readonly writer: WriterClient;
+  readonly output: CommandOutput;
+  readonly signal: AbortSignal;
+}
+
+function readPoint({ order, output, ...parts }: ReadPointParts): Promise<Point> {
+  const pace = new Pace(systemClock, output);
+  const { wanted } = order;
+  return loadPoint({
+    ...parts,
+    wanted,
+    clock: systemClock,
+    random: systemRandom,
+    log: noteLog(output),
+    progress: (reached) => pace.show('following the log', reached, reached.part),
+  });
+}
+
+interface WritePointParts {
+  readonly order: RestoreOrder;
+  readonly stores: RestoreStores;
+  readonly pool: TaskPool;
+  readonly cacheFile: string;
+  readonly point: Point;
+  readonly output: CommandOutput;
+  readonly signal: AbortSignal;
+}
+
+async function writePoint(parts: WritePointParts): Promise<Beginning> {
+  const { order, stores, point, output, pool, cacheFile, signal } = parts;
+  output.note(`writing to ${order.into}`);
+  const store = await stores.openProbed(order.into);
+  try {
+    const appender = new Appender(store, {
+      hedgeAfterMs: 'off',
+      attemptTimeoutMs: ATTEMPT_TIMEOUT_MS,
+      clock: systemClock,
+      random: systemRandom,
+      log: noteLog(output),
+    });
+    const pace = new Pace(systemClock, output);
+    return await writeBeginning(
+      {
+        store: retryingStore(store, { clock: systemClock, random: systemRandom, retryForMs: RETRY_MS }),
+        append: (key, object) => appender.append(key, object, 0, signal),
+        clock: systemClock,
+        random: systemRandom,
+        pool,
+        signal,
+        cacheFile,
+        from: order.settings.store,
+        bumpRevision: order.bumpRevision,
+        open: (data) => new LogSnapshot(data, threads),
+        progress: (records, total, bytes) => pace.show('writing', { records, bytes }, records / total),
+      },
+      point,
+    );
+  } finally {
+    await store.close();
+  }
+}
+
+function resultOf(order: RestoreOrder, point: Point, written: Beginning | undefined): object {
+  const { position, createdAtMs, records, bytes, objects } = point;
+  const { revision, compactRevision, sequence } = position;
+  const bumped = revision + order.bumpRevision;
+  return {
+    from: order.settings.store,
+    into: order.into,
+    dryRun: order.dryRun,
+    point: { revision, sequence, chunk: chunkKey(sequence), time: timeText(createdAtMs) },
+    revision: bumped,
+    compactRevision: order.bumpRevision > 0 ? bumped : compactRevision,
+    read: { objects, records, bytes },
+    ...(written && {
+      clusterId: written.clusterId.toString(16),
+      written: { snapshot: written.key, records: written.records, bytes: written.bytes },
+    }),
+  };
+}
+
+function textOf(order: RestoreOrder, point: Point, written: Beginning | undefined): string {
+  const { position, createdAtMs, records, bytes, objects } = point;
+  const { revision, compactRevision, sequence } = position;
+  const bumped = revision + order.bumpRevision;
+  const compacted = order.bumpRevision > 0 ? bumped : compactRevision;
+  const history = compacted > 0 ? `compacted at ${compacted}` : 'not compacted';
+  const verb = written === undefined ? 'would restore' : 'restored';
+  const lines = [
+    `${verb} ${order.settings.store} as of revision ${revision}, chunk ${sequence}, ${timeText(createdAtMs)}`,
+    `into ${order.into}: revision ${bumped}, ${history}`,
+    `read ${records} records, ${bytes} bytes, ${objects} objects`,
+  ];
+  if (written !== undefined)
+    lines.push(`wrote ${written.records} records, ${written.bytes} bytes: ${written.key}`);
+  return lines.join('\n');
+}
