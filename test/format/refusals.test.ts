@@ -89,7 +89,7 @@ test('a lease may be any 64-bit value', () => {
 
 test('a put or delete without a revision, and an operation that is not known, are refused', () => {
   assertRefused(sealedFile({}), 'record', 'revision');
-  assertRefused(sealedFile({ operation: 7 as never }), 'record', 'operation', '7');
+  assertRefused(sealedFile({ operation: 8 as never }), 'record', 'operation', '8');
   assertRefused(sealedFile({ operation: -1 as never }), 'record', 'operation', '-1');
   assertRefused(sealedFile({ operation: 5 }), 'record', 'epoch_claim');
   assertRefused(sealedFile({ operation: 6 }), 'record', 'import_end');

@@ -1,6 +1,7 @@
 import { CorruptFileError, hex64 } from '../../shared/format/corrupt.ts';
 import { decodeBody, decodeHeader } from '../../shared/format/decode.ts';
 import { CHUNKS_PREFIX, chunkKey, parseChunkKey } from '../../shared/format/names.ts';
+import { originOfChunk } from '../../shared/format/origin.ts';
 import type { LoadedChunk } from '../../workers/contract/writer.ts';
 import type { TaskPool } from '../pool/pool.ts';
 import { listPacks } from '../recovery/log-objects.ts';
@@ -147,6 +148,7 @@ function readOf(chunk: LoadedChunk, bytes: number): ReadChunk {
   // An epoch chunk is small.
   const records = chunk.skipTo === undefined ? [] : decodeBody(chunk.body, header, key).records;
   const claim = records.find(({ epoch }) => epoch !== undefined)?.epoch;
-  const facts = { epoch: header.epoch, previousChunkCrc, crc, lastRevision, claim };
+  const isOrigin = originOfChunk(chunk) !== undefined;
+  const facts = { epoch: header.epoch, previousChunkCrc, crc, lastRevision, claim, isOrigin };
   return { sequence, bytes, look: { facts }, chunk };
 }

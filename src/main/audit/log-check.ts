@@ -14,6 +14,8 @@ export interface ChunkFacts {
   readonly lastRevision: number;
   /** Of an epoch chunk. */
   readonly claim: EpochClaim | undefined;
+  /** Whether it says that the log begins with the snapshot of its sequence, as a restore's does. */
+  readonly isOrigin: boolean;
 }
 
 /** Where the log stands behind a snapshot. */
@@ -22,6 +24,8 @@ export interface SnapshotLink extends ChainLink {
   readonly epoch: number;
 }
 
+/** That of the snapshot that a restored log begins with. */
+const ORIGIN_EPOCH = 1;
 const BEHIND_LOST_EPOCH = 'ignored: it stands behind an epoch chunk that is lost';
 /** Deletion of old chunks goes through them in groups of so many; one that was interrupted leaves part of a group. */
 const DELETES_AT_ONCE = 16;
@@ -151,7 +155,7 @@ export class LogCheck {
       }
       this.#lastRevision = facts.lastRevision;
     }
-    this.epoch = facts.epoch;
+    this.epoch = facts.isOrigin ? ORIGIN_EPOCH : facts.epoch;
     this.#isEpochKnown = true;
     this.#last = { sequence, crc: facts.crc };
     this.next = facts.claim?.skipTo ?? sequence + 1;
@@ -171,7 +175,8 @@ export class LogCheck {
     );
   }
 
-  #checkEpoch(sequence: number, { epoch, claim }: ChunkFacts): void {
+  #checkEpoch(sequence: number, { epoch, claim, isOrigin }: ChunkFacts): void {
+    if (isOrigin && sequence === this.chunks) return;
     const expected = this.epoch + (claim === undefined ? 0 : 1);
     const isRight = this.#isEpochKnown ? epoch === expected : epoch >= expected;
     if (!isRight) this.#damage(sequence, 'header', 'epoch', String(expected), epoch);

@@ -88,6 +88,8 @@ class Verification {
   readonly #verified: VerifiedSnapshot[] = [];
   /** Those that wait for their place in the log, the oldest first. */
   #waiting: StoredSnapshot[] = [];
+  /** Of the last origin: a log that begins with a snapshot. */
+  #originSequence = 0;
   #records = 0;
   #bytes = 0;
   #bytesTotal = 0;
@@ -162,6 +164,12 @@ class Verification {
       this.#check.provesLoss(sequence, known),
     );
     if (!isLog || lost || chunk === undefined) return;
+    if (look.facts?.isOrigin === true) {
+      // The state comes from the snapshot of this sequence, and from no chunk.
+      this.#state.lose();
+      this.#originSequence = sequence;
+      return;
+    }
     this.#found(await this.#state.apply(chunk));
   }
 
@@ -282,9 +290,16 @@ class Verification {
   }
 
   #checkEpoch(): void {
+    const origin = this.#originSequence;
+    const object = chunkKey(Math.max(1, this.#check.sequence));
+    if (origin > 0 && this.#verified.every(({ sequence }) => sequence < origin)) {
+      const expected = 'the snapshot that the log begins with';
+      const found = 'none: a restore that did not end; run it again';
+      this.#damages.push({ object: chunkKey(origin), place: '', check: 'origin', expected, found });
+    }
     if (this.#check.epoch > 0 || this.#check.losses > 0) return;
     this.#damages.push({
-      object: chunkKey(Math.max(1, this.#check.sequence)),
+      object,
       place: '',
       check: 'epoch',
       expected: 'the end of an import behind it',

@@ -3,7 +3,13 @@ import { type Random, randomId } from '../../shared/base/random.ts';
 import type { ChainLink } from '../../shared/format/chain.ts';
 import { encodeFile } from '../../shared/format/encode.ts';
 import { FileCompression, FileKind, SCHEMA_VERSION } from '../../shared/format/file.ts';
-import { CHUNKS_PREFIX, chunkKey, parseChunkKey, SNAPSHOTS_PREFIX } from '../../shared/format/names.ts';
+import {
+  CHUNKS_PREFIX,
+  chunkKey,
+  PACKS_PREFIX,
+  parseChunkKey,
+  SNAPSHOTS_PREFIX,
+} from '../../shared/format/names.ts';
 import { decodeOrigin, type Origin, originRecord } from '../../shared/format/origin.ts';
 import type { LogRecord } from '../../shared/model/record.ts';
 import type { ObjectStore } from '../store/store.ts';
@@ -24,7 +30,9 @@ const ORIGIN_BYTES_MAX = 64 * 1024;
 
 /** Where a log may begin in `store`: after what restores left that did not end. Rejects when it holds more. */
 export async function vacancy(store: Pick<ObjectStore, 'url' | 'get' | 'list'>): Promise<ChainLink> {
-  for await (const { key } of store.list(SNAPSHOTS_PREFIX)) throw notEmpty(store, key);
+  for (const prefix of [SNAPSHOTS_PREFIX, PACKS_PREFIX]) {
+    for await (const { key } of store.list(prefix)) throw notEmpty(store, key);
+  }
   let last = START;
   for await (const { key, size } of store.list(CHUNKS_PREFIX)) {
     const isNext = parseChunkKey(key) === last.sequence + 1 && size <= ORIGIN_BYTES_MAX;

@@ -2,10 +2,11 @@ import type { Clock } from '../../shared/base/clock.ts';
 import type { Log } from '../../shared/base/log.ts';
 import { type Random, randomId } from '../../shared/base/random.ts';
 import { hex64 } from '../../shared/format/corrupt.ts';
-import { chunkKey, snapshotKey } from '../../shared/format/names.ts';
-import { decodeOrigin } from '../../shared/format/origin.ts';
+import { snapshotKey } from '../../shared/format/names.ts';
+import { originOfChunk } from '../../shared/format/origin.ts';
 import type { LogBeginning, LogSnapshotData } from '../../workers/contract/log-snapshot.ts';
 import type { LogPosition } from '../../workers/contract/writer.ts';
+import { LogReader } from '../recovery/log-reader.ts';
 import type { StoredSnapshot } from '../recovery/snapshot-list.ts';
 import { SnapshotLoad } from '../recovery/snapshot-load.ts';
 import { readSnapshot } from '../recovery/snapshot-reader.ts';
@@ -78,13 +79,13 @@ async function loadBase(parts: LoadPointParts, bases: Bases): Promise<Point> {
     const { createdAtMs, recordsCount: records } = bases.header(base);
     return { position, createdAtMs, records, bytes: base.size, objects: 1 };
   }
-  const first = await store.get(chunkKey(1), signal);
+  const first = await new LogReader({ store, pool, signal }).chunkAt(1);
   if (first === undefined) {
     if (load.failures.length === 0) throw bases.tooEarly(wanted, undefined);
     throw new RestoreError(`no snapshot of ${store.url} can be used (${load.failures.join('; ')})`);
   }
-  if (decodeOrigin(first, chunkKey(1)) !== undefined) throw bases.tooEarly(wanted, undefined);
-  const { createdAtMs } = await pool.open(chunkKey(1), 1, first);
+  if (originOfChunk(first) !== undefined) throw bases.tooEarly(wanted, undefined);
+  const { createdAtMs } = first;
   return { position: await writer.reset(), createdAtMs, records: 0, bytes: 0, objects: 0 };
 }
 

@@ -23,7 +23,7 @@ export function timeText(milliseconds: number): string {
 export interface LogSource {
   /** Tries again what fails. */
   readonly store: Omit<ReadableStore, 'close'>;
-  readonly pool: Pick<TaskPool, 'open' | 'openPiece' | 'inflate'>;
+  readonly pool: Pick<TaskPool, 'open' | 'openFrame' | 'openPiece' | 'inflate'>;
   /** Ends the reading, which rejects with its reason then. */
   readonly signal: AbortSignal;
 }

@@ -57,6 +57,16 @@ export function decodeOrigin(object: Uint8Array, name: string): OriginChunk | un
   }
 }
 
+/** As `decodeOrigin`, of a chunk that was opened. */
+export function originOfChunk(chunk: {
+  readonly sequence: number;
+  readonly header: Uint8Array;
+  readonly body: Uint8Array;
+}): Origin | undefined {
+  const name = `chunk ${chunk.sequence}`;
+  return decodeOrigin(Buffer.concat([chunk.header, chunk.body]), name)?.origin;
+}
+
 function originOf(records: readonly LogRecord[]): Origin | undefined {
   const [record] = records;
   if (record?.operation !== Operation.Origin) return undefined;
