@@ -106,6 +106,7 @@ describe(`a restore that is interrupted (seed ${SEED})`, { timeout: 180_000 }, (
     client.close();
     await netsy.stop();
     assert.deepEqual([count, header!.revision], [BigInt(20 * KEYS), BigInt(revision)]);
+    assert.equal(ranToItsEnd(['verify', into.url])['whole'], true);
     assert.match(failure(words), /is not empty \(it holds snapshots\//);
   });
 });

@@ -13,7 +13,8 @@ export class MadeLog {
   readonly store: ObjectStore;
   /** Of the log's chunks so far. */
   readonly sequences: number[] = [];
-  #sequence = 0;
+  /** By the clock of whoever writes now. */
+  createdAtMs = CREATED_AT_MS;
   #crc = 0n;
   #next = 1;
   #epoch = 0;
@@ -84,7 +85,6 @@ export class MadeLog {
     const { object, crc } = await this.#encode(sequence, this.#crc, records);
     await this.store.putIfAbsent(chunkKey(sequence), object);
     this.sequences.push(sequence);
-    this.#sequence = sequence;
     this.#crc = crc;
     this.#next = sequence + 1;
   }
@@ -102,7 +102,7 @@ export class MadeLog {
         kind: FileKind.Chunk,
         compression: compress ? FileCompression.Zstd : FileCompression.None,
         leaderId: 'a1',
-        createdAtMs: CREATED_AT_MS + this.#sequence,
+        createdAtMs: this.createdAtMs,
         sequence,
         epoch: this.#epoch,
         previousChunkCrc,
