@@ -45,7 +45,7 @@ export async function runRestore(
     throw new RestoreError(`--into: ${into} is the store that is read; name another one`);
   }
   await checkVacant(into, stores.options);
-  const store = await openToRead(settings.store, stores.options);
+  const { store, objects } = counted(await openToRead(settings.store, stores.options));
   const pool = new TaskPool(settings.poolThreads);
   const directory = workDirectory(order.workDir);
   let writer: WriterClient | undefined;
@@ -58,9 +58,8 @@ export async function runRestore(
     const written = order.dryRun
       ? undefined
       : await writePoint({ order, stores, pool, cacheFile, point, output, signal });
-    output.result(
-      order.json ? JSON.stringify(resultOf(order, point, written)) : textOf(order, point, written),
-    );
+    const outcome: Outcome = { ...point, objects: objects(), written };
+    output.result(order.json ? JSON.stringify(resultOf(order, outcome)) : textOf(order, outcome));
   } finally {
     await writer?.close();
     await pool.close();
@@ -174,8 +173,36 @@ async function writePoint(parts: WritePointParts): Promise<Beginning> {
   }
 }
 
-function resultOf(order: RestoreOrder, point: Point, written: Beginning | undefined): object {
-  const { position, createdAtMs, records, bytes, objects } = point;
+/** What was read, and what came of it. */
+interface Outcome extends Point {
+  /** Of the old store: chunks, packs and snapshots. */
+  readonly objects: number;
+  readonly written: Beginning | undefined;
+}
+
+/** Counts the objects that are read: those at once, and those in pieces. */
+function counted(store: ReadableStore): { store: ReadableStore; objects(): number } {
+  let whole = 0;
+  const inPieces = new Set<string>();
+  const counting: ReadableStore = {
+    url: store.url,
+    list: (prefix, startAfter) => store.list(prefix, startAfter),
+    close: () => store.close(),
+    get: async (key, signal) => {
+      const object = await store.get(key, signal);
+      if (object !== undefined) whole++;
+      return object;
+    },
+    getRange: (key, ...rest) => {
+      inPieces.add(key);
+      return store.getRange(key, ...rest);
+    },
+  };
+  return { store: counting, objects: () => whole + inPieces.size };
+}
+
+function resultOf(order: RestoreOrder, outcome: Outcome): object {
+  const { position, createdAtMs, records, bytes, objects, chunks, written } = outcome;
   const { revision, compactRevision, sequence } = position;
   const bumped = revision + order.bumpRevision;
   return {
@@ -184,8 +211,8 @@ function resultOf(order: RestoreOrder, point: Point, written: Beginning | undefi
     dryRun: order.dryRun,
     point: { revision, sequence, chunk: chunkKey(sequence), time: timeText(createdAtMs) },
     revision: bumped,
-    compactRevision: order.bumpRevision > 0 ? bumped : compactRevision,
-    read: { objects, records, bytes },
+    compactRevision: order.bumpRevision > 0 ? bumped : Math.max(0, compactRevision),
+    read: { objects, chunks, records, bytes },
     ...(written && {
       clusterId: written.clusterId.toString(16),
       written: { snapshot: written.key, records: written.records, bytes: written.bytes },
@@ -193,8 +220,8 @@ function resultOf(order: RestoreOrder, point: Point, written: Beginning | undefi
   };
 }
 
-function textOf(order: RestoreOrder, point: Point, written: Beginning | undefined): string {
-  const { position, createdAtMs, records, bytes, objects } = point;
+function textOf(order: RestoreOrder, outcome: Outcome): string {
+  const { position, createdAtMs, records, bytes, objects, written } = outcome;
   const { revision, compactRevision, sequence } = position;
   const bumped = revision + order.bumpRevision;
   const compacted = order.bumpRevision > 0 ? bumped : compactRevision;

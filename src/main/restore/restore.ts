@@ -47,7 +47,7 @@ export interface Point {
   /** Read: puts, deletes and operations. */
   readonly records: number;
   readonly bytes: number;
-  readonly objects: number;
+  readonly chunks: number;
 }
 
 /** Fills the writer's cache with the state at the point. Rejects with a RestoreError if the log does not have it. */
@@ -64,7 +64,7 @@ export async function loadPoint(parts: LoadPointParts): Promise<Point> {
     createdAtMs: reached.createdAtMs ?? begun.createdAtMs,
     records: begun.records + reached.records,
     bytes: begun.bytes + reached.bytes,
-    objects: begun.objects + reached.chunks,
+    chunks: reached.chunks,
   };
 }
 
@@ -77,7 +77,7 @@ async function loadBase(parts: LoadPointParts, bases: Bases): Promise<Point> {
   const base = candidates.find(({ sequence }) => sequence === position?.sequence);
   if (position !== undefined && base !== undefined) {
     const { createdAtMs, recordsCount: records } = bases.header(base);
-    return { position, createdAtMs, records, bytes: base.size, objects: 1 };
+    return { position, createdAtMs, records, bytes: base.size, chunks: 0 };
   }
   const first = await new LogReader({ store, pool, signal }).chunkAt(1);
   if (first === undefined) {
@@ -86,7 +86,7 @@ async function loadBase(parts: LoadPointParts, bases: Bases): Promise<Point> {
   }
   if (originOfChunk(first) !== undefined) throw bases.tooEarly(wanted, undefined);
   const { createdAtMs } = first;
-  return { position: await writer.reset(), createdAtMs, records: 0, bytes: 0, objects: 0 };
+  return { position: await writer.reset(), createdAtMs, records: 0, bytes: 0, chunks: 0 };
 }
 
 export interface WriteParts extends BeginningParts {

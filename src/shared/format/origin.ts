@@ -64,6 +64,7 @@ export function originOfChunk(chunk: {
   readonly body: Uint8Array;
 }): Origin | undefined {
   const name = `chunk ${chunk.sequence}`;
+  if (decodeHeader(chunk.header, name).header.epoch > 0) return undefined;
   return decodeOrigin(Buffer.concat([chunk.header, chunk.body]), name)?.origin;
 }
 
