@@ -1,5 +1,5 @@
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { loadavg, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { pathToFileURL } from 'node:url';
@@ -9,6 +9,7 @@ import { Client } from '../../test/crash/client.ts';
 import { type Netsy, startNetsy } from '../../test/support/netsy.ts';
 import { integer, positive } from '../flags.ts';
 import { LogWriter } from './log-writer.ts';
+import { sqliteAlone } from './sqlite-alone.ts';
 
 /**
  * `npm run bench-start`: how long a server takes from its start to its first served read, cold (from a snapshot, and
@@ -36,6 +37,8 @@ const directory = mkdtempSync(join(tmpdir(), 'netsy-bench-start-'));
 process.once('exit', () => rmSync(directory, { recursive: true, force: true, maxRetries: 5 }));
 const store = join(directory, 'store');
 const dataDir = join(directory, 'data');
+/** Of /proc. */
+const TICKS_PER_SECOND = 100;
 const NEVER = ['--snapshot-age=100000h', '--snapshot-records=1000000000000', '--snapshot-bytes=1000GiB'];
 
 /** Starts a server, reads, and says how long that took. */
@@ -55,12 +58,28 @@ async function measure(name: string, records: number, flags: readonly string[] =
   client.close();
   if (Number(reply.count) !== options.keys) throw new Error(`${reply.count} keys are there`);
   const rate = Math.round(records / seconds).toLocaleString('en');
-  process.stdout.write(`${name.padEnd(44)} ${seconds.toFixed(2)} s to the first read  ${rate} records/s\n`);
+  const [busiest = 0, ...others] = threadSeconds(netsy.pid);
+  const all = others.reduce((sum, of) => sum + of, busiest);
+  process.stdout.write(
+    `${name.padEnd(44)} ${seconds.toFixed(2)} s to the first read  ${rate} records/s  ` +
+      `CPU: ${all.toFixed(2)} s, of these the busiest thread ${busiest.toFixed(2)} s\n`,
+  );
   for (const line of netsy.log().split('\n')) {
     const found = /"(?:msg)":"(followed the log|loaded a snapshot|recovering[^"]*)"/.exec(line);
     if (found !== null) process.stderr.write(`  ${line}\n`);
   }
   return netsy;
+}
+
+/** The processor time of each of its threads, the busiest first: what a start takes where nobody else wants the processors. */
+function threadSeconds(pid: number): number[] {
+  const tasks = `/proc/${pid}/task`;
+  if (!existsSync(tasks)) return [];
+  const seconds = readdirSync(tasks).map((task) => {
+    const fields = readFileSync(`${tasks}/${task}/stat`, 'utf8').split(') ')[1]!.split(' ');
+    return (Number(fields[11]) + Number(fields[12])) / TICKS_PER_SECOND;
+  });
+  return seconds.sort((a, b) => b - a);
 }
 
 /** In an order that is not that of the keys. */
@@ -89,6 +108,8 @@ async function main(): Promise<void> {
   const log = new LogWriter(store);
   await log.begin();
   await writeKeys(log);
+  const alone = sqliteAlone(directory, keys, options.valueBytes).toLocaleString('en');
+  process.stdout.write(`load average ${loadavg()[0]!.toFixed(1)}; SQLite alone: ${alone} records/s\n`);
   const first = await measure('cold, from chunks of 1,000 records', keys, [
     '--snapshot-records=1',
     '--retention=forever',

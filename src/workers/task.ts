@@ -34,16 +34,13 @@ export default async function run(
       return compressBody(task.body, task.level);
     case 'open':
       return corruptAsData(async () => {
-        const chunk = await openChunk(task.name, task.sequence, task.object);
-        return handedOver(chunk, [chunk.header, chunk.body]);
+        const chunk = await openChunk(task.name, task.sequence, task.object, task.form);
+        return handedOver(chunk, partsOf(chunk));
       });
     case 'frame':
       return corruptAsData(async () => {
         const chunks = await openFrame(task);
-        return handedOver(
-          chunks,
-          chunks.flatMap(({ header, body }) => [header, body]),
-        );
+        return handedOver(chunks, chunks.flatMap(partsOf));
       });
     case 'piece':
       return corruptAsData(async () => {
@@ -72,6 +69,10 @@ async function corruptAsData<T>(open: () => Promise<T>): Promise<T | TaskCorrupt
     const { object, part, index, offset, check, expected, found } = error;
     return { type: 'corrupt', place: { object, part, index, offset }, check, expected, found };
   }
+}
+
+function partsOf({ header, body, rows }: LoadedChunk): Uint8Array[] {
+  return rows === undefined ? [header, body] : [rows.rows];
 }
 
 /** `value`, whose large `parts` are handed to the other thread instead of being copied. */

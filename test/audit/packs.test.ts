@@ -46,7 +46,8 @@ describe(`netsy verify on a store with packs (SEED=${seed})`, () => {
       const made = await packed(chunks);
       const [pack] = await listPacks(made.store);
       const object = Buffer.from((await made.store.get(pack!.key))!);
-      object[object.length - 10]! ^= 1;
+      // More than one bit: zstd has some that mean nothing.
+      object.fill(0, object.length - 12, object.length - 4);
       await made.store.put(pack!.key, object);
       const { damages } = await verified(made.store);
       made.close();

@@ -1,4 +1,10 @@
-import { chunkKey, parseSnapshotKey, snapshotKey } from '../../src/shared/format/names.ts';
+import {
+  chunkKey,
+  parseChunkKey,
+  parsePackKey,
+  parseSnapshotKey,
+  snapshotKey,
+} from '../../src/shared/format/names.ts';
 import { Operation as LogOperation } from '../../src/shared/model/record.ts';
 import type { KeyAnswer, Operation, Told, Watched } from './history.ts';
 import type { LogModel, ModelKey } from './log-model.ts';
@@ -293,7 +299,7 @@ function checkDeletions(world: World, model: LogModel): void {
     if (snapshots.length < 2 && missingAfter(model, left, 0, end) !== undefined) {
       fail(`with ${snapshots.length} snapshots left`);
     }
-    if (retentionMs === undefined) fail('though everything is to be kept');
+    if (retentionMs === undefined && !isInPack(object.key, left)) fail('though everything is to be kept');
     const wanted = model.sequenceAt(atMs - (retentionMs ?? 0));
     const bases = [0, ...snapshots].filter((sequence) => sequence <= wanted);
     if (!bases.some((base) => missingAfter(model, left, base, end) === undefined)) {
@@ -309,7 +315,23 @@ function missingAfter(
   sequence: number,
   end: number,
 ): number | undefined {
+  const packs = packsOf(left);
+  const isLeft = (at: number): boolean =>
+    left.has(chunkKey(at)) || packs.some(({ first, last }) => first <= at && at <= last);
   return model.chunks.find(
-    (chunk) => chunk.sequence > sequence && chunk.sequence <= end && !left.has(chunkKey(chunk.sequence)),
+    (chunk) => chunk.sequence > sequence && chunk.sequence <= end && !isLeft(chunk.sequence),
   )?.sequence;
+}
+
+function packsOf(left: ReadonlySet<string>): { first: number; last: number }[] {
+  return [...left].map(parsePackKey).filter((pack) => pack !== undefined);
+}
+
+/** Whether a pack that is left holds what the deleted chunk or pack held. */
+function isInPack(key: string, left: ReadonlySet<string>): boolean {
+  const chunk = parseChunkKey(key);
+  const gone = chunk === undefined ? parsePackKey(key) : { first: chunk, last: chunk };
+  return (
+    gone !== undefined && packsOf(left).some(({ first, last }) => first <= gone.first && gone.last <= last)
+  );
 }

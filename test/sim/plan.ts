@@ -79,6 +79,7 @@ function settingsOf(random: SimRandom, leaseTtlMs: number, idles: boolean): Sett
       ageMs: idles ? random.pick([HOUR_MS / 60, HOUR_MS]) : HOUR_MS,
     },
     retentionMs: random.pick([undefined, 0, HOUR_MS / 2, HOUR_MS, 3 * HOUR_MS]),
+    mergeChunks: random.pick([0, 3, 10, 40]),
   };
 }
 

@@ -1,5 +1,8 @@
 import { join } from 'node:path';
+import { NO_BYTES } from '../../src/shared/base/bytes.ts';
 import { FrameReader, FrameWriter } from '../../src/shared/base/frames.ts';
+import { decodeBody, decodeHeader } from '../../src/shared/format/decode.ts';
+import { packChunkRows } from '../../src/workers/contract/chunk-rows.ts';
 import type { SnapshotPiece } from '../../src/workers/contract/task.ts';
 import type {
   EvaluatedMessage,
@@ -42,12 +45,12 @@ export class LocalWriter {
 
   /** Recovery: takes what another writer left in the store. */
   load(chunks: LoadedChunk[]): void {
-    this.#state.handle({ type: 'load', chunks });
+    this.#state.handle({ type: 'load', chunks: chunks.map(everyOtherPacked) });
   }
 
   /** A standby: takes what the primary appended. */
   follow(chunks: LoadedChunk[]): void {
-    this.#state.handle({ type: 'follow', chunks });
+    this.#state.handle({ type: 'follow', chunks: chunks.map(everyOtherPacked) });
   }
 
   /** Recovery: a new cache from a snapshot's pieces. */
@@ -146,4 +149,14 @@ export class LocalWriter {
       this.leaseChanges.push(...reply.leases);
     }
   }
+}
+
+/** As the pool hands chunks to recovery; commands that look at a log hand on their bytes. */
+function everyOtherPacked(chunk: LoadedChunk): LoadedChunk {
+  if (chunk.sequence % 2 === 0) return chunk;
+  const { header } = decodeHeader(chunk.header, 'a chunk');
+  const { records, footer } = decodeBody(chunk.body, header, 'a chunk');
+  const { previousChunkCrc } = header;
+  const rows = packChunkRows(records);
+  return { ...chunk, previousChunkCrc, crc: footer.crc, header: NO_BYTES, body: NO_BYTES, rows };
 }

@@ -41,6 +41,8 @@ export class ChunkSource {
     this.#reader = new LogReader(parts);
   }
 
+  readonly #asked = new Set<number>();
+
   get damages(): readonly Finding[] {
     return [...this.#damages.values()];
   }
@@ -66,21 +68,28 @@ export class ChunkSource {
   async *#packed(first: number): AsyncGenerator<ReadChunk> {
     let next = first;
     for (const object of await listPacks(this.#parts.store)) {
-      try {
-        const bytes = await this.#parts.store.get(object.key);
-        if (bytes === undefined) continue;
-        const pack = new OpenPack(this.#parts, object, bytes);
-        for (const frame of pack.frames) {
-          if (frame.nextSequence <= first) continue;
-          for (const chunk of await pack.open(frame, next)) {
-            yield readOf(chunk, frame.bytes / frame.chunks);
-            next = chunk.sequence + 1;
-          }
+      const bytes = await this.#parts.store.get(object.key);
+      if (bytes === undefined) continue;
+      const pack = await this.#noting(object.key, async () => new OpenPack(this.#parts, object, bytes));
+      for (const frame of pack?.frames ?? []) {
+        if (frame.nextSequence <= first) continue;
+        const chunks = await this.#noting(object.key, () => pack!.open(frame, next));
+        for (const chunk of chunks ?? []) {
+          yield readOf(chunk, frame.bytes / frame.chunks);
+          next = chunk.sequence + 1;
         }
-      } catch (error) {
-        if (!(error instanceof CorruptFileError)) throw error;
-        this.#damages.set(object.key, findingOf(error));
       }
+    }
+  }
+
+  /** What it opens; undefined if that is damaged, which is noted. */
+  async #noting<T>(key: string, open: () => Promise<T>): Promise<T | undefined> {
+    try {
+      return await open();
+    } catch (error) {
+      if (!(error instanceof CorruptFileError)) throw error;
+      if (!this.#damages.has(key)) this.#damages.set(key, findingOf(error));
+      return undefined;
     }
   }
 
@@ -123,8 +132,10 @@ export class ChunkSource {
     return chunk;
   }
 
-  /** Whether there is a chunk of that name by now. */
+  /** Whether there is a chunk of that name by now; false when asked again, since then it can't be had. */
   async has(sequence: number): Promise<boolean> {
+    if (this.#asked.has(sequence)) return false;
+    this.#asked.add(sequence);
     if ((await this.#parts.store.get(chunkKey(sequence))) !== undefined) return true;
     return (await this.#reader.chunkAt(sequence)) !== undefined;
   }

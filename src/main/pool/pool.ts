@@ -4,6 +4,7 @@ import { JsonError } from '../../shared/etcd/json-values.ts';
 import { CorruptFileError } from '../../shared/format/corrupt.ts';
 import type {
   CacheComparison,
+  ChunkForm,
   SnapshotPiece,
   TaskCorrupt,
   TaskRefused,
@@ -53,9 +54,14 @@ export class TaskPool {
   }
 
   /** A chunk's object, decompressed, every CRC checked. Throws when one fails, naming the object. */
-  async open(name: string, sequence: number, object: Uint8Array): Promise<LoadedChunk> {
+  async open(
+    name: string,
+    sequence: number,
+    object: Uint8Array,
+    form: ChunkForm = 'bytes',
+  ): Promise<LoadedChunk> {
     return whole(
-      (await this.#pool.run({ type: 'open', name, sequence, object })) as LoadedChunk | TaskCorrupt,
+      (await this.#pool.run({ type: 'open', name, sequence, object, form })) as LoadedChunk | TaskCorrupt,
     );
   }
 

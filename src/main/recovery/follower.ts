@@ -48,7 +48,7 @@ export class Follower {
   /** The chunks up to the first that says that the log goes on elsewhere. */
   async #open(sequences: readonly number[], objects: readonly Uint8Array[]): Promise<LoadedChunk[]> {
     const opening = objects.map((object, index) =>
-      this.#parts.pool.open(chunkKey(sequences[index]!), sequences[index]!, object),
+      this.#parts.pool.open(chunkKey(sequences[index]!), sequences[index]!, object, 'rows'),
     );
     // A failure is met in its turn; what lies beyond an epoch chunk may well be damaged.
     for (const opened of opening) opened.catch(() => undefined);

@@ -1,6 +1,7 @@
 import { checkChain } from '../../shared/format/chain.ts';
 import { CorruptFileError } from '../../shared/format/corrupt.ts';
 import { chunkKey } from '../../shared/format/names.ts';
+import type { ChunkForm } from '../../workers/contract/task.ts';
 import type { LoadedChunk, LogPosition } from '../../workers/contract/writer.ts';
 import type { TaskPool } from '../pool/pool.ts';
 import type { ObjectStore } from '../store/store.ts';
@@ -19,6 +20,8 @@ export interface LogReaderParts extends OpenPackParts {
   readonly pool: Pick<TaskPool, 'open' | 'openFrame'>;
   /** Ends the reading; it rejects with the signal's reason then. */
   readonly signal?: AbortSignal | undefined;
+  /** What chunks are to have; their bytes if it is not said. */
+  readonly form?: ChunkForm | undefined;
   /** Objects that are fetched or opened ahead; 32 if it is not said. */
   readonly aheadMax?: number | undefined;
   /** Told of a pack that can't be used, before what it holds is looked for elsewhere. */
@@ -178,9 +181,9 @@ export class LogReader {
     bytes: Promise<Uint8Array>,
     nextSequence: number,
   ): AsyncGenerator<OpeningPiece> {
-    const { pool } = this.#parts;
+    const { pool, form } = this.#parts;
     if (!object.isPack) {
-      const opened = bytes.then(async (bytes) => [await pool.open(object.key, object.first, bytes)]);
+      const opened = bytes.then(async (bytes) => [await pool.open(object.key, object.first, bytes, form)]);
       yield { object, storedBytes: object.size, opened };
       return;
     }

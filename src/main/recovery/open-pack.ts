@@ -1,5 +1,6 @@
 import type { PackFrame } from '../../shared/format/file.ts';
 import { decodePackHeader, lastOfFrame, type PackHeader } from '../../shared/format/pack.ts';
+import type { ChunkForm } from '../../workers/contract/task.ts';
 import type { LoadedChunk } from '../../workers/contract/writer.ts';
 import type { TaskPool } from '../pool/pool.ts';
 import type { LogObject } from './log-objects.ts';
@@ -11,6 +12,7 @@ export class GoneError extends Error {
 
 export interface OpenPackParts {
   readonly pool: Pick<TaskPool, 'openFrame'>;
+  readonly form?: ChunkForm | undefined;
 }
 
 /** A pack whose bytes are here, to be opened frame by frame. */
@@ -40,7 +42,7 @@ export class OpenPack {
     const place = { name: this.#object.key, offset, frame, previousChunkCrc };
     // A copy, since it is handed to another thread.
     const bytes = new Uint8Array(this.#bytes.subarray(offset, offset + frame.bytes));
-    return this.#parts.pool.openFrame({ place, bytes, from });
+    return this.#parts.pool.openFrame({ place, bytes, from, form: this.#parts.form ?? 'bytes' });
   }
 
   /** The chunk at `sequence`; undefined if the pack has none there. */

@@ -66,7 +66,7 @@ export class Recovery {
     this.#parts = parts;
     const damaged = (key: string, error: Error): void =>
       parts.log.error('pack is damaged; looking for its chunks', { key, error: error.message });
-    this.#reader = new LogReader({ store: parts.store, pool: parts.pool, damaged });
+    this.#reader = new LogReader({ store: parts.store, pool: parts.pool, form: 'rows', damaged });
   }
 
   /** Resolves with where the cache stands when it has followed the log to what was its end. */
@@ -184,7 +184,7 @@ export class Recovery {
     };
     for await (const { storedBytes, ...chunk } of this.#reader.chunks(from)) {
       group.push(chunk);
-      groupBytes += chunk.body.length;
+      groupBytes += chunk.rows?.rows.length ?? 0;
       records += chunk.records;
       bytes += storedBytes;
       if (group.length === LOAD_CHUNKS_MAX || groupBytes >= LOAD_BYTES_MAX) await load();
@@ -253,6 +253,6 @@ export class Recovery {
     const key = chunkKey(sequence);
     if ((await this.#parts.append(key, file.bytes)) === 'lost') return undefined;
     log.info('claimed the log', { epoch: claim.epoch, sequence, next: claim.skipTo });
-    return load([await pool.open(key, sequence, file.bytes)]);
+    return load([await pool.open(key, sequence, file.bytes, 'rows')]);
   }
 }

@@ -184,5 +184,9 @@ export class WriterClient {
 }
 
 function buffersOf(chunks: LoadedChunk[]): ArrayBuffer[] {
-  return [...new Set(chunks.flatMap(({ header, body }) => [header.buffer, body.buffer]))] as ArrayBuffer[];
+  const parts = chunks.flatMap(({ header, body, rows }) =>
+    rows === undefined ? [header, body] : [rows.rows],
+  );
+  const buffers = new Set(parts.map(({ buffer }) => buffer as ArrayBuffer));
+  return [...buffers].filter(({ byteLength }) => byteLength > 0);
 }

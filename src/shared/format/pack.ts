@@ -1,4 +1,5 @@
 import { RECORD_BYTES_MAX } from '../model/limits.ts';
+import type { LogRecord } from '../model/record.ts';
 import { CorruptFileError, type FilePlace, hex64 } from './corrupt.ts';
 import { BodyDecoder, decodeHeader } from './decode.ts';
 import { FileEncoder } from './encode.ts';
@@ -111,6 +112,7 @@ export interface PackedChunk {
   readonly header: DecodedHeader;
   readonly headerBytes: Uint8Array;
   readonly body: Uint8Array;
+  readonly records: readonly LogRecord[];
   readonly footer: FileFooter;
   readonly skipTo: number | undefined;
 }
@@ -144,9 +146,11 @@ export function* decodeFrame(content: Uint8Array, of: FramePlace): Generator<Pac
     expect(of, 'sequence', next, header.sequence);
     expect(of, 'previous chunk CRC64', hex64(previousCrc), hex64(header.previousChunkCrc));
     const decoder = new BodyDecoder(rest.subarray(bodyOffset), header, chunkName, false);
+    const records: LogRecord[] = [];
     let skipTo: number | undefined;
     for (let record = decoder.next(); record !== undefined; record = decoder.next()) {
       skipTo = record.epoch?.skipTo ?? skipTo;
+      records.push(record);
     }
     const footer = decoder.footer();
     const end = bodyOffset + decoder.byteLength;
@@ -154,6 +158,7 @@ export function* decodeFrame(content: Uint8Array, of: FramePlace): Generator<Pac
       header,
       headerBytes: rest.subarray(0, bodyOffset),
       body: rest.subarray(bodyOffset, end),
+      records,
       footer,
       skipTo,
     };

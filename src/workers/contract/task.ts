@@ -11,12 +11,12 @@ export type TaskRequest =
   /** zstd over a chunk's records and footer; answers the frame. */
   | { type: 'compress'; body: Uint8Array; level: number }
   /** Recovery: decompresses a chunk and checks every CRC in it; answers a LoadedChunk. */
-  | { type: 'open'; name: string; sequence: number; object: Uint8Array }
+  | { type: 'open'; name: string; sequence: number; object: Uint8Array; form?: ChunkForm }
   /**
    * A frame of a pack, checked: answers its chunks from the sequence `from` on as LoadedChunks; none of them if that
    * lies behind the frame.
    */
-  | { type: 'frame'; place: FramePlace; bytes: Uint8Array; from: number }
+  | { type: 'frame'; place: FramePlace; bytes: Uint8Array; from: number; form?: ChunkForm }
   /** A piece of a snapshot, checked: answers a SnapshotPiece, without what it holds unless `keep`. */
   | { type: 'piece'; name: string; offset: number; frame: Uint8Array; keep: boolean }
   /** A zstd frame of the object `name`; answers what it holds. */
@@ -45,6 +45,9 @@ export interface CacheComparison {
   differences: CacheDifference[];
   count: number;
 }
+
+/** What a LoadedChunk is to have: the chunk's bytes, as it has if nothing is said, or rows for the writer. */
+export type ChunkForm = 'bytes' | 'rows';
 
 /** One piece of a snapshot, whose CRCs hold. */
 export interface SnapshotPiece {

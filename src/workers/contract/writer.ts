@@ -1,4 +1,5 @@
 import type { SystemChange } from '../../shared/model/record.ts';
+import type { ChunkRows } from './chunk-rows.ts';
 import type { SnapshotPiece } from './task.ts';
 
 /** Messages of the SQLite writer (the state worker). Types and constants only. */
@@ -106,12 +107,14 @@ export type WriterRequest =
   | { type: 'defragment' }
   | { type: 'close' };
 
-/** A chunk as the store has it, its body decompressed. */
+/** A chunk as the store has it, its body decompressed; or what it holds, ready for the writer. */
 export interface LoadedChunk {
   sequence: number;
   records: number;
   header: Uint8Array;
   body: Uint8Array;
+  /** Instead of `header` and `body`, which are empty then. */
+  rows?: ChunkRows;
   /** By its writer's clock, in milliseconds since the Unix epoch. */
   createdAtMs: number;
   /** The CRC of the chunk before it in the log. */

@@ -1,7 +1,6 @@
 import type { Statement } from 'better-sqlite3';
 import { assert } from '../../shared/base/assert.ts';
 import { int64Bytes, NO_BYTES } from '../../shared/base/bytes.ts';
-import { keyValueBytes } from '../../shared/etcd/responses.ts';
 import {
   type ImportEnd,
   type LogRecord,
@@ -9,6 +8,7 @@ import {
   type SystemChange,
   systemChange,
 } from '../../shared/model/record.ts';
+import { kvOfRecord } from '../contract/chunk-rows.ts';
 import { type CachePosition, type Connection, PositionTable } from './database.ts';
 import type { LoggedChange } from './evaluate.ts';
 
@@ -194,20 +194,6 @@ function checkFirstEpoch({ sequence, changes }: DurableChunk): void {
     ends || sequence === 1 || !has(Operation.Epoch),
     `chunk ${sequence} has the first epoch of a log that has records before it`,
   );
-}
-
-/** The KeyValue that a put or delete leaves in the history; a delete's has only key and mod_revision. */
-function kvOfRecord(record: LogRecord): Uint8Array {
-  // What `etcdutl snapshot restore --bump-revision` leaves in an etcd database: a revision without a key.
-  if (record.key.length === 0) return NO_BYTES;
-  return keyValueBytes({
-    key: record.key,
-    createRevision: record.createRevision,
-    modRevision: record.revision,
-    version: record.version,
-    value: record.value,
-    lease: record.lease,
-  });
 }
 
 function required<T>(value: T | undefined): T {

@@ -9,6 +9,7 @@ import { FileCompression, FileKind, SCHEMA_VERSION } from '../../shared/format/f
 import { chunkKey } from '../../shared/format/names.ts';
 import { RECORD_BYTES_MAX } from '../../shared/model/limits.ts';
 import { Operation } from '../../shared/model/record.ts';
+import { unpackChunkRows } from '../contract/chunk-rows.ts';
 import type {
   EvaluatedMessage,
   FollowedState,
@@ -403,7 +404,14 @@ export class WriterState {
   /** Checks that the chunks are whole and follow what is applied, one after the other. */
   #checked(chunks: LoadedChunk[]): DurableChunk[] {
     let previous = { sequence: this.#applier.position.sequence, crc: this.#applier.position.chunkCrc };
-    return chunks.map(({ sequence, header: headerBytes, body }) => {
+    return chunks.map((chunk) => {
+      const { sequence, header: headerBytes, body, rows } = chunk;
+      if (rows !== undefined) {
+        // The pool has checked everything else.
+        checkChain(previous, chunk);
+        previous = chunk;
+        return { sequence, crc: chunk.crc, changes: unpackChunkRows(rows) };
+      }
       const name = chunkKey(sequence);
       const { header } = decodeHeader(headerBytes, name);
       checkChain(previous, header);

@@ -1,20 +1,26 @@
 import { decompress } from '@mongodb-js/zstd';
-import { asBuffer } from '../../shared/base/bytes.ts';
+import { asBuffer, NO_BYTES } from '../../shared/base/bytes.ts';
 import { CorruptFileError } from '../../shared/format/corrupt.ts';
 import { decodeBody, decodeHeader } from '../../shared/format/decode.ts';
 import { type DecodedHeader, FileCompression, FileKind } from '../../shared/format/file.ts';
-import { decodeFrame } from '../../shared/format/pack.ts';
+import { decodeFrame, type PackedChunk } from '../../shared/format/pack.ts';
 import { checkZstdFrames, decompressionError, zstdFrameAt } from '../../shared/format/zstd-frame.ts';
 import { RECORD_BYTES_MAX, SNAPSHOT_PIECE_BYTES } from '../../shared/model/limits.ts';
 import { Operation } from '../../shared/model/record.ts';
-import type { TaskRequest } from '../contract/task.ts';
+import { packChunkRows } from '../contract/chunk-rows.ts';
+import type { ChunkForm, TaskRequest } from '../contract/task.ts';
 import type { LoadedChunk } from '../contract/writer.ts';
 
 /** A piece of a snapshot ends with the record that fills it. */
 const PIECE_BYTES_MAX = SNAPSHOT_PIECE_BYTES + RECORD_BYTES_MAX;
 
 /** Decompresses a chunk's object and checks every CRC in it. Throws `CorruptFileError`. */
-export async function openChunk(name: string, sequence: number, object: Uint8Array): Promise<LoadedChunk> {
+export async function openChunk(
+  name: string,
+  sequence: number,
+  object: Uint8Array,
+  form: ChunkForm = 'bytes',
+): Promise<LoadedChunk> {
   const { header, bodyOffset } = decodeHeader(object, name);
   const refuse = (check: string, expected: string, found: string): never => {
     const place = { object: name, part: 'header', index: undefined, offset: 0 } as const;
@@ -26,17 +32,23 @@ export async function openChunk(name: string, sequence: number, object: Uint8Arr
   const body = header.compression === FileCompression.Zstd ? await inflate(name, object, header) : stored;
   const { records, footer } = decodeBody(body, header, name);
   const skipTo = records.find((record) => record.operation === Operation.Epoch)?.epoch?.skipTo;
+  return loaded({ header, headerBytes: object.subarray(0, bodyOffset), body, records, footer, skipTo }, form);
+}
+
+function loaded(chunk: PackedChunk, form: ChunkForm): LoadedChunk {
+  const { header, headerBytes, body, records, footer, skipTo } = chunk;
   return {
-    sequence,
+    sequence: header.sequence,
     records: records.length,
-    // Copies, which a Buffer's own slice would not be.
-    header: new Uint8Array(object.subarray(0, bodyOffset)),
-    body: new Uint8Array(body),
     createdAtMs: header.createdAtMs,
     previousChunkCrc: header.previousChunkCrc,
     crc: footer.crc,
     skipTo,
     lastRevision: footer.lastRevision,
+    // Copies, which a Buffer's own slice would not be; each may be handed on by itself.
+    ...(form === 'rows'
+      ? { header: NO_BYTES, body: NO_BYTES, rows: packChunkRows(records) }
+      : { header: new Uint8Array(headerBytes), body: new Uint8Array(body) }),
   };
 }
 
@@ -44,19 +56,11 @@ export async function openChunk(name: string, sequence: number, object: Uint8Arr
 export async function openFrame(
   task: Omit<Extract<TaskRequest, { type: 'frame' }>, 'type'>,
 ): Promise<LoadedChunk[]> {
-  const { place, bytes, from } = task;
+  const { place, bytes, from, form } = task;
   const content = await inflateFrame(bytes, place.name, place.offset);
   const chunks: LoadedChunk[] = [];
-  for (const { header, headerBytes, body, footer, skipTo } of decodeFrame(content, place)) {
-    const { sequence, recordsCount: records, createdAtMs, previousChunkCrc } = header;
-    if (sequence < from) continue;
-    chunks.push({
-      ...{ sequence, records, createdAtMs, previousChunkCrc, crc: footer.crc, skipTo },
-      lastRevision: footer.lastRevision,
-      // Copies: each may be handed on by itself.
-      header: new Uint8Array(headerBytes),
-      body: new Uint8Array(body),
-    });
+  for (const chunk of decodeFrame(content, place)) {
+    if (chunk.header.sequence >= from) chunks.push(loaded(chunk, form ?? 'bytes'));
   }
   return chunks;
 }
