@@ -138,8 +138,9 @@ export class Slot {
     }
   }
 
-  /** Copies what is there to learn from into `directory`. */
-  keep(directory: string): void {
+  /** Ends the process, and copies what is there to learn from into `directory`. */
+  async keep(directory: string): Promise<void> {
+    await this.kill();
     this.#close();
     writeFileSync(join(directory, `${this.name}.log`), this.logs.join('\n---- the next process\n'));
     cpSync(this.dataDir, join(directory, this.name), { recursive: true });

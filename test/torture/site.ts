@@ -178,8 +178,8 @@ export class Site {
   }
 
   /** Copies logs, data directories and the store into `directory`. */
-  keep(directory: string): void {
-    for (const slot of this.fleet.slots) slot.keep(directory);
+  async keep(directory: string): Promise<void> {
+    for (const slot of this.fleet.slots) await slot.keep(directory);
     if (existsSync(this.#directory)) cpSync(this.#directory, join(directory, 'store'), { recursive: true });
   }
 

@@ -83,7 +83,7 @@ class Run implements TortureReport {
     try {
       await site.round(plan);
     } catch (error) {
-      throw this.#failure(title, seed, error);
+      throw await this.#failure(title, seed, error);
     }
     this.rounds++;
     for (const name of [`weather: ${plan.weather}`, ...plan.deeds]) this.#count(name, 1);
@@ -93,13 +93,13 @@ class Run implements TortureReport {
     this.#options.say(`${title}: ${site.fleet.slots.length} nodes, ${seconds} s, ${written}`);
   }
 
-  #failure(title: string, seed: number, error: unknown): Error {
+  async #failure(title: string, seed: number, error: unknown): Promise<Error> {
     const directory = mkdtempSync(join(tmpdir(), `netsy-torture-${seed}-`));
     const { store } = this.#options;
     const again = `again: npm run torture -- --rounds 1 --seed ${seed} --store ${store}`;
     const text = `${title}\n${(error as Error).stack}\nlogs, data directories and store: ${directory}\n${again}`;
     writeFileSync(join(directory, 'failure.txt'), text);
-    this.#site?.keep(directory);
+    await this.#site?.keep(directory);
     return new Error(text, { cause: error });
   }
 
