@@ -1,10 +1,12 @@
 import { readFileSync } from 'node:fs';
 import { compress, decompress } from '@mongodb-js/zstd';
 import fc from 'fast-check';
+import { LOG_BEGINNING, LogReader } from '../../../src/main/recovery/log-reader.ts';
+import { PackBuilder } from '../../../src/main/upkeep/pack-builder.ts';
 import { asBuffer } from '../../../src/shared/base/bytes.ts';
 import { encodeFile, FileEncoder, type NewFileHeader } from '../../../src/shared/format/encode.ts';
 import { FileCompression, FileKind } from '../../../src/shared/format/file.ts';
-import { chunkKey, snapshotKey } from '../../../src/shared/format/names.ts';
+import { chunkKey, packKey, snapshotKey } from '../../../src/shared/format/names.ts';
 import {
   type LogRecord,
   Operation,
@@ -14,12 +16,15 @@ import {
 import { FIXTURE_SNAPSHOT, fixtureChunks } from '../../format/fixtures.ts';
 import { anyRecord, sampleHeader, samplePut, sampleRecords } from '../../format/samples.ts';
 import { Seeded } from '../../kube/seeded.ts';
+import { MadeLog } from '../../support/made-log.ts';
+import { MemoryStore } from '../../support/memory-store.ts';
+import { localPool } from '../../support/snapshots.ts';
 import { type FileParts, partsOf, readVarint } from './parts.ts';
 
 /** What the fuzzer mutates: sound files of every sort, the same for the same seed. */
 
 /** Which of the product's readers a file is for. */
-type FileSort = 'chunk' | 'snapshot' | 'file of Netsy for Go';
+type FileSort = 'chunk' | 'snapshot' | 'pack' | 'file of Netsy for Go';
 
 export interface Sample {
   readonly name: string;
@@ -27,6 +32,8 @@ export interface Sample {
   /** Its name in a store. */
   readonly key: string;
   readonly sequence: number;
+  /** Of a pack, whose first sequence is `sequence`. */
+  readonly last: number;
   readonly bytes: Buffer;
   /** Where what follows the header begins. */
   readonly bodyStart: number;
@@ -56,6 +63,7 @@ export async function corpusOf(seed: number): Promise<Sample[]> {
     zstdChunk('compressed operations', 83, sampleRecords()),
     snapshot('a snapshot', 84, puts(40), 10),
     snapshot('a snapshot of one piece', 85, puts(5), 100),
+    pack('a pack'),
     ...GO_CHUNKS.map((index) => goFile(`Go's chunk ${index}`, go[index]!)),
     goFile("Go's snapshot", FIXTURE_SNAPSHOT),
   ]);
@@ -129,6 +137,22 @@ function snapshotHeader(sequence: number, puts: number): NewFileHeader {
   });
 }
 
+/** Chunks of two epochs, as the product merges them. */
+async function pack(name: string): Promise<Sample> {
+  const store = new MemoryStore();
+  const log = new MadeLog(store);
+  for (let term = 0; term < 2; term++) {
+    await log.claim();
+    for (let chunk = 0; chunk < 4; chunk++) await log.write([[`key-${chunk}`, `${term}`.repeat(20 * chunk)]]);
+  }
+  const builder = new PackBuilder(localPool);
+  for await (const chunk of new LogReader({ store, pool: localPool }).chunks(LOG_BEGINNING)) {
+    await builder.add(chunk);
+  }
+  const { object, first, last } = await builder.finish();
+  return { ...(await sampleOf(name, 'pack', packKey(first, last), first, asBuffer(object))), last };
+}
+
 async function goFile(name: string, path: string): Promise<Sample> {
   return sampleOf(name, 'file of Netsy for Go', path, 0, readFileSync(path));
 }
@@ -144,7 +168,12 @@ async function sampleOf(
   const bodyStart = end + Number(value);
   // Frames of zstd begin so; a record's length and tags can't.
   const isZstd = bytes.readUInt32LE(bodyStart) === 0xfd2f_b528;
+  // What a pack holds is chunks, not messages.
+  if (sort === 'pack') {
+    const parts = { header: partsOf(bytes.subarray(0, bodyStart), false).header, records: [], footer: [] };
+    return { name, sort, key, sequence, last: 0, bytes, bodyStart, isZstd, parts };
+  }
   const body = isZstd ? await decompress(bytes.subarray(bodyStart)) : bytes.subarray(bodyStart);
   const parts = partsOf(Buffer.concat([bytes.subarray(0, bodyStart), body]));
-  return { name, sort, key, sequence, bytes, bodyStart, isZstd, parts };
+  return { name, sort, key, sequence, last: 0, bytes, bodyStart, isZstd, parts };
 }

@@ -92,10 +92,10 @@ export function messagesOf(bytes: Buffer): Buffer[] {
   return messages;
 }
 
-/** Takes a sound file apart, whose body is not compressed. */
-export function partsOf(file: Buffer): FileParts {
+/** Takes a sound file apart, whose body is not compressed; without a footer if `isWhole` is false. */
+export function partsOf(file: Buffer, isWhole = true): FileParts {
   const [header, ...rest] = messagesOf(file).map(fieldsOf) as [Field[], ...Field[][]];
-  const footer = rest.pop()!;
+  const footer = isWhole ? rest.pop()! : [];
   return {
     header: without(header, HEADER_CRC),
     records: rest.map((record) => without(record, RECORD_CRC)),
@@ -162,6 +162,11 @@ export function sealFile(parts: FileParts, options: SealOptions = {}): Buffer {
     sealed(header, HEADER_CRC, crcAt),
     store(records, sealed(footer, FOOTER_CRC, crcAt)),
   ]);
+}
+
+/** A header by itself, its CRC right. */
+export function sealHeader(fields: readonly Field[]): Buffer {
+  return sealed(fields, HEADER_CRC, () => 0);
 }
 
 function sealed(fields: readonly Field[], crcTag: number, crcAt: (fields: number) => number): Buffer {

@@ -5,9 +5,10 @@ import { CorruptFileError } from '../../../src/shared/format/corrupt.ts';
 import { decodeBody, decodeHeader } from '../../../src/shared/format/decode.ts';
 import { encodeFile } from '../../../src/shared/format/encode.ts';
 import { type DecodedHeader, type FileFooter, FileKind } from '../../../src/shared/format/file.ts';
+import { decodePackHeader } from '../../../src/shared/format/pack.ts';
 import { type LogRecord, Operation } from '../../../src/shared/model/record.ts';
 import type { SnapshotPiece } from '../../../src/workers/contract/task.ts';
-import { openChunk } from '../../../src/workers/task/open.ts';
+import { openChunk, openFrame } from '../../../src/workers/task/open.ts';
 import { decodeObject } from '../../format/fixtures.ts';
 import { localPool } from '../../support/snapshots.ts';
 import type { Sample } from './corpus.ts';
@@ -37,6 +38,8 @@ export async function read(sample: Sample, bytes: Buffer): Promise<Reading> {
         return { meaning: await readChunk(sample, copy) };
       case 'snapshot':
         return { meaning: await readOurSnapshot(sample, copy) };
+      case 'pack':
+        return { meaning: await readPack(sample, copy) };
       case 'file of Netsy for Go': {
         const { header, records, footer } = await decodeObject(copy, sample.key);
         return { meaning: meaningOf(header, records, footer) };
@@ -46,6 +49,24 @@ export async function read(sample: Sample, bytes: Buffer): Promise<Reading> {
     if (error instanceof CorruptFileError) return { refused: error };
     throw error;
   }
+}
+
+/** As the reader of the log does: its header, then frame by frame. */
+async function readPack({ key, sequence, last }: Sample, bytes: Buffer): Promise<Meaning> {
+  const header = decodePackHeader(bytes, key, { first: sequence, last }, bytes.length);
+  const chunks: Buffer[] = [];
+  let offset = header.byteLength;
+  let { previousChunkCrc } = header;
+  for (const frame of header.pack) {
+    const place = { name: key, offset, frame, previousChunkCrc };
+    const frameBytes = new Uint8Array(bytes.subarray(offset, offset + frame.bytes));
+    for (const chunk of await openFrame({ place, bytes: frameBytes, from: 0 }))
+      chunks.push(Buffer.concat([chunk.header, chunk.body]));
+    offset += frame.bytes;
+    previousChunkCrc = frame.lastCrc;
+  }
+  const { pack: _, ...rest } = header;
+  return { header: headerText(rest), body: Buffer.concat(chunks).toString('base64'), crc: header.crc };
 }
 
 async function readChunk({ key, sequence }: Sample, bytes: Buffer): Promise<Meaning> {

@@ -12,6 +12,7 @@ import {
   readVarint,
   type SealOptions,
   sealFile,
+  sealHeader,
   uncompressed,
   varint,
 } from './parts.ts';
@@ -98,7 +99,7 @@ const otherWireType: Change = (random, fields) =>
   });
 
 const unknownField: Change = (random, fields) => {
-  const number = random.pick([0, 13, 16, 99, 108, 5_000, 2 ** 29 - 1, 2 ** 29]);
+  const number = random.pick([0, 16, 99, 150, 5_000, 2 ** 29 - 1, 2 ** 29]);
   const field = random.pick([
     { tag: number * 8 + VARINT, value: varint(BigInt(random.integer(0, 1_000))) },
     { tag: number * 8 + BYTES, value: delimited(Buffer.alloc(random.integer(0, 9))) },
@@ -181,10 +182,11 @@ const reorderRecords: SealedMutation = (random, { parts }) => {
 /** Records of another file among this one's. */
 const foreignRecords: SealedMutation = (random, { parts }, others) => {
   const copy = copyOf(parts);
+  const withRecords = others.filter((other) => other.parts.records.length > 0);
   copy.records.splice(
     random.integer(0, copy.records.length + 1),
     0,
-    random.pick(random.pick(others).parts.records),
+    random.pick(random.pick(withRecords).parts.records),
   );
   return sealFile(copy, { agree: random.integer(0, 4) > 0 });
 };
@@ -244,4 +246,12 @@ export const SEALED_MUTATIONS: Readonly<Record<string, SealedMutation>> = {
   'sealed: another count': otherCount,
   'sealed: the same otherwise': sameOtherwise,
   'sealed: another compression': otherCompression,
+};
+
+/** Of what only a pack has: the list of its frames. */
+export const PACK_MUTATIONS: Readonly<Record<string, SealedMutation>> = {
+  "sealed: a pack's header": (random, { parts, bytes, bodyStart }) => {
+    const header = random.pick([...FLAT_CHANGES, nested, nested, nested])(random, [...parts.header]);
+    return Buffer.concat([sealHeader(header), bytes.subarray(bodyStart)]);
+  },
 };
