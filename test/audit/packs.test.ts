@@ -3,11 +3,11 @@ import { describe, it } from 'node:test';
 import { listPacks } from '../../src/main/recovery/log-objects.ts';
 import { Merger } from '../../src/main/upkeep/merger.ts';
 import { silentLog } from '../../src/shared/base/log.ts';
-import { chunkKey } from '../../src/shared/format/names.ts';
+import { chunkKey, leaseKey, snapshotKey } from '../../src/shared/format/names.ts';
 import { ManualClock } from '../support/clock.ts';
 import { localPool } from '../support/snapshots.ts';
 import { MadeStore } from './made-store.ts';
-import { verified } from './verified.ts';
+import { status, verified } from './verified.ts';
 
 const seed = Number(process.env['SEED'] ?? Date.now() % 1_000_000);
 
@@ -67,5 +67,34 @@ describe(`netsy verify on a store with packs (SEED=${seed})`, () => {
       damages.map(({ object }) => object),
       [key],
     );
+  });
+});
+
+describe(`netsy status on a store with packs (SEED=${seed})`, () => {
+  it('knows a log whose beginning is in packs alone', async () => {
+    const made = await packed(false);
+    const found = await status(made.store);
+    const revision = made.revision();
+    made.close();
+    assert.deepEqual(found.odd, []);
+    assert.ok(found.objects.packs.objects > 0);
+    assert.equal(found.oldestRestorePoint?.sequence, 1);
+    assert.deepEqual(
+      [found.end?.sequence, found.end?.revision, found.epoch],
+      [made.chunks[made.chunks.length - 1], revision, made.epoch],
+    );
+  });
+
+  it('knows a log of which nothing but packs is left', async () => {
+    const made = await packed(false);
+    for (const sequence of [...made.chunks, ...made.stragglers]) await made.store.delete(chunkKey(sequence));
+    for (const sequence of made.snapshots) await made.store.delete(snapshotKey(sequence));
+    await made.store.delete(leaseKey(1));
+    const [found, result] = [await status(made.store), await verified(made.store)];
+    made.close();
+    const last = (await listPacks(made.store)).pop()!.last;
+    assert.deepEqual([found.odd, result.damages], [[], []]);
+    assert.deepEqual([found.end?.sequence, result.sequence], [last, last]);
+    assert.equal(found.epoch, result.epoch);
   });
 });

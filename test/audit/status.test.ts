@@ -1,25 +1,13 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { type StoreStatus, statusOf } from '../../src/main/audit/status.ts';
 import type { ReadableStore } from '../../src/main/store/store.ts';
-import { systemClock } from '../../src/shared/base/clock.ts';
 import { chunkKey, leaseKey, snapshotKey } from '../../src/shared/format/names.ts';
 import { Operation, operationRecord } from '../../src/shared/model/record.ts';
-import { openChunk } from '../../src/workers/task/open.ts';
 import { MemoryStore } from '../support/memory-store.ts';
 import { MadeStore } from './made-store.ts';
+import { status } from './verified.ts';
 
 const SEED = Number(process.env['SEED'] ?? Date.now() % 1_000_000);
-
-function status(store: ReadableStore): Promise<StoreStatus> {
-  return statusOf({
-    store,
-    pool: { open: openChunk },
-    clock: systemClock,
-    pricePerGbMonth: 1024 ** 3,
-    pricePer1000Puts: 1000,
-  });
-}
 
 async function odd(store: ReadableStore): Promise<string> {
   return (await status(store)).odd.map(({ object, what }) => `${object}: ${what}`).join('\n');

@@ -1,3 +1,4 @@
+import { type StoreStatus, statusOf } from '../../src/main/audit/status.ts';
 import { type VerifyResult, verifyStore } from '../../src/main/audit/verify.ts';
 import { threads } from '../../src/main/state/workers.ts';
 import type { ReadableStore } from '../../src/main/store/store.ts';
@@ -21,5 +22,16 @@ export function verified(store: ReadableStore): Promise<VerifyResult> {
     clock: systemClock,
     directory: temporaryDirectory(),
     log: silentLog,
+  });
+}
+
+/** The status of a store where a byte for a month, and a PUT, cost one. */
+export function status(store: ReadableStore): Promise<StoreStatus> {
+  return statusOf({
+    store,
+    pool: localPool,
+    clock: systemClock,
+    pricePerGbMonth: 1024 ** 3,
+    pricePer1000Puts: 1000,
   });
 }

@@ -75,7 +75,7 @@ export class ChunkSource {
         if (frame.nextSequence <= first) continue;
         const chunks = await this.#noting(object.key, () => pack!.open(frame, next));
         for (const chunk of chunks ?? []) {
-          yield readOf(chunk, frame.bytes / frame.chunks);
+          yield readOf(chunk, frame.bytes / frame.chunks, `${object.key} (chunk ${chunk.sequence})`);
           next = chunk.sequence + 1;
         }
       }
@@ -152,7 +152,7 @@ export class ChunkSource {
   }
 }
 
-function readOf(chunk: LoadedChunk, bytes: number): ReadChunk {
+function readOf(chunk: LoadedChunk, bytes: number, object = chunkKey(chunk.sequence)): ReadChunk {
   const { sequence, previousChunkCrc, crc, lastRevision } = chunk;
   const key = chunkKey(sequence);
   const { header } = decodeHeader(chunk.header, key);
@@ -160,6 +160,6 @@ function readOf(chunk: LoadedChunk, bytes: number): ReadChunk {
   const records = chunk.skipTo === undefined ? [] : decodeBody(chunk.body, header, key).records;
   const claim = records.find(({ epoch }) => epoch !== undefined)?.epoch;
   const isOrigin = originOfChunk(chunk) !== undefined;
-  const facts = { epoch: header.epoch, previousChunkCrc, crc, lastRevision, claim, isOrigin };
+  const facts = { object, epoch: header.epoch, previousChunkCrc, crc, lastRevision, claim, isOrigin };
   return { sequence, bytes, look: { facts }, chunk };
 }

@@ -8,17 +8,13 @@ import {
   parseSnapshotKey,
   SNAPSHOTS_PREFIX,
 } from '../../shared/format/names.ts';
+import type { LogObject } from '../recovery/log-objects.ts';
 import type { StoredSnapshot } from '../recovery/snapshot-list.ts';
 import type { ObjectInfo, ReadableStore } from '../store/store.ts';
 
 export interface Amount {
   objects: number;
   bytes: number;
-}
-
-/** A chunk by its name. */
-export interface StoredChunk extends ObjectInfo {
-  readonly sequence: number;
 }
 
 /** What a store holds, by the names and sizes of its objects alone. */
@@ -28,10 +24,12 @@ export interface Inventory {
   readonly snapshots: Amount;
   readonly leases: Amount;
   readonly other: Amount;
-  readonly firstChunk: StoredChunk | undefined;
-  /** The oldest of them first. */
-  readonly lastChunks: readonly StoredChunk[];
-  /** Chunks and snapshots that were written since. */
+  /** The objects that hold the log's beginning and its end: chunks, or packs of them. */
+  readonly first: LogObject | undefined;
+  readonly last: LogObject | undefined;
+  /** The last ones that are no packs, the oldest of them first. */
+  readonly lastChunks: readonly LogObject[];
+  /** Chunks, packs and snapshots that were written since. */
   readonly recent: number;
   /** The oldest first. */
   readonly stored: readonly StoredSnapshot[];
@@ -59,30 +57,37 @@ export async function takeInventory(
   };
   const stored: StoredSnapshot[] = [];
   const unknown: string[] = [];
-  const lastChunks: StoredChunk[] = [];
-  let [firstChunk, lastLease]: [StoredChunk?, ObjectInfo?] = [];
+  const lastChunks: LogObject[] = [];
+  let [first, last, lastLease]: [LogObject?, LogObject?, ObjectInfo?] = [];
+  const ofLog = (object: LogObject): LogObject => {
+    if (first === undefined || object.first < first.first) first = object;
+    if (last === undefined || object.last > last.last) last = object;
+    return object;
+  };
   let recent = 0;
   for await (const object of store.list('')) {
-    const [chunk, snapshot] = [parseChunkKey(object.key), parseSnapshotKey(object.key)];
+    const { key } = object;
+    const [chunk, pack, snapshot] = [parseChunkKey(key), parsePackKey(key), parseSnapshotKey(key)];
     let kind: keyof typeof found = 'other';
     if (chunk !== undefined) {
       kind = 'chunks';
-      const last = { ...object, sequence: chunk };
-      firstChunk ??= last;
-      if (lastChunks.push(last) > LAST_CHUNKS) lastChunks.shift();
+      const stored = ofLog({ ...object, isPack: false, first: chunk, last: chunk });
+      if (lastChunks.push(stored) > LAST_CHUNKS) lastChunks.shift();
     } else if (snapshot !== undefined) {
       kind = 'snapshots';
       stored.push({ ...object, sequence: snapshot });
-    } else if (parsePackKey(object.key) !== undefined) kind = 'packs';
-    else if (parseLeaseKey(object.key) !== undefined) {
+    } else if (pack !== undefined) {
+      kind = 'packs';
+      ofLog({ ...object, isPack: true, ...pack });
+    } else if (parseLeaseKey(key) !== undefined) {
       kind = 'leases';
       lastLease = object;
-    } else if (unknown.length < UNKNOWN_MAX) unknown.push(object.key);
-    if ((kind === 'chunks' || kind === 'snapshots') && object.modifiedMs >= sinceMs) recent++;
+    } else if (unknown.length < UNKNOWN_MAX) unknown.push(key);
+    if (kind !== 'leases' && kind !== 'other' && object.modifiedMs >= sinceMs) recent++;
     found[kind].objects++;
     found[kind].bytes += object.size;
   }
-  return { ...found, firstChunk, lastChunks, recent, lastLease, stored, unknown };
+  return { ...found, first, last, lastChunks, recent, lastLease, stored, unknown };
 }
 
 /** What is odd about an unknown key. */

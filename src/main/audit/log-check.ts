@@ -8,6 +8,8 @@ import type { Finding, Note } from './finding.ts';
 
 /** What the log's rules go by. */
 export interface ChunkFacts {
+  /** What it is called: its key, or its pack's with its own. */
+  readonly object: string;
   readonly epoch: number;
   readonly previousChunkCrc: bigint;
   readonly crc: bigint;
@@ -147,11 +149,11 @@ export class LogCheck {
       this.#lose(sequence, sequence + 1);
       return true;
     }
-    this.#checkChain(sequence, facts);
+    this.#checkChain(facts);
     this.#checkEpoch(sequence, facts);
     if (facts.lastRevision > 0) {
       if (facts.lastRevision < this.#lastRevision) {
-        this.#damage(sequence, 'footer', 'revision', `${this.#lastRevision} or more`, facts.lastRevision);
+        this.#damage(facts, 'footer', 'revision', `${this.#lastRevision} or more`, facts.lastRevision);
       }
       this.#lastRevision = facts.lastRevision;
     }
@@ -162,12 +164,13 @@ export class LogCheck {
     return true;
   }
 
-  #checkChain(sequence: number, { previousChunkCrc }: ChunkFacts): void {
+  #checkChain(facts: ChunkFacts): void {
+    const { previousChunkCrc } = facts;
     const { crc, sequence: before } = this.#last;
     if (crc === undefined || crc === previousChunkCrc) return;
     const follows = before === 0 ? 'the start of the log' : chunkKey(before);
     this.#damage(
-      sequence,
+      facts,
       'header',
       'previous chunk CRC64',
       `${hex64(crc)} (${follows})`,
@@ -175,19 +178,20 @@ export class LogCheck {
     );
   }
 
-  #checkEpoch(sequence: number, { epoch, claim, isOrigin }: ChunkFacts): void {
+  #checkEpoch(sequence: number, facts: ChunkFacts): void {
+    const { epoch, claim, isOrigin } = facts;
     if (isOrigin && sequence === this.chunks) return;
     const expected = this.epoch + (claim === undefined ? 0 : 1);
     const isRight = this.#isEpochKnown ? epoch === expected : epoch >= expected;
-    if (!isRight) this.#damage(sequence, 'header', 'epoch', String(expected), epoch);
+    if (!isRight) this.#damage(facts, 'header', 'epoch', String(expected), epoch);
     if (claim === undefined) return;
     const { skipTo, clusterId } = claim;
     const next = sequence + PIPELINE_DEPTH_MAX + 1;
-    if (claim.epoch !== epoch) this.#damage(sequence, 'records', 'epoch', String(epoch), claim.epoch);
-    if (skipTo !== next) this.#damage(sequence, 'records', 'skip_to', String(next), skipTo);
+    if (claim.epoch !== epoch) this.#damage(facts, 'records', 'epoch', String(epoch), claim.epoch);
+    if (skipTo !== next) this.#damage(facts, 'records', 'skip_to', String(next), skipTo);
     this.#clusterId ??= clusterId;
     if (clusterId !== this.#clusterId) {
-      this.#damage(sequence, 'records', 'cluster_id', hex64(this.#clusterId), hex64(clusterId));
+      this.#damage(facts, 'records', 'cluster_id', hex64(this.#clusterId), hex64(clusterId));
     }
   }
 
@@ -263,7 +267,13 @@ export class LogCheck {
     this.notes.push({ object: chunkKey(sequence), what: what + damaged });
   }
 
-  #damage(sequence: number, place: string, check: string, expected: string, found: string | number): void {
-    this.damages.push({ object: chunkKey(sequence), place, check, expected, found: String(found) });
+  #damage(
+    { object }: ChunkFacts,
+    place: string,
+    check: string,
+    expected: string,
+    found: string | number,
+  ): void {
+    this.damages.push({ object, place, check, expected, found: String(found) });
   }
 }

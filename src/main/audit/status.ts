@@ -2,12 +2,15 @@ import type { Clock } from '../../shared/base/clock.ts';
 import { CorruptFileError, hex64 } from '../../shared/format/corrupt.ts';
 import { decodeHeader } from '../../shared/format/decode.ts';
 import type { SnapshotHeader } from '../../shared/format/snapshot.ts';
+import type { LoadedChunk } from '../../workers/contract/writer.ts';
 import { decodeLease, type LeaseRecord } from '../cluster/lease-record.ts';
 import type { TaskPool } from '../pool/pool.ts';
+import type { LogObject } from '../recovery/log-objects.ts';
+import { LogReader } from '../recovery/log-reader.ts';
 import { readSnapshotHeader, type StoredSnapshot } from '../recovery/snapshot-list.ts';
 import type { ReadableStore } from '../store/store.ts';
 import type { Note } from './finding.ts';
-import { type Amount, type Inventory, type StoredChunk, takeInventory, unknownText } from './inventory.ts';
+import { type Amount, type Inventory, takeInventory, unknownText } from './inventory.ts';
 
 const HOUR_MS = 3_600_000;
 const HOURS_PER_MONTH = 730;
@@ -16,12 +19,10 @@ const GB = 2 ** 30;
 const RENEWALS_PER_TTL = 3;
 /** A standby waits a tenth more than the TTL. */
 const LEASE_MARGIN = 1.1;
-/** More than the header of a chunk takes. */
-const HEADER_BYTES_MAX = 64 * 1024;
 
 export interface StatusParts {
   readonly store: ReadableStore;
-  readonly pool: Pick<TaskPool, 'open'>;
+  readonly pool: Pick<TaskPool, 'open' | 'openFrame'>;
   readonly clock: Clock;
   readonly pricePerGbMonth: number;
   readonly pricePer1000Puts: number;
@@ -72,7 +73,7 @@ export interface StoreStatus {
   readonly snapshots: readonly SnapshotStatus[];
   /** The oldest state that the log can be restored to; the newest is its end. */
   readonly oldestRestorePoint: LogPoint | undefined;
-  readonly objects: Readonly<Record<'chunks' | 'snapshots' | 'leases' | 'other' | 'all', Amount>>;
+  readonly objects: Readonly<Record<'chunks' | 'packs' | 'snapshots' | 'leases' | 'other' | 'all', Amount>>;
   readonly cost: {
     readonly pricePerGbMonth: number;
     readonly storagePerMonth: number;
@@ -111,7 +112,7 @@ class StatusReader {
     const { epoch, point } = end ?? {};
     return {
       store: store.url,
-      empty: inventory.chunks.objects + inventory.stored.length === 0,
+      empty: inventory.last === undefined && inventory.stored.length === 0,
       clusterId: newest && hex64(newest.snapshot.clusterId),
       epoch,
       primary,
@@ -156,49 +157,47 @@ class StatusReader {
 
   /** The last chunk, and the revision of the last one that has any. */
   async #end(
-    { lastChunks, stored }: Inventory,
+    inventory: Inventory,
     newest: SnapshotHeader | undefined,
   ): Promise<{ epoch: number | undefined; point: LogPoint } | undefined> {
-    const last = lastChunks[lastChunks.length - 1];
+    const { last } = inventory;
     if (last === undefined) {
       if (newest === undefined) return undefined;
       const { sequence, epoch, snapshot, createdAtMs } = newest;
       return { epoch, point: { sequence, revision: snapshot.revision, time: timeText(createdAtMs) } };
     }
-    const header = await this.#chunkHeader(last);
+    const chunk = await this.#chunk(last, last.last);
     const point = {
-      sequence: last.sequence,
-      revision: await this.#revisionAt(lastChunks, stored, newest),
-      time: timeText(header?.createdAtMs ?? last.modifiedMs),
+      sequence: last.last,
+      revision: await this.#revision(inventory, newest),
+      time: timeText(chunk?.createdAtMs ?? last.modifiedMs),
     };
-    return { epoch: header?.epoch, point };
+    return { epoch: chunk && decodeHeader(chunk.header, last.key).header.epoch, point };
   }
 
-  async #revisionAt(
-    lastChunks: readonly StoredChunk[],
-    stored: readonly StoredSnapshot[],
+  async #revision(
+    { last, lastChunks, first }: Inventory,
     newest: SnapshotHeader | undefined,
   ): Promise<number | undefined> {
-    const { store, pool } = this.#parts;
-    for (const { key, sequence } of [...lastChunks].reverse()) {
-      if (newest !== undefined && sequence <= newest.sequence) return newest.snapshot.revision;
-      try {
-        const object = await store.get(key);
-        const revision = object && (await pool.open(key, sequence, object)).lastRevision;
-        if (revision !== undefined && revision > 0) return revision;
-      } catch (error) {
-        this.#damaged(key, error);
-        return undefined;
-      }
+    for (const object of last?.isPack === true ? [last] : [...lastChunks].reverse()) {
+      if (newest !== undefined && object.last <= newest.sequence) return newest.snapshot.revision;
+      const chunk = await this.#chunk(object, object.last);
+      if (chunk === undefined) return undefined;
+      if (chunk.lastRevision > 0) return chunk.lastRevision;
     }
     // A log so short has no revision but the first.
-    return stored.length === 0 && lastChunks[0]?.sequence === 1 ? 1 : undefined;
+    const isShort = newest === undefined && first?.first === 1 && lastChunks[0]?.key === first.key;
+    return isShort ? 1 : undefined;
   }
 
-  async #chunkHeader({ key }: StoredChunk): Promise<{ epoch: number; createdAtMs: number } | undefined> {
+  /** A chunk of an object, which is read whole; undefined if it is damaged. */
+  async #chunk({ key, isPack }: LogObject, sequence: number): Promise<LoadedChunk | undefined> {
+    const { store, pool } = this.#parts;
+    const damaged = (damagedKey: string, error: Error): void => this.#damaged(damagedKey, error);
     try {
-      const bytes = await this.#parts.store.getRange(key, 0, HEADER_BYTES_MAX);
-      return bytes && decodeHeader(bytes, key).header;
+      if (isPack) return await new LogReader({ store, pool, damaged }).chunkAt(sequence);
+      const object = await store.get(key);
+      return object && (await pool.open(key, sequence, object));
     } catch (error) {
       this.#damaged(key, error);
       return undefined;
@@ -206,12 +205,12 @@ class StatusReader {
   }
 
   async #oldest(
-    { firstChunk, stored }: Inventory,
+    { first, stored }: Inventory,
     headers: ReadonlyMap<string, SnapshotHeader | undefined>,
   ): Promise<LogPoint | undefined> {
-    if (firstChunk?.sequence === 1) {
-      const header = await this.#chunkHeader(firstChunk);
-      return { sequence: 1, revision: 1, time: timeText(header?.createdAtMs ?? firstChunk.modifiedMs) };
+    if (first?.first === 1) {
+      const chunk = await this.#chunk(first, 1);
+      return { sequence: 1, revision: 1, time: timeText(chunk?.createdAtMs ?? first.modifiedMs) };
     }
     const readable = stored.find(({ key }) => headers.get(key) !== undefined);
     const header = readable && headers.get(readable.key);
@@ -236,43 +235,36 @@ class StatusReader {
 
   /** What the names alone show to be wrong. */
   #checkEnds(
-    { firstChunk, lastChunks, stored }: Inventory,
+    { first, last, stored }: Inventory,
     end: { epoch: number | undefined } | undefined,
     lease: LeaseRecord | undefined,
   ): void {
-    const last = lastChunks[lastChunks.length - 1];
+    if (first === undefined || last === undefined) return;
     const newest = stored[stored.length - 1];
-    if (end?.epoch === 0 && last !== undefined) {
-      this.#odd.push({
-        object: last.key,
-        what: 'the log has no epoch: an import that did not end; run it again',
-      });
+    const odd = (object: string, what: string): void => void this.#odd.push({ object, what });
+    if (end?.epoch === 0) odd(last.key, 'the log has no epoch: an import that did not end; run it again');
+    if (first.first > 1 && newest === undefined) {
+      odd(
+        first.key,
+        'the log begins here, and there is no snapshot: servers refuse it; what was before is lost',
+      );
     }
-    if (firstChunk !== undefined && firstChunk.sequence > 1 && newest === undefined) {
-      const what =
-        'the log begins here, and there is no snapshot: servers refuse it; chunks before have been lost';
-      this.#odd.push({ object: firstChunk.key, what });
+    if (newest !== undefined && newest.sequence > last.last) {
+      odd(newest.key, `the log ends before it, at ${last.key}: chunks have been lost`);
     }
-    if (newest !== undefined && last !== undefined && newest.sequence > last.sequence) {
-      this.#odd.push({
-        object: newest.key,
-        what: `the log ends before it, at ${last.key}: chunks have been lost`,
-      });
-    }
-    if (lease !== undefined && last !== undefined && lease.sequence > last.sequence) {
-      const what = `the primary had written chunk ${lease.sequence}: the chunks after this one have been lost`;
-      this.#odd.push({ object: last.key, what });
+    if (lease !== undefined && lease.sequence > last.last) {
+      odd(
+        last.key,
+        `the primary had written chunk ${lease.sequence}: the chunks after this one have been lost`,
+      );
     }
   }
 
-  #cost(
-    { chunks, snapshots, leases, other, recent }: Inventory,
-    primary: PrimaryStatus | undefined,
-  ): StoreStatus['cost'] {
+  #cost(inventory: Inventory, primary: PrimaryStatus | undefined): StoreStatus['cost'] {
     const { pricePerGbMonth, pricePer1000Puts } = this.#parts;
-    const bytes = chunks.bytes + snapshots.bytes + leases.bytes + other.bytes;
+    const { bytes } = objectsOf(inventory).all;
     const renewals = primary?.state === 'held' ? (HOUR_MS / primary.ttlMs) * RENEWALS_PER_TTL : 0;
-    const putsLastHour = recent + Math.round(renewals);
+    const putsLastHour = inventory.recent + Math.round(renewals);
     return {
       pricePerGbMonth,
       storagePerMonth: (bytes / GB) * pricePerGbMonth,
@@ -290,13 +282,13 @@ class StatusReader {
   }
 }
 
-function objectsOf({ chunks, snapshots, leases, other }: Inventory): StoreStatus['objects'] {
+function objectsOf({ chunks, packs, snapshots, leases, other }: Inventory): StoreStatus['objects'] {
   const all = { objects: 0, bytes: 0 };
-  for (const { objects, bytes } of [chunks, snapshots, leases, other]) {
+  for (const { objects, bytes } of [chunks, packs, snapshots, leases, other]) {
     all.objects += objects;
     all.bytes += bytes;
   }
-  return { chunks, snapshots, leases, other, all };
+  return { chunks, packs, snapshots, leases, other, all };
 }
 
 function timeText(ms: number): string {
