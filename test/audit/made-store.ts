@@ -83,7 +83,7 @@ export class MadeStore {
   }
 
   /** A new primary takes the log over; the one before may have left some that nobody reads. */
-  async claim(): Promise<void> {
+  async claim(before: readonly LogRecord[] = []): Promise<void> {
     const sequence = this.#next;
     const skipTo = sequence + PIPELINE_DEPTH_MAX + 1;
     const epoch = { epoch: this.#epoch + 1, skipTo, holder: 'test', clusterId: this.#clusterId };
@@ -92,6 +92,7 @@ export class MadeStore {
     for (let count = 1; count <= straggles; count++) await this.#straggle(sequence + count);
     this.#epoch++;
     await this.append([
+      ...before,
       { ...operationRecord(Operation.Epoch, CREATED_AT_MS), epoch },
       systemRecord(entry, CREATED_AT_MS),
     ]);

@@ -114,6 +114,23 @@ describe('netsy status', { timeout: 60_000 }, () => {
     made.close();
   });
 
+  it('says that an imported log can be restored from the end of the import on', async () => {
+    const made = new MadeStore(1);
+    for (let lease = 1n; lease < 6n; lease++) {
+      await made.append([{ ...operationRecord(Operation.LeaseGrant, 0), lease, leaseTtlSeconds: 60 }]);
+    }
+    await made.claim([
+      { ...operationRecord(Operation.ImportEnd, 0), importEnd: { revision: 40, records: 0, leases: 5 } },
+    ]);
+    await made.put('later', 'value');
+    await made.claim();
+    const { odd: nothing, oldestRestorePoint, end } = await status(made.store);
+    made.close();
+    assert.deepEqual(nothing, []);
+    assert.deepEqual([oldestRestorePoint?.sequence, oldestRestorePoint?.revision], [6, 40]);
+    assert.equal(end?.revision, 41);
+  });
+
   it('says that an import did not end', async () => {
     const made = new MadeStore(1);
     await made.append([{ ...operationRecord(Operation.LeaseGrant, 0), lease: 5n, leaseTtlSeconds: 60 }]);

@@ -1,6 +1,8 @@
 import type { Clock } from '../../shared/base/clock.ts';
 import { CorruptFileError, hex64 } from '../../shared/format/corrupt.ts';
-import { decodeHeader } from '../../shared/format/decode.ts';
+import { decodeBody, decodeHeader } from '../../shared/format/decode.ts';
+import { chunkKey } from '../../shared/format/names.ts';
+import { originOfChunk } from '../../shared/format/origin.ts';
 import type { SnapshotHeader } from '../../shared/format/snapshot.ts';
 import type { LoadedChunk } from '../../workers/contract/writer.ts';
 import { decodeLease, type LeaseRecord } from '../cluster/lease-record.ts';
@@ -17,6 +19,8 @@ const HOURS_PER_MONTH = 730;
 const GB = 2 ** 30;
 /** A primary renews its lease so often per TTL. */
 const RENEWALS_PER_TTL = 3;
+/** More than the header of a chunk takes. */
+const HEADER_BYTES_MAX = 64 * 1024;
 /** A standby waits a tenth more than the TTL. */
 const LEASE_MARGIN = 1.1;
 
@@ -108,7 +112,7 @@ class StatusReader {
     const { record, primary } = await this.#primary(inventory);
     const end = await this.#end(inventory, newest);
     const oldest = await this.#oldest(inventory, headers);
-    this.#checkEnds(inventory, end, record);
+    this.#checkEnds(inventory, record);
     const { epoch, point } = end ?? {};
     return {
       store: store.url,
@@ -172,7 +176,23 @@ class StatusReader {
       revision: await this.#revision(inventory, newest),
       time: timeText(chunk?.createdAtMs ?? last.modifiedMs),
     };
-    return { epoch: chunk && decodeHeader(chunk.header, last.key).header.epoch, point };
+    return { epoch: chunk && this.#epochOf(chunk, last.key, newest), point };
+  }
+
+  /** A log that was restored has no epoch but its snapshot's before a server claims it. */
+  #epochOf(chunk: LoadedChunk, object: string, newest: SnapshotHeader | undefined): number {
+    const { epoch } = decodeHeader(chunk.header, object).header;
+    if (epoch > 0) return epoch;
+    if (originOfChunk(chunk) === undefined) {
+      this.#odd.push({ object, what: 'the log has no epoch: an import that did not end; run it again' });
+      return 0;
+    }
+    if (newest !== undefined && newest.sequence >= chunk.sequence) return newest.epoch;
+    this.#odd.push({
+      object,
+      what: 'the log has no snapshot to begin with: a restore that did not end; run it again',
+    });
+    return 0;
   }
 
   async #revision(
@@ -205,18 +225,42 @@ class StatusReader {
   }
 
   async #oldest(
-    { first, stored }: Inventory,
+    { first, last, stored }: Inventory,
     headers: ReadonlyMap<string, SnapshotHeader | undefined>,
   ): Promise<LogPoint | undefined> {
-    if (first?.first === 1) {
-      const chunk = await this.#chunk(first, 1);
-      return { sequence: 1, revision: 1, time: timeText(chunk?.createdAtMs ?? first.modifiedMs) };
+    const chunk = first?.first === 1 ? await this.#chunk(first, 1) : undefined;
+    if (first !== undefined && chunk !== undefined && originOfChunk(chunk) === undefined) {
+      const isImport = decodeHeader(chunk.header, first.key).header.epoch === 0;
+      const point = { sequence: 1, revision: 1, time: timeText(chunk.createdAtMs) };
+      const begins = isImport ? await this.#importEnd(last) : point;
+      if (begins !== undefined) return begins;
     }
     const readable = stored.find(({ key }) => headers.get(key) !== undefined);
     const header = readable && headers.get(readable.key);
     if (header === undefined) return undefined;
     const { sequence, createdAtMs, snapshot } = header;
     return { sequence, revision: snapshot.revision, time: timeText(createdAtMs) };
+  }
+
+  /** Where an import ended: before it there is nothing to restore to. Undefined if its chunks are merged. */
+  async #importEnd(last: LogObject | undefined): Promise<LogPoint | undefined> {
+    let [low, high] = [1, last?.last ?? 1];
+    // Sequences are contiguous up to the first epoch's chunk, and of those beyond none has epoch 0.
+    while (low < high) {
+      const middle = Math.floor((low + high) / 2);
+      const bytes = await this.#parts.store.getRange(chunkKey(middle), 0, HEADER_BYTES_MAX);
+      if (bytes !== undefined && epochOf(bytes) === 0) low = middle + 1;
+      else high = middle;
+    }
+    const key = chunkKey(low);
+    const object = { key, size: 0, modifiedMs: 0, isPack: false, first: low, last: low };
+    const chunk = await this.#chunk(object, low);
+    if (chunk === undefined) return undefined;
+    const { records } = decodeBody(chunk.body, decodeHeader(chunk.header, key).header, key);
+    const revision = records.find(({ importEnd }) => importEnd !== undefined)?.importEnd?.revision;
+    return revision === undefined
+      ? undefined
+      : { sequence: low, revision, time: timeText(chunk.createdAtMs) };
   }
 
   #snapshot(stored: StoredSnapshot, header: SnapshotHeader | undefined): SnapshotStatus {
@@ -234,15 +278,10 @@ class StatusReader {
   }
 
   /** What the names alone show to be wrong. */
-  #checkEnds(
-    { first, last, stored }: Inventory,
-    end: { epoch: number | undefined } | undefined,
-    lease: LeaseRecord | undefined,
-  ): void {
+  #checkEnds({ first, last, stored }: Inventory, lease: LeaseRecord | undefined): void {
     if (first === undefined || last === undefined) return;
     const newest = stored[stored.length - 1];
     const odd = (object: string, what: string): void => void this.#odd.push({ object, what });
-    if (end?.epoch === 0) odd(last.key, 'the log has no epoch: an import that did not end; run it again');
     if (first.first > 1 && newest === undefined) {
       odd(
         first.key,
@@ -289,6 +328,15 @@ function objectsOf({ chunks, packs, snapshots, leases, other }: Inventory): Stor
     all.bytes += bytes;
   }
   return { chunks, packs, snapshots, leases, other, all };
+}
+
+function epochOf(chunk: Uint8Array): number | undefined {
+  try {
+    return decodeHeader(chunk, '').header.epoch;
+  } catch (error) {
+    if (!(error instanceof CorruptFileError)) throw error;
+    return undefined;
+  }
 }
 
 function timeText(ms: number): string {
