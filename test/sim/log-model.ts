@@ -149,6 +149,11 @@ export class LogModel {
     return this.#durableBySequence.get(sequence);
   }
 
+  /** All that there ever were. */
+  get keys(): string[] {
+    return [...this.#states.keys()];
+  }
+
   /** The revisions that put a value. */
   revisionsOf(value: string): readonly number[] {
     return this.#byValue.get(value) ?? [];

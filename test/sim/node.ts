@@ -22,13 +22,15 @@ const CACHE_SUFFIXES = ['', '-wal'];
 /** One upload try, as in the server. */
 const ATTEMPT_TIMEOUT_MS = 10_000;
 const RESTART_MS_MAX = 2_500;
-const FORCED_CRASH_MS = 4_000;
+const FORCED_CRASH_MS = 3_000;
+const LATELY_MS = 2_000;
 
 /** Reasons for which a process may end by itself. */
 const FENCED = /^fenced: /;
 const STORE_FAILS = /^sim: |the store did not answer within|another process keeps appending/;
 /** What it had listed, or was to follow next, was deleted because snapshots hold it. */
-const OVERTAKEN = /was listed and is gone|the log has lost chunks|no snapshot can be used/;
+const OVERTAKEN =
+  /was listed and is gone|the log has lost chunks|no snapshot can be used|has fallen behind what is kept of the log/;
 const DAMAGED = /CorruptFileError|CorruptObjectError/;
 
 /** As the last run left it, none, as it was a while ago, or another store's. */
@@ -48,8 +50,8 @@ export class SimNode {
   readonly memberId: bigint;
   life: Life | undefined;
   serving: Serving | undefined;
-  /** Kinds of events that its processes have met: where one may crash. */
-  readonly #kinds = new Set<string>();
+  /** Kinds of events that its processes have met, and when they last did: where one may crash. */
+  readonly #kinds = new Map<string, number>();
   readonly #world: World;
   readonly #random: SimRandom;
   readonly #skew: ClockSkew;
@@ -118,8 +120,7 @@ export class SimNode {
       life.end('crash');
       return;
     }
-    const kind = this.#random.pick([...this.#kinds]);
-    this.#armed = { kind, moment: this.#random.pick(['before', 'after']) };
+    this.#armed = { kind: this.#someKind(), moment: this.#random.pick(['before', 'after']) };
     this.#world.scheduler.after(FORCED_CRASH_MS, `${life.name} crash`, () => {
       if (life.isAlive && this.#armed !== undefined && this.life === life) this.crash('now');
       this.#armed = undefined;
@@ -231,7 +232,7 @@ export class SimNode {
       STORE_FAILS.test(message) ||
       (OVERTAKEN.test(message) && (this.#world.deletions.length > 0 || this.#mayBeDamaged(life))) ||
       (DAMAGED.test(`${name} ${message}`) && this.#mayBeDamaged(life)) ||
-      (/CRC64|chunks\/|snapshots\//.test(message) && this.#mayBeDamaged(life));
+      (/CRC64|chunks\/|snapshots\/|packs\//.test(message) && this.#mayBeDamaged(life));
     if (!known) this.#world.violation(`${life.name} ended: ${name}: ${message}`);
     life.after(0, 'exit', () => life.end('failed'));
   }
@@ -269,8 +270,20 @@ export class SimNode {
     return this.#random.chance(0.25) && this.#old !== undefined ? 'old' : 'kept';
   }
 
+  /** One that has happened lately; each group (what the store answers, what workers do …) is as likely as the others. */
+  #someKind(): string {
+    const sinceMs = this.#world.scheduler.nowMs - LATELY_MS;
+    const groups = new Map<string, string[]>();
+    for (const [kind, atMs] of this.#kinds) {
+      if (atMs < sinceMs) continue;
+      const group = kind.split(' ', 1)[0]!;
+      groups.set(group, [...(groups.get(group) ?? []), kind]);
+    }
+    return groups.size === 0 ? 'timer' : this.#random.pick(this.#random.pick([...groups.values()]));
+  }
+
   #crashesAt(kind: string, moment: 'before' | 'after'): boolean {
-    if (!this.#kinds.has(kind)) this.#kinds.add(kind);
+    this.#kinds.set(kind, this.#world.scheduler.nowMs);
     const armed = this.#armed;
     if (armed === undefined || armed.kind !== kind || armed.moment !== moment) return false;
     this.#armed = undefined;

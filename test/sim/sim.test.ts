@@ -3,9 +3,10 @@ import { randomInt } from 'node:crypto';
 import test from 'node:test';
 import { simulate } from './simulation.ts';
 import { Tally } from './tally.ts';
+import { VARIANTS } from './variants.ts';
 
 /** Seeds are fresh each time, and printed; `SIM_SEED` runs from a given one. */
-const SECONDS = Number(process.env['SIM_SECONDS'] ?? '20');
+const SECONDS = Number(process.env['SIM_SECONDS'] ?? '120');
 const SEEDS_MAX = 2 ** 24;
 const first = Number(process.env['SIM_SEED'] ?? randomInt(2 ** 31 - SEEDS_MAX));
 
@@ -28,3 +29,25 @@ test('whatever fails, nothing acknowledged is lost, and nobody is told what is n
   }
   for (const line of [`seeds from ${first}`, ...tally.lines, tally.line]) t.diagnostic(line);
 });
+
+/** Of all variants those that are found soon; docs/simulation.md has the others. */
+const FOUND_SOON = [
+  'ack-before-durable',
+  'drop-the-overlay',
+  'reads-before-applied',
+  'hub-gap',
+  'lose-events',
+];
+const FOUND_SEEDS_MAX = 60;
+
+for (const name of FOUND_SOON) {
+  test(`a product that is broken on purpose is found: ${name}`, async () => {
+    const variant = VARIANTS.find((one) => one.name === name);
+    assert.ok(variant);
+    for (let seed = first; seed < first + FOUND_SEEDS_MAX; seed++) {
+      const { violations } = await simulate(seed, { variant });
+      if (violations.length > 0) return;
+    }
+    assert.fail(`not found in ${FOUND_SEEDS_MAX} seeds from ${first}`);
+  });
+}

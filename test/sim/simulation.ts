@@ -2,6 +2,7 @@ import { mkdtempSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import type { HashReply } from '../../src/workers/contract/reader.ts';
+import { checkHistory } from './check-history.ts';
 import { checkAll } from './checks.ts';
 import { SimClient } from './client.ts';
 import type { Watched } from './history.ts';
@@ -112,7 +113,9 @@ class Simulation {
     try {
       if (world.violations.length === 0) await this.#end();
       for (const node of this.#nodes) node.life?.end('over');
-      checkAll(world, await this.#model());
+      const model = await this.#model();
+      checkAll(world, model);
+      checkHistory(world, model);
     } catch (error) {
       world.violation(`the log is broken: ${(error as Error).message}`);
     }

@@ -1,4 +1,4 @@
-import { chunkKey, parseChunkKey, parseSnapshotKey } from '../../src/shared/format/names.ts';
+import { chunkKey, PACKS_PREFIX, parseChunkKey, parseSnapshotKey } from '../../src/shared/format/names.ts';
 import type { SimNode } from './node.ts';
 import type { SimRandom } from './sim-random.ts';
 import type { StoreWeather } from './store.ts';
@@ -158,7 +158,10 @@ export class Trouble {
   #damage(): void {
     const { bucket, damaged } = this.#world;
     const keys = [...bucket.objects.keys()].filter(
-      (key) => parseChunkKey(key) !== undefined || parseSnapshotKey(key) !== undefined,
+      (key) =>
+        parseChunkKey(key) !== undefined ||
+        parseSnapshotKey(key) !== undefined ||
+        key.startsWith(PACKS_PREFIX),
     );
     if (keys.length === 0) return;
     const key = this.#random.pick([this.#random.pick(keys), keys[keys.length - 1] ?? chunkKey(1)]);
