@@ -1,6 +1,9 @@
 import type { Clock, Timer } from '../../src/shared/base/clock.ts';
 import type { Scheduler } from './scheduler.ts';
 
+/** Of timers, for rounding. */
+const TOLERANCE_MS = 0.001;
+
 /** How a process's clocks go: its monotonic clock began elsewhere and runs at its own speed. */
 export interface ClockSkew {
   readonly monotonicOffsetMs: number;
@@ -22,7 +25,11 @@ export class Life {
   /** Why the process has ended; undefined while it lives. */
   endedBy: string | undefined;
   readonly #onEnd: (() => void)[] = [];
-  #stopped = false;
+  /** Since when it is stopped, in the world's time. */
+  #stoppedMs: number | undefined;
+  /** Time that its clocks have not counted. */
+  #uncountedMs = 0;
+  #isFrozen = false;
   readonly #waiting: (() => void | Promise<void>)[] = [];
 
   constructor(name: string, scheduler: Scheduler, skew: ClockSkew) {
@@ -36,7 +43,13 @@ export class Life {
   }
 
   get isStopped(): boolean {
-    return this.#stopped;
+    return this.#stoppedMs !== undefined;
+  }
+
+  /** The world's time as far as its clocks count it. */
+  get countedMs(): number {
+    const untilMs = this.#isFrozen ? this.#stoppedMs! : this.scheduler.nowMs;
+    return untilMs - this.#uncountedMs;
   }
 
   /** Runs `action` in this process after `delayMs` of the world's time. */
@@ -44,14 +57,17 @@ export class Life {
     return this.scheduler.after(delayMs, `${this.name} ${kind}`, () => this.#run(kind, action));
   }
 
-  /** SIGSTOP: time goes on, the process does not. */
-  stop(): void {
-    this.#stopped = true;
+  /** SIGSTOP: time goes on, the process does not. If it `freezes`, as a virtual machine does, its clocks do not either. */
+  stop(freezes = false): void {
+    this.#stoppedMs = this.scheduler.nowMs;
+    this.#isFrozen = freezes;
   }
 
   /** SIGCONT: what has come meanwhile happens now, in its order. */
   continue(): void {
-    this.#stopped = false;
+    if (this.#isFrozen) this.#uncountedMs += this.scheduler.nowMs - this.#stoppedMs!;
+    this.#isFrozen = false;
+    this.#stoppedMs = undefined;
     for (const action of this.#waiting.splice(0)) {
       this.scheduler.after(0, `${this.name} continued`, action);
     }
@@ -73,7 +89,7 @@ export class Life {
 
   #run(kind: string, action: () => void | Promise<void>): void | Promise<void> {
     if (!this.isAlive) return undefined;
-    if (this.#stopped) {
+    if (this.isStopped) {
       this.#waiting.push(() => this.#run(kind, action));
       return undefined;
     }
@@ -109,7 +125,16 @@ class LifeClock implements Clock {
   }
 
   after(delayMs: number, action: () => void): Timer {
-    return this.#life.after(Math.max(0, delayMs) / this.#skew.speed, 'timer', action);
+    const dueMs = this.#life.countedMs + Math.max(0, delayMs) / this.#skew.speed;
+    let timer: Timer;
+    const fire = (): void => {
+      const leftMs = dueMs - this.#life.countedMs;
+      // What was waited while the clock stood still was not waited.
+      if (leftMs > TOLERANCE_MS) timer = this.#life.after(leftMs, 'timer', fire);
+      else action();
+    };
+    timer = this.#life.after(dueMs - this.#life.countedMs, 'timer', fire);
+    return { cancel: () => timer.cancel() };
   }
 
   soon(action: () => void): void {
@@ -133,6 +158,6 @@ class LifeClock implements Clock {
   }
 
   get #passedMs(): number {
-    return this.#life.scheduler.nowMs * this.#skew.speed;
+    return this.#life.countedMs * this.#skew.speed;
   }
 }

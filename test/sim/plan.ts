@@ -19,6 +19,8 @@ export interface Plan {
   readonly storm: StoreWeather;
   /** A primary sleeps through the idle hours, and what it would append to goes on and is deleted. */
   readonly isSleepy: boolean;
+  /** Who is stopped does not know how long, as in a virtual machine that was frozen. */
+  readonly freezes: boolean;
   /** Bits flip in the store itself: then a process may refuse, by the object's name. */
   readonly damages: boolean;
 }
@@ -32,10 +34,12 @@ export function planOf(random: SimRandom): Plan {
   const isSleepy = random.chance(0.12);
   const idles = isSleepy || random.chance(0.3);
   const stretches = idles ? random.integer(2, 4) : 1;
+  const freezes = !idles && random.chance(0.2);
+  const isLong = isSleepy || freezes;
   const leaseTtlMs = random.pick([1_000, 1_000, 2_000, 3_000]);
   return {
     isSleepy,
-    processes: isSleepy ? random.pick([2, 3]) : random.pick([1, 2, 2, 3]),
+    processes: isLong ? random.pick([2, 3]) : random.pick([1, 2, 2, 3]),
     clients: random.integer(2, 5),
     watches: random.integer(1, 4),
     settings: {
@@ -44,11 +48,12 @@ export function planOf(random: SimRandom): Plan {
     },
     stretchesMs: Array.from(
       { length: stretches },
-      () => random.between(2_000, 5_000) + (isSleepy ? 4 : 2) * leaseTtlMs,
+      () => random.between(2_000, 5_000) + (isLong ? 4 : 2) * leaseTtlMs,
     ),
     idleMs: random.between(1.1, 4) * HOUR_MS,
     troubleEveryMs: random.pick([300, 700, 1_500, 3_000]),
     storm: stormOf(random),
+    freezes,
     damages: random.chance(0.06),
   };
 }

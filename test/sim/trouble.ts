@@ -36,7 +36,9 @@ export class Trouble {
   begin(untilMs: number): void {
     this.#untilMs = untilMs;
     this.#calm();
-    if (this.#world.plan.isSleepy) this.#stopThePrimary(untilMs);
+    const { isSleepy, freezes, idleMs, settings } = this.#world.plan;
+    if (isSleepy) this.#stopThePrimary('stop, hours', idleMs + untilMs + SLEEPY_MS, untilMs);
+    if (freezes) this.#stopThePrimary('freeze', settings.leaseTtlMs * this.#random.between(1.3, 3), untilMs);
     this.#schedule();
   }
 
@@ -45,13 +47,13 @@ export class Trouble {
     for (const { life } of this.#nodes) if (life !== undefined) this.#world.bucket.partitions.delete(life);
   }
 
-  /** In the middle of a stretch, for longer than the idle hours after it, while others go on. */
-  #stopThePrimary(untilMs: number): void {
-    const { scheduler, plan } = this.#world;
+  /** In the middle of a stretch, while others go on. */
+  #stopThePrimary(name: 'stop, hours' | 'freeze', durationMs: number, untilMs: number): void {
+    const { scheduler } = this.#world;
     const atMs = scheduler.nowMs + this.#random.between(0.3, 0.6) * (untilMs - scheduler.nowMs);
     scheduler.at(atMs, 'the primary sleeps', () => {
       const primary = this.#nodes.find((node) => node.isPrimary && node.life?.isStopped === false);
-      if (primary !== undefined) this.#stopFor(primary, 'stop, hours', plan.idleMs + untilMs + SLEEPY_MS);
+      if (primary !== undefined) this.#stopFor(primary, name, durationMs);
     });
   }
 
@@ -130,14 +132,15 @@ export class Trouble {
       ['stop, longer than the lease', ttlMs * this.#random.between(1, 4)],
       ['stop, minutes or more', this.#random.skewed(70_000, MINUTES_MS) + plan.idleMs],
     ] as const);
-    this.#stopFor(node, name, durationMs);
+    this.#stopFor(node, plan.freezes && durationMs < plan.idleMs ? 'freeze' : name, durationMs);
   }
 
   #stopFor({ life }: SimNode, name: string, durationMs: number): void {
     const { scheduler } = this.#world;
     if (life === undefined || !life.isAlive || life.isStopped) return;
     this.#note(`${name}: ${life.name} for ${Math.round(durationMs)} ms`, name);
-    life.stop();
+    if (name === 'freeze') this.#world.frozen.add(life.name);
+    life.stop(name === 'freeze');
     const goOn = (): void => {
       if (!life.isAlive || !life.isStopped) return;
       // Time is long for one who is alone.

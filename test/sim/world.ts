@@ -41,6 +41,8 @@ export class World {
   readonly seen: { readonly revision: number; readonly step: number; readonly who: string }[] = [];
   /** While idle nobody starts or connects; at the end clients ask nothing more. */
   phase: 'active' | 'idle' | 'ending' = 'active';
+  /** Processes whose clocks stood still for a while: their reads may be old, their writes must be safe. */
+  readonly frozen = new Set<string>();
   readonly #tell: ((line: string) => void) | undefined;
 
   constructor(
