@@ -83,7 +83,6 @@ function settingsOf(random: SimRandom, leaseTtlMs: number, idles: boolean): Sett
       bytes: random.pick([3_000, 1_000_000_000]),
       ageMs: idles ? random.pick([HOUR_MS / 60, HOUR_MS]) : HOUR_MS,
     },
-    mergeChunks: random.pick([3, 12, 60, 1_000_000]),
     retentionMs: random.pick([undefined, 0, HOUR_MS / 2, HOUR_MS, 3 * HOUR_MS]),
     mergeChunks: random.pick([0, 3, 10, 40]),
   };
