@@ -40,7 +40,11 @@ function reply(message: LogSnapshotReply, transfer: ArrayBuffer[] = []): void {
 
 async function sendNext(): Promise<void> {
   const { value, done } = await pieces.next();
-  if (done === true) return reply({ type: 'end', crc: source.crc! });
+  if (done === true) {
+    // Not held open while the file is read back: meanwhile SQLite's write-ahead log can't start anew.
+    source.close();
+    return reply({ type: 'end', crc: source.crc! });
+  }
   const bytes = value.byteLength === value.buffer.byteLength ? value : value.slice();
   reply({ type: 'piece', bytes, records: source.recordsTaken }, [bytes.buffer as ArrayBuffer]);
 }

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { statSync, truncateSync } from 'node:fs';
 import { describe, it, type TestContext } from 'node:test';
 import { LogSnapshot } from '../../src/main/state/log-snapshot-client.ts';
 import { threads } from '../../src/main/state/workers.ts';
@@ -106,6 +107,21 @@ describe('a snapshot is due', () => {
     bench.write();
     await bench.advance(10 * SECOND_MS);
     assert.deepEqual(bench.stored, [2]);
+  });
+
+  it('but given up while the write-ahead log of SQLite is far larger than the database', async (test) => {
+    const bench = new Bench(test, { records: 4 });
+    await bench.snapshotter.start();
+    for (let count = 0; count < 4; count++) bench.write();
+    const wal = `${bench.writer.file}-wal`;
+    const { size } = statSync(wal);
+    truncateSync(wal, 2 ** 30 + 1);
+    await bench.advance(2 * SECOND_MS);
+    assert.equal(bench.opened, 1);
+    assert.deepEqual(bench.stored, []);
+    truncateSync(wal, size);
+    await bench.advance(30 * SECOND_MS);
+    assert.deepEqual(bench.stored, [4], 'it is tried again');
   });
 
   it('after so long a time, if anything was written', async (test) => {

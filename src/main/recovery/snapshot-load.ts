@@ -57,6 +57,7 @@ export class SnapshotLoad {
       },
     });
     const readMs = progress.elapsedMs;
+    log.info('recovering: sorting the keys', { records: header.recordsCount, readMs });
     const position = await writer.fillEnd(positionOf(header));
     log.info('loaded a snapshot', {
       key,
