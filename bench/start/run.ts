@@ -1,3 +1,4 @@
+import { spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { loadavg, tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -37,6 +38,7 @@ const directory = mkdtempSync(join(tmpdir(), 'netsy-bench-start-'));
 process.once('exit', () => rmSync(directory, { recursive: true, force: true, maxRetries: 5 }));
 const store = join(directory, 'store');
 const dataDir = join(directory, 'data');
+const READY_WITHIN_MS = 600_000;
 /** Of /proc. */
 const TICKS_PER_SECOND = 100;
 const NEVER = ['--snapshot-age=100000h', '--snapshot-records=1000000000000', '--snapshot-bytes=1000GiB'];
@@ -46,6 +48,7 @@ async function measure(name: string, records: number, flags: readonly string[] =
   const begun = performance.now();
   const netsy = await startNetsy({
     dataDir,
+    readyWithinMs: READY_WITHIN_MS,
     arguments: [`--store=${pathToFileURL(store).href}`, `--pool-threads=${options.poolThreads}`, ...flags],
   });
   const client = new Client(netsy.authority);
@@ -108,6 +111,8 @@ async function main(): Promise<void> {
   const log = new LogWriter(store);
   await log.begin();
   await writeKeys(log);
+  // Else the first start would wait for the disk to take what was written here.
+  spawnSync('sync');
   const alone = sqliteAlone(directory, keys, options.valueBytes).toLocaleString('en');
   process.stdout.write(`load average ${loadavg()[0]!.toFixed(1)}; SQLite alone: ${alone} records/s\n`);
   const first = await measure('cold, from chunks of 1,000 records', keys, [

@@ -17,6 +17,8 @@ export interface NetsyOptions {
   readonly dataDir?: string;
   /** By default `http://127.0.0.1:0`. */
   readonly listen?: string;
+  /** By default a minute. */
+  readonly readyWithinMs?: number;
 }
 
 /** One run of the server in a process of its own. */
@@ -62,7 +64,7 @@ export async function startNetsy(options: NetsyOptions = {}): Promise<Netsy> {
     logFile: join(temporaryDirectory(), 'netsy.log'),
   });
   const log = (): string => readFileSync(child.logFile, 'utf8');
-  await stopUnless(child, async () => servedAt(log()) !== undefined);
+  await stopUnless(child, async () => servedAt(log()) !== undefined, options.readyWithinMs);
   const endpoint = servedAt(log()) as string;
   return {
     endpoint,
@@ -97,9 +99,13 @@ export function serverArguments(options: NetsyOptions & { readonly dataDir: stri
   return [...fixed, ...(options.arguments ?? [])];
 }
 
-async function stopUnless(child: RunningProcess, ready: () => Promise<boolean>): Promise<void> {
+async function stopUnless(
+  child: RunningProcess,
+  ready: () => Promise<boolean>,
+  withinMs = 60_000,
+): Promise<void> {
   try {
-    await waitUntilReady(child, ready, 60_000, 20);
+    await waitUntilReady(child, ready, withinMs, 20);
   } catch (error) {
     await child.stop();
     throw error;
