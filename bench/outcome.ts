@@ -1,5 +1,6 @@
 import type { Verification } from './load/verify.ts';
 import type { Series } from './measure/sampler.ts';
+import type { Audit } from './programs/program.ts';
 import type { PhaseResult } from './scenarios/phase.ts';
 import type { ScenarioName } from './scenarios/scenario.ts';
 import type { HttpResult } from './tools/http.ts';
@@ -11,6 +12,13 @@ export interface RoundCheck {
   readonly round: number;
   readonly scenario: ScenarioName;
   readonly verification: Verification;
+}
+
+/** What a program's own check of its store has shown after a run. */
+export interface StoreAudit extends Audit {
+  readonly server: string;
+  readonly round: number;
+  readonly scenario: ScenarioName;
 }
 
 /** CPU and memory while one scenario ran on one server in one round. */
@@ -28,6 +36,7 @@ export interface Trace {
 export interface Outcome {
   readonly results: PhaseResult[];
   readonly checks: RoundCheck[];
+  readonly audits: StoreAudit[];
   readonly http: HttpResult[];
   readonly k6: K6Result[];
   readonly traces: Trace[];
@@ -42,6 +51,7 @@ export function emptyOutcome(): Outcome {
   return {
     results: [],
     checks: [],
+    audits: [],
     http: [],
     k6: [],
     traces: [],

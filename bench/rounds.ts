@@ -7,12 +7,14 @@ import type { BenchOptions } from './options.ts';
 import type { Outcome } from './outcome.ts';
 import { type Child, wasInterrupted } from './processes.ts';
 import type { Program, RunningServer } from './programs/program.ts';
-import { errorText, verificationLine } from './report/text.ts';
+import { auditLine, errorText, verificationLine } from './report/text.ts';
 import { runScenario, type ScenarioRun } from './scenarios/run-scenario.ts';
 import { expectedSeconds, type Scenario, type Variant } from './scenarios/scenario.ts';
 import { type BenchStore, startStore } from './stores.ts';
 
 const sampleEveryMs = 1000;
+/** A step that takes longer says so, again and again. */
+const signOfLifeEveryMs = 20_000;
 
 /** One scenario on one fresh server. */
 interface Run {
@@ -88,6 +90,7 @@ class OneRun {
     const directory = mkdtempSync(join(tmpdir(), 'netsy-bench-'));
     const clear = (): void => rmSync(directory, { recursive: true, force: true, maxRetries: 5 });
     process.once('exit', clear);
+    const alive = setInterval(() => this.signOfLife(), signOfLifeEveryMs);
     let store: BenchStore | undefined;
     try {
       store = await startStore(this.storeOptions(), directory);
@@ -97,6 +100,7 @@ class OneRun {
       this.progress(reason);
       this.outcome.broken.push(reason);
     } finally {
+      clearInterval(alive);
       for (const child of this.children) await child.end();
       await store?.stop();
       clear();
@@ -133,6 +137,17 @@ class OneRun {
     const startLoad = (): Promise<LoadProcess> => this.startLoad();
     await runScenario({ around, scenario, server, prefix, startLoad, listener: this.listener() });
     if (program.checked) await this.verify(loads);
+    if (program.audit && server.child) {
+      await server.child.end();
+      await this.audit(program.audit, store);
+    }
+  }
+
+  private async audit(read: NonNullable<Program['audit']>, store: BenchStore): Promise<void> {
+    const { program, scenario, round } = this.run;
+    const audit = { server: program.name, round, scenario: scenario.name, ...(await read(store)) };
+    this.outcome.audits.push(audit);
+    this.progress(`  ${auditLine(audit)}`);
   }
 
   private partsOf(
@@ -211,6 +226,14 @@ class OneRun {
         progress(`  ${name} …`);
       },
     };
+  }
+
+  private signOfLife(): void {
+    const step = this.steps.at(-1);
+    if (step === undefined) return;
+    const seconds = this.sampler.seconds() - step.atSeconds;
+    if (seconds * 1000 >= signOfLifeEveryMs)
+      this.progress(`  ${step.name}: ${duration(seconds)}; ${this.sampler.latest()}`);
   }
 
   private keepTrace(): void {

@@ -2,18 +2,18 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { availableParallelism, loadavg } from 'node:os';
 import { dirname, resolve } from 'node:path';
 import { requireTool } from '../test/support/go-tools.ts';
-import { isWhole } from './load/verify.ts';
 import { type BenchOptions, readOptions } from './options.ts';
 import { emptyOutcome, type Outcome } from './outcome.ts';
 import { wasInterrupted } from './processes.ts';
 import { endpointProgram, type Program } from './programs/program.ts';
 import { programOf } from './programs/programs.ts';
 import { reportHtml } from './report/html.ts';
+import { judge } from './report/judge.ts';
 import { standings } from './report/standing.ts';
 import {
+  auditLine,
   ceilingLines,
   costTable,
-  errorLines,
   generatorLines,
   ratios,
   standingTable,
@@ -22,7 +22,6 @@ import {
   verificationLine,
   watchTable,
 } from './report/text.ts';
-import { verdictOf } from './report/write-verdict.ts';
 import { plan, runAll } from './rounds.ts';
 import { SCENARIOS, type Scenario } from './scenarios/scenario.ts';
 
@@ -88,56 +87,17 @@ function conditionsOf(options: BenchOptions, outcome: Outcome): string[] {
   ];
 }
 
-interface Judgement {
-  readonly passed: boolean;
-  /** PASS or FAIL, and why. */
-  readonly text: string;
-  /** One line per bar of the writes. */
-  readonly lines: readonly string[];
-}
-
-function judge(
-  options: BenchOptions,
-  programs: readonly Program[],
-  outcome: Outcome,
-  missed: number,
-): Judgement {
-  const errors = [...errorLines(outcome), ...outcome.broken];
-  const whole = outcome.checks.every(({ verification }) => isWhole(verification));
-  const slow = options.store === 'slow-s3' && options.scenario.includes('kube');
-  const barred = programs.filter(({ name }) => name === 'netsy' && slow);
-  const verdicts = barred.map(({ name }) => ({ name, ...verdictOf(name, outcome.results) }));
-  const problems = [
-    ...(errors.length > 0 ? ['errors'] : []),
-    ...(whole ? [] : ['acknowledged writes not read back']),
-    ...(verdicts.some(({ passed }) => !passed) ? ['a bar was missed'] : []),
-    ...(missed > 0 ? [`${missed} figure(s) of the table missed their bar`] : []),
-    ...(wasInterrupted() ? ['interrupted'] : []),
-  ];
-  const judged = barred.length > 0 && verdicts.every(({ complete }) => complete);
-  const bars = judged
-    ? 'both bars held'
-    : 'the bars were not judged (netsy on slow-s3, 2000/s and 500 in flight)';
-  const text =
-    problems.length === 0
-      ? `PASS: no errors, every acknowledged write read back, ${bars}`
-      : `FAIL: ${problems.join(', ')}`;
-  const lines = verdicts.flatMap(({ name, lines: ofOne }) => ofOne.map((line) => `${line} [${name}]`));
-  return { passed: problems.length === 0, text, lines: [...errors, ...lines] };
-}
-
 /** Prints the figures and writes the report; true when all is as it must be. */
-function report(options: BenchOptions, programs: readonly Program[], outcome: Outcome): boolean {
+function report(options: BenchOptions, outcome: Outcome): boolean {
   const { results, checks } = outcome;
   const standing = standings(options, outcome);
-  // The table is the suite's; a run of one scenario is not held to the others.
-  const missed = options.suite ? standing.filter(({ verdict }) => verdict === 'missed').length : 0;
-  const { passed, text, lines } = judge(options, programs, outcome, missed);
+  const { passed, text, lines } = judge(options, outcome, standing, wasInterrupted());
   const conditions = conditionsOf(options, outcome);
   const remarks = [
     ...generatorLines(results),
     ...ceilingLines(results),
     ...checks.map(verificationLine),
+    ...outcome.audits.map(auditLine),
     ...lines,
   ];
   const tables = [
@@ -188,7 +148,7 @@ async function main(): Promise<boolean> {
     throw new Error(`none of ${options.server.join(', ')} takes part in ${options.scenario.join(', ')}`);
   }
   await runAll(options, runs, outcome, progress);
-  return report(options, programs, outcome);
+  return report(options, outcome);
 }
 
 try {

@@ -2,6 +2,12 @@ import { fileURLToPath } from 'node:url';
 import { type Child, startChild } from '../processes.ts';
 import type { LoadCommand, LoadEvent } from './protocol.ts';
 
+/** A phase knows its own time; a fill or a reading back of a million keys takes minutes. */
+function answerWithinMs(command: LoadCommand): number {
+  if (command.do !== 'phase') return 15 * 60_000;
+  return command.warmupMs + command.measureMs + 2 * command.drainMs + 60_000;
+}
+
 /** The bench's side of one load process. Invariant: at most one command is under way. */
 export class LoadProcess {
   readonly child: Child;
@@ -20,16 +26,26 @@ export class LoadProcess {
     return new LoadProcess(await startChild('load', process.execPath, [entry], { ipc: true }));
   }
 
-  /** Resolves with the answer to `command`; `onWindow` hears of the measured window's two ends. */
+  /**
+   * Resolves with the answer to `command`; `onWindow` hears of the measured window's two ends. Rejects when it fails,
+   * or takes so long that a server must have stopped to answer.
+   */
   do(
     command: LoadCommand,
     onWindow: (end: 'window-start' | 'window-end') => void = () => {},
   ): Promise<LoadEvent & { is: 'done' }> {
     return new Promise((resolve, reject) => {
+      const tooLate = (): void =>
+        reject(new Error(`${command.do}: no end after ${answerWithinMs(command)} ms`));
+      const timer = setTimeout(tooLate, answerWithinMs(command));
       this.onEvent = (event) => {
+        if (event.is === 'window-start' || event.is === 'window-end') {
+          onWindow(event.is);
+          return;
+        }
+        clearTimeout(timer);
         if (event.is === 'done') resolve(event);
-        else if (event.is === 'failed') reject(new Error(event.reason));
-        else onWindow(event.is);
+        else reject(new Error(event.reason));
       };
       this.child.process.send(command);
     });

@@ -38,6 +38,17 @@ export class Sampler {
     return (performance.now() - this.startMs) / 1000;
   }
 
+  /** What each part last used, for those who wait: `server 0.85 cores 210 MiB, load …`. */
+  latest(): string {
+    return this.parts
+      .filter(({ series }) => series.cores.length > 0)
+      .map(
+        ({ series: { name, cores, residentMiB } }) =>
+          `${name} ${cores.at(-1)!.toFixed(2)} cores ${residentMiB.at(-1)!.toFixed(0)} MiB`,
+      )
+      .join(', ');
+  }
+
   stop(): readonly Series[] {
     clearInterval(this.timer);
     return this.parts.map(({ series }) => series);

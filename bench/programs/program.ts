@@ -16,6 +16,13 @@ export interface RunningServer {
 /** Which store a program needs: the bench's, a directory, or none but what it has in its own directory. */
 type StoreNeed = 'bench' | 'directory' | 'none';
 
+/** What a program's own check of its store says once the server has ended. */
+export interface Audit {
+  readonly whole: boolean;
+  /** One line. */
+  readonly text: string;
+}
+
 /** One of the programs that are measured; each round and scenario starts it anew. */
 export interface Program {
   readonly name: string;
@@ -26,6 +33,8 @@ export interface Program {
   readonly checked: boolean;
   /** `extra` are flags of a scenario that varies them; none in all others, because defaults are what is measured. */
   start(directory: string, store: BenchStore, extra: readonly string[]): Promise<RunningServer>;
+  /** Reads the whole store, whose server has ended. */
+  audit?(store: BenchStore): Promise<Audit>;
 }
 
 const readyWithinMs = 60_000;

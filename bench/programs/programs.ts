@@ -3,8 +3,9 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { requireTool } from '../../test/support/go-tools.ts';
 import { freePort, freePorts } from '../../test/support/ports.ts';
+import { startChild, wholeOutput } from '../processes.ts';
 import type { BenchStore } from '../stores.ts';
-import { type Program, type RunningServer, startServer } from './program.ts';
+import { type Audit, type Program, type RunningServer, startServer } from './program.ts';
 
 /**
  * How each program is started: with nothing but where its things are, since what is measured are the defaults. The
@@ -15,9 +16,12 @@ import { type Program, type RunningServer, startServer } from './program.ts';
 export const programNames = ['netsy', 'netsy-file', 't4', 'etcd', 'kine', 'echo'] as const;
 export type ProgramName = (typeof programNames)[number];
 
+/** The compiled program. */
+const NETSY = fileURLToPath(new URL('../../src/main/main.js', import.meta.url));
+
 const PROGRAMS: Readonly<Record<ProgramName, Program>> = {
-  netsy: { name: 'netsy', store: 'bench', checked: true, start: startNetsy },
-  'netsy-file': { name: 'netsy-file', store: 'directory', checked: true, start: startNetsy },
+  netsy: { name: 'netsy', store: 'bench', checked: true, start: startNetsy, audit },
+  'netsy-file': { name: 'netsy-file', store: 'directory', checked: true, start: startNetsy, audit },
   t4: { name: 't4', tool: 't4', store: 'bench', checked: true, start: startT4 },
   etcd: { name: 'etcd', tool: 'etcd', store: 'none', checked: true, start: startEtcd },
   kine: { name: 'kine', tool: 'kine', store: 'none', checked: true, start: startKine },
@@ -42,17 +46,47 @@ async function startNetsy(
   extra: readonly string[],
 ): Promise<RunningServer> {
   const port = await freePort();
-  const ours = Object.keys(store.environment).length > 0;
-  const entry = fileURLToPath(new URL('../../src/main/main.js', import.meta.url));
   const parameters = [
-    entry,
+    NETSY,
     `--listen-client-urls=http://127.0.0.1:${port}`,
     `--data-dir=${join(directory, 'data')}`,
     `--store=${store.url}`,
     ...extra,
   ];
-  const env = { ...environmentWithout(ours ? ['NETSY_', 'AWS_'] : ['NETSY_']), ...store.environment };
-  return await startServer(process.execPath, parameters, port, { env });
+  return await startServer(process.execPath, parameters, port, { env: netsyEnvironment(store) });
+}
+
+/** A store of the bench's own brings its credentials; another one needs those of our environment. */
+function netsyEnvironment(store: BenchStore): NodeJS.ProcessEnv {
+  const ours = Object.keys(store.environment).length > 0;
+  return { ...environmentWithout(ours ? ['NETSY_', 'AWS_'] : ['NETSY_']), ...store.environment };
+}
+
+/** `netsy verify`: every CRC, the chain, and the snapshots against the chunks. */
+async function audit(store: BenchStore): Promise<Audit> {
+  const parameters = [NETSY, 'verify', store.url, '--json'];
+  const child = await startChild('netsy verify', process.execPath, parameters, {
+    env: netsyEnvironment(store),
+  });
+  const { code, stdout } = await wholeOutput(child);
+  // Exit code 1 is damage, which the text tells of; with any other the store was not read.
+  if (code !== 0 && code !== 1) throw new Error(`netsy verify ended with ${code}: ${child.lastWords()}`);
+  const { whole, chunks, records, revision, damages, seconds } = JSON.parse(stdout) as Verified;
+  const found = whole
+    ? 'whole'
+    : `DAMAGED in ${damages.length} place(s), first ${JSON.stringify(damages[0])}`;
+  const text = `netsy verify: ${found}; ${chunks} chunks, ${records} records, revision ${revision}, read in ${seconds} s`;
+  return { whole, text };
+}
+
+/** Of what `netsy verify --json` prints, as far as it is read. */
+interface Verified {
+  readonly whole: boolean;
+  readonly chunks: number;
+  readonly records: number;
+  readonly revision?: number;
+  readonly damages: readonly unknown[];
+  readonly seconds: number;
 }
 
 async function startEtcd(directory: string): Promise<RunningServer> {

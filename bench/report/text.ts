@@ -1,6 +1,6 @@
 import { isWhole } from '../load/verify.ts';
 import { isWrite } from '../load/workload.ts';
-import type { Outcome, RoundCheck } from '../outcome.ts';
+import type { Outcome, RoundCheck, StoreAudit } from '../outcome.ts';
 import type { PhaseResult, WatchResult } from '../scenarios/phase.ts';
 import { costPerMillionWrites, S3_EXPRESS, S3_STANDARD } from './cost.ts';
 import type { Bar, Standing } from './standing.ts';
@@ -257,6 +257,10 @@ export function errorText(errors: Readonly<Record<string, number>>): string {
   return Object.entries(errors)
     .map(([error, count]) => `, ${count} × ${error}`)
     .join('');
+}
+
+export function auditLine({ server, round, scenario, text }: StoreAudit): string {
+  return `${server} round ${round}, ${scenario}: ${text}`;
 }
 
 export function verificationLine({ server, round, scenario, verification }: RoundCheck): string {

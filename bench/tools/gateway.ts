@@ -1,11 +1,15 @@
+/** A gateway that hangs must not hold up the bench. */
+const ANSWER_WITHIN_MS = 15_000;
+
 /** Asks the JSON gateway; rejects when it doesn't answer with 200. */
 async function range(
   endpoint: string,
   body: Readonly<Record<string, unknown>>,
 ): Promise<{ readonly count?: string; readonly kvs?: readonly { readonly version: string }[] }> {
-  const answer = await fetch(`http://${endpoint}/v3/kv/range`, {
-    method: 'POST',
-    body: JSON.stringify(body),
+  const signal = AbortSignal.timeout(ANSWER_WITHIN_MS);
+  const request = { method: 'POST', body: JSON.stringify(body), signal };
+  const answer = await fetch(`http://${endpoint}/v3/kv/range`, request).catch((error: unknown) => {
+    throw new Error(`the gateway does not answer: ${String(error)}`);
   });
   if (!answer.ok) throw new Error(`the gateway answered ${answer.status}: ${await answer.text()}`);
   return (await answer.json()) as { count?: string; kvs?: { version: string }[] };
