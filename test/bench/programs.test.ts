@@ -91,7 +91,7 @@ test('the echo is driven with the same messages, and nothing is read back from i
 });
 
 test('netsy is driven with watchers and lists beside the writes, and its store is verified each time', async () => {
-  const flags = ['--list-keys=600', '--watch-prefixes=5'];
+  const flags = ['--rate=200', '--list-keys=600', '--watch-prefixes=5'];
   const { figures, output } = await bench('netsy', ['kube', 'watch', 'lists'], flags);
   assert.deepEqual(measured(figures), [...KUBE, 'watch update', 'lists update', 'lists list']);
   readBack(figures);
