@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import { StoreError } from '../../src/main/store/errors.ts';
 import { compareKeys } from '../../src/main/store/keys.ts';
 import type { ObjectInfo, ObjectStore } from '../../src/main/store/store.ts';
@@ -169,6 +170,8 @@ export class Bucket {
       }
       // A caller that has given up hears at once; what it has sent goes on.
       const giveUp = (): void => reject(signal!.reason);
+      // Many requests of a reader share one signal.
+      if (signal !== undefined) setMaxListeners(0, signal);
       signal?.addEventListener('abort', giveUp, { once: true });
       const weather = this.partitions.get(life) ?? this.weather;
       const delay = (): number => this.#random.skewed(0.2, weather.delayMsMax);
