@@ -67,8 +67,10 @@ function axis(scale: Scale, values: readonly number[], [from, to]: readonly [num
       return { at: (share) => from + (nines(share) / most) * (to - from), ticks: texts };
     }
     case 'log': {
-      const bottom = low;
-      const top = high > low ? high : low * 10;
+      // From tick to tick, so that values within less than a power of ten have an axis too.
+      const around = logTicks(low / 10, high * 10);
+      const bottom = around.filter((tick) => tick <= low * 1.001).at(-1) ?? low;
+      const top = around.find((tick) => tick >= high * 0.999 && tick > bottom * 1.001) ?? high * 10;
       const at = (value: number): number =>
         from + (Math.log(value / bottom) / Math.log(top / bottom)) * (to - from);
       return { at, ticks: logTicks(bottom, top).map((value) => ({ value, text: short(value) })) };

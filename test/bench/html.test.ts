@@ -51,6 +51,16 @@ test('a log scale leaves out what it has no place for', () => {
   assert.doesNotMatch(html, /NaN|Infinity/);
 });
 
+test('a log scale of values within a power of ten has ticks on both sides of them', () => {
+  const points: [number, number][] = [
+    [1, 210],
+    [2, 480],
+  ];
+  const html = chart({ yScale: 'log', lines: [{ name: 'netsy', color: '#000', points }] });
+  assert.match(html, />200</);
+  assert.match(html, />500</);
+});
+
 test('on the percentile scale each nine is as wide as the one before', () => {
   const points = [0, 0.9, 0.99, 0.999, 0.9999].map((share): [number, number] => [share, 1]);
   const html = chart({ xScale: 'percentile', lines: [{ name: 'netsy', color: '#000', points }] });
