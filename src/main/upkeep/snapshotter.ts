@@ -1,4 +1,3 @@
-import { stat } from 'node:fs/promises';
 import type { Clock, Timer } from '../../shared/base/clock.ts';
 import type { Log } from '../../shared/base/log.ts';
 import { type Random, randomId } from '../../shared/base/random.ts';
@@ -22,11 +21,6 @@ const RETRY_MS_MAX = 600_000;
  * than 1 / GROWTH bytes are rewritten per byte written, and a start reads at most 1 + GROWTH times the state.
  */
 const GROWTH = 0.5;
-/**
- * While a snapshot is read, SQLite's write-ahead log grows by all that is written. One that takes so long that the log
- * gets larger than this, and than the database, is given up, and begun anew later.
- */
-const WAL_BYTES_MAX = 1024 * 1024 * 1024;
 
 /** When a snapshot is due: when the log since the last one has grown by any of these. */
 export interface SnapshotPolicy {
@@ -171,12 +165,11 @@ export class Snapshotter {
 
   /** Puts it, and reads it back. Resolves to its size. */
   async #store(sequence: number, building: ReturnType<SnapshotterParts['open']>): Promise<number> {
-    const { store, pool, cacheFile } = this.#parts;
+    const { store, pool } = this.#parts;
     const key = snapshotKey(sequence);
     let size = 0;
     const counted = async function* (): AsyncGenerator<Uint8Array> {
       for await (const piece of building.pieces()) {
-        await checkWal(cacheFile);
         size += piece.length;
         yield piece;
       }
@@ -191,11 +184,4 @@ export class Snapshotter {
     this.#parts.stored(stored);
     return size;
   }
-}
-
-/** Throws if the write-ahead log has grown too large for the snapshot to go on. */
-async function checkWal(cacheFile: string): Promise<void> {
-  const [wal, database] = await Promise.all([stat(`${cacheFile}-wal`), stat(cacheFile)]);
-  if (wal.size <= Math.max(WAL_BYTES_MAX, database.size)) return;
-  throw new Error(`${cacheFile}-wal has grown to ${wal.size} bytes while the snapshot was written`);
 }

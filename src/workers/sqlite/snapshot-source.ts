@@ -1,3 +1,4 @@
+import { statSync } from 'node:fs';
 import { bytesInt64, NO_BYTES } from '../../shared/base/bytes.ts';
 import { decodeKeyValue } from '../../shared/etcd/responses.ts';
 import { FileEncoder } from '../../shared/format/encode.ts';
@@ -6,6 +7,12 @@ import { SNAPSHOT_PIECE_BYTES } from '../../shared/model/limits.ts';
 import { type LogRecord, Operation, operationRecord, systemRecord } from '../../shared/model/record.ts';
 import type { LogBeginning, LogSnapshotData } from '../contract/log-snapshot.ts';
 import { type CachePosition, type Connection, openToRead, PositionTable } from './database.ts';
+
+/**
+ * While a snapshot is read, SQLite's write-ahead log grows by all that is written. One that takes so long that the log
+ * gets larger than this, and than the database, is given up, and begun anew later.
+ */
+const WAL_BYTES_MAX = 1024 * 1024 * 1024;
 
 type HistoryRow = [
   id: number,
@@ -28,6 +35,7 @@ export class SnapshotSource {
   readonly position: CachePosition;
   readonly records: number;
   recordsTaken = 0;
+  readonly #cacheFile: string;
   readonly #connection: Connection;
   /** Records that the cache does not have: one if the revision is bumped. */
   readonly #bumps: number;
@@ -38,6 +46,7 @@ export class SnapshotSource {
   crc: bigint | undefined;
 
   constructor(data: LogSnapshotData) {
+    this.#cacheFile = data.cacheFile;
     this.#connection = openToRead(data.cacheFile);
     this.#connection.exec('BEGIN');
     const cached = new PositionTable(this.#connection).read();
@@ -48,9 +57,13 @@ export class SnapshotSource {
     this.#all = this.#everyRecord();
   }
 
-  /** The header first, then pieces of whole records, then the footer by itself; undefined after that. */
+  /**
+   * The header first, then pieces of whole records, then the footer by itself; undefined after that. Throws when it
+   * must not go on.
+   */
   next(): Uint8Array<ArrayBuffer> | undefined {
     if (this.crc !== undefined) return undefined;
+    checkWal(this.#cacheFile);
     if (!this.#isHeaderTaken) {
       this.#isHeaderTaken = true;
       return this.#encoder.take();
@@ -161,4 +174,11 @@ function recordOf([id, revision, sub, previousId, previousRevision, deleted, kv]
     ordinal: id,
     previousOrdinal: previousId,
   };
+}
+
+/** Throws if the write-ahead log has grown too large for the snapshot to go on. */
+function checkWal(cacheFile: string): void {
+  const [wal, database] = [statSync(`${cacheFile}-wal`, { throwIfNoEntry: false }), statSync(cacheFile)];
+  if (wal === undefined || wal.size <= Math.max(WAL_BYTES_MAX, database.size)) return;
+  throw new Error(`${cacheFile}-wal has grown to ${wal.size} bytes while the snapshot was written`);
 }
