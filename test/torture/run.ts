@@ -18,8 +18,15 @@ const { values } = parseArgs({
 const rounds = Number(values.rounds);
 const seed = values.seed === undefined ? randomInt(2 ** 31) : Number(values.seed);
 const { store } = values;
-// What runs must end with this process: its exit handlers kill it.
-for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => process.exit(130));
+const ending = new AbortController();
+for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+  process.on(signal, () => {
+    // What runs must end with this process: its exit handlers kill it.
+    if (ending.signal.aborted) process.exit(130);
+    say('ending after this round; once more ends at once');
+    ending.abort();
+  });
+}
 
 if (!(rounds >= 1) || !Number.isSafeInteger(seed) || (store !== 's3' && store !== 'file')) {
   say('--rounds must be 1 or more, --seed a whole number, --store s3 or file');
@@ -27,7 +34,8 @@ if (!(rounds >= 1) || !Number.isSafeInteger(seed) || (store !== 's3' && store !=
 }
 say(`seed ${seed}, ${rounds} rounds on ${store}`);
 try {
-  for (const line of reportLines(await torture({ rounds, seed, store, say }))) say(line);
+  for (const line of reportLines(await torture({ rounds, seed, store, say, signal: ending.signal })))
+    say(line);
   say(`passed: nothing acknowledged was lost (seed ${seed})`);
 } catch (error) {
   say(`FAILED: ${(error as Error).message}`);

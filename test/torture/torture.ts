@@ -15,6 +15,8 @@ export interface TortureOptions {
   readonly store: 's3' | 'file';
   /** Ends after the round in which so much time has passed. */
   readonly milliseconds?: number;
+  /** Ends after the round under way. */
+  readonly signal?: AbortSignal;
   readonly say: (line: string) => void;
 }
 
@@ -61,10 +63,10 @@ class Run implements TortureReport {
   }
 
   async all(): Promise<void> {
-    const { rounds, seed, milliseconds = Number.POSITIVE_INFINITY } = this.#options;
+    const { rounds, seed, milliseconds = Number.POSITIVE_INFINITY, signal } = this.#options;
     const begunMs = systemClock.monotonicMs();
     for (let round = 0; round < rounds; round++) {
-      if (systemClock.monotonicMs() - begunMs > milliseconds) return;
+      if (signal?.aborted || systemClock.monotonicMs() - begunMs > milliseconds) return;
       // Each round's seed is its own, so that it can be the first one of another run.
       const random = new Seeded(seed + round);
       for (let skip = 0; skip < 4; skip++) random.fraction();
