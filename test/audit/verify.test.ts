@@ -205,6 +205,7 @@ describe('netsy verify finds and names', { timeout: 240_000 }, () => {
       return key;
     });
     assertNamed(result, [key]);
+    assert.ok(result.damages.some(({ check }) => check === 'previous chunk CRC64'));
   });
 
   it('a snapshot of another store', async (test) => {
@@ -221,20 +222,22 @@ describe('netsy verify finds and names', { timeout: 240_000 }, () => {
     assert.match(named(result)[0]!, /^snapshots\//);
   });
 
-  it('a chunk whose revision does not rise, though every CRC and the chain are right', async (test) => {
-    const again = await MadeStore.random(SEED, CHUNKS);
-    const put = {
-      ...operationRecord(Operation.KeyValue, 0),
-      key: Buffer.from('a'),
-      created: true,
-      version: 1,
-    };
-    const sequence = await again.putUnapplied([{ ...put, revision: 2, createRevision: 2 }]);
-    const result = await verified(again.store);
-    again.close();
-    test.diagnostic(`SEED=${SEED}: ${JSON.stringify(result.damages)}`);
-    assertNamed(result, [chunkKey(sequence)]);
-  });
+  for (const [what, revision, check] of [
+    ['does not rise', 2, 'revision'],
+    ['leaves some out', 1_000_000, 'state'],
+  ] as const) {
+    it(`a chunk whose revision ${what}, though every CRC and the chain are right`, async (test) => {
+      const again = await MadeStore.random(SEED, CHUNKS);
+      const key = Buffer.from('a');
+      const put = { ...operationRecord(Operation.KeyValue, 0), key, created: true, version: 1 };
+      const sequence = await again.putUnapplied([{ ...put, revision, createRevision: revision }]);
+      const result = await verified(again.store);
+      again.close();
+      test.diagnostic(`SEED=${SEED}: ${JSON.stringify(result.damages)}`);
+      assertNamed(result, [chunkKey(sequence)]);
+      assert.ok(result.damages.some((finding) => finding.check === check));
+    });
+  }
 
   it('a lease that says that the log was longer', async (test) => {
     const result = await found(test, async (store) => {

@@ -1,5 +1,4 @@
 import assert from 'node:assert/strict';
-import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { systemClock } from '../../src/shared/base/clock.ts';
@@ -19,8 +18,8 @@ export interface StoreKind {
   /** The URL of a new, empty one. */
   fresh(): string;
   readonly environment: Readonly<Record<string, string>>;
-  /** Changes a byte in the middle of an object of the store at `url`. */
-  damage(url: string, key: string): void;
+  /** Where the objects of the store at `url` are files. */
+  directory(url: string): string;
   remove(): Promise<void>;
 }
 
@@ -35,7 +34,7 @@ export const STORE_KINDS: readonly {
     make: async () => ({
       fresh: () => pathToFileURL(join(temporaryDirectory(), 'store')).href,
       environment: {},
-      damage: (url, key) => damageFile(join(fileURLToPath(url), key)),
+      directory: fileURLToPath,
       remove: async () => {},
     }),
   },
@@ -48,18 +47,12 @@ export const STORE_KINDS: readonly {
       return {
         fresh: () => `s3://shared/${prefixes++}`,
         environment: gateway.environment,
-        damage: (url, key) => damageFile(join(gateway.directory, url.slice('s3://'.length), key)),
+        directory: (url) => join(gateway.directory, url.slice('s3://'.length)),
         remove: () => gateway.stop(),
       };
     },
   },
 ];
-
-function damageFile(path: string): void {
-  const bytes = readFileSync(path);
-  bytes[bytes.length >> 1]! ^= 1;
-  writeFileSync(path, bytes);
-}
 
 export interface NodeOptions {
   readonly leaseTtl?: string;
