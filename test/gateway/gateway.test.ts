@@ -63,6 +63,18 @@ describe('the JSON gateway where etcd has no answer to compare with', { timeout:
     );
   });
 
+  it('answers many large calls at once, though both ends have more to send than is read at once', async () => {
+    const put = JSON.stringify({ key: base64('large'), value: base64('x'.repeat(30_000)) });
+    const range = JSON.stringify({ key: base64('large') });
+    const calls = Array.from({ length: 400 }, (_, index) =>
+      send(
+        server.netsy.endpoint,
+        index % 2 === 0 ? { path: '/v3/kv/put', body: put } : { path: '/v3/kv/range', body: range },
+      ),
+    );
+    for (const { status } of await Promise.all(calls)) assert.equal(status, 200);
+  });
+
   it('lists what is too much for the main thread, in the same form', async () => {
     for (let index = 0; index < 40; index++) await server.put(`list/${index}`, 'x'.repeat(10_000));
     const body = JSON.stringify({ key: base64('list/'), range_end: base64('list0') });

@@ -30,6 +30,12 @@ export class CallError extends Error {
 /** What one response may have waiting in the connection until it is read. */
 const STREAM_WINDOW_BYTES = 1024 * 1024;
 const CONNECTION_WINDOW_BYTES = 8 * 1024 * 1024;
+/**
+ * A write to one end of a pair is done when the other end has room for it. node's HTTP/2 does not read while a write is
+ * not done, so both ends would wait for each other when both have much to send: there is always room, and the windows
+ * bound what is held.
+ */
+const PAIR_BYTES_MAX = 2 ** 30;
 /** node's own bookkeeping, in MB, would reset streams; the windows bound what is held. */
 const SESSION_MEMORY_MB_MAX = Number.MAX_SAFE_INTEGER;
 /** Not compressed, and four bytes of length. */
@@ -58,7 +64,7 @@ export class Loopback {
   #open(): ClientHttp2Session {
     const open = this.#session;
     if (open !== undefined && !open.closed && !open.destroyed) return open;
-    const [client, server] = duplexPair();
+    const [client, server] = duplexPair({ highWaterMark: PAIR_BYTES_MAX });
     const session = connect('http://gateway', {
       createConnection: () => client,
       maxSessionMemory: SESSION_MEMORY_MB_MAX,
