@@ -47,7 +47,7 @@ async function flipBit(store: MemoryStore, key: string, seeded: Seeded): Promise
 }
 
 describe('netsy verify on a random history', { timeout: 120_000 }, () => {
-  for (const seed of [SEED, SEED + 1, SEED + 2]) {
+  for (const seed of [SEED, SEED + 1]) {
     it(`finds it whole, with its snapshots compared (SEED=${seed})`, async () => {
       const made = await MadeStore.random(seed, CHUNKS);
       const last = await made.snapshot();
@@ -122,7 +122,7 @@ describe('netsy verify finds and names', { timeout: 240_000 }, () => {
   }
 
   for (const kind of ['a chunk', 'a snapshot']) {
-    for (let round = 0; round < 2; round++) {
+    for (let round = 0; round < 1; round++) {
       const keyOf = (): string =>
         kind === 'a chunk' ? chunkKey(seeded.pick(made.chunks)) : snapshotKey(seeded.pick(made.snapshots));
 
