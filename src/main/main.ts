@@ -7,12 +7,13 @@ import { ETCD_VERSION, NETSY_VERSION } from '../shared/model/version.ts';
 import type { CommandOutput } from './command-output.ts';
 import { parseCommandLine } from './config/command-line.ts';
 import type { Settings } from './config/settings.ts';
+import { runFork } from './fork-command.ts';
 import { runImport } from './import-command.ts';
 import { inspectFiles } from './inspect.ts';
 import { createLog } from './ops/log.ts';
 import { commitMeter, storeMeter } from './ops/meters.ts';
 import { Metrics } from './ops/metrics.ts';
-import { runRestore } from './restore-command.ts';
+import { type RestoreStores, runRestore } from './restore-command.ts';
 import { Server } from './server.ts';
 import { runStatus } from './status-command.ts';
 import { meteredStore } from './store/metered.ts';
@@ -126,6 +127,13 @@ function interrupted(command: string): AbortSignal {
   return controller.signal;
 }
 
+function bothStores(settings: Settings): RestoreStores {
+  return {
+    options: storeOptions(settings),
+    openProbed: (url) => openProbed(settings, new Metrics(), url),
+  };
+}
+
 async function main(): Promise<void> {
   const commandLine = parseCommandLine(process.argv.slice(2), process.env);
   switch (commandLine.command) {
@@ -155,14 +163,15 @@ async function main(): Promise<void> {
       return;
     case 'status':
       return runStatus(commandLine, () => openToRead(commandLine.settings), outputOf('status').result);
-    case 'restore': {
-      const { settings } = commandLine;
-      const stores = {
-        options: storeOptions(settings),
-        openProbed: (url: string) => openProbed(settings, new Metrics(), url),
-      };
-      return runRestore(commandLine, stores, outputOf('restore'), interrupted('restore'));
-    }
+    case 'restore':
+      return runRestore(
+        commandLine,
+        bothStores(commandLine.settings),
+        outputOf('restore'),
+        interrupted('restore'),
+      );
+    case 'fork':
+      return runFork(commandLine, bothStores(commandLine.settings), outputOf('fork'), interrupted('fork'));
     case 'serve':
       return serve(commandLine.settings, commandLine.warnings);
   }

@@ -69,7 +69,11 @@ export async function runRestore(
 }
 
 /** Early, before anything takes long; it is looked at again when it is written to. */
-async function checkVacant(into: string, options: OpenStoreOptions): Promise<void> {
+export async function checkVacant(
+  into: string,
+  options: OpenStoreOptions,
+  check: (store: ReadableStore) => Promise<unknown> = vacancy,
+): Promise<void> {
   const store = await openStoreToRead(into, options).catch((error: unknown) => {
     // A directory that is not there yet is made when it is needed.
     if (error instanceof StoreError && error.kind === 'no-bucket') return undefined;
@@ -77,13 +81,13 @@ async function checkVacant(into: string, options: OpenStoreOptions): Promise<voi
   });
   if (store === undefined) return;
   try {
-    await vacancy(store);
+    await check(store);
   } finally {
     await store.close();
   }
 }
 
-async function openToRead(url: string, options: OpenStoreOptions): Promise<ReadableStore> {
+export async function openToRead(url: string, options: OpenStoreOptions): Promise<ReadableStore> {
   const store = await openStoreToRead(url, options);
   return retryingReads(store, { clock: systemClock, random: systemRandom, retryForMs: RETRY_MS });
 }

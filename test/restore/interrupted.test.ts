@@ -74,7 +74,7 @@ describe(`a restore that is interrupted (seed ${SEED})`, { timeout: 180_000 }, (
       const serve = ['--store', into.url, '--data-dir', temporaryDirectory()];
       const { code, stderr } = runNetsy([...serve, '--listen-client-urls', 'http://127.0.0.1:0']);
       assert.equal(code, 1, 'a server on a half restore must not start');
-      assert.match(stderr, /holds a restore that did not end.*run netsy restore again/);
+      assert.match(stderr, /holds a restore or fork that did not end.*run it again/);
     }
     assert.match(
       failure(['restore', '--store', into.url, '--into', newStore().url]),

@@ -3,7 +3,6 @@ import { describe, it } from 'node:test';
 import { Bases } from '../../src/main/restore/bases.ts';
 import { type Reached, reach } from '../../src/main/restore/reach.ts';
 import type { Wanted } from '../../src/main/restore/wanted.ts';
-import { systemRandom } from '../../src/shared/base/random.ts';
 import type { LogPosition } from '../../src/workers/contract/writer.ts';
 import { openChunk } from '../../src/workers/task/open.ts';
 import { MadeLog } from '../support/made-log.ts';
@@ -36,7 +35,7 @@ async function reached(log: MadeLog, wanted: Wanted): Promise<{ end: Reached; lo
       ...source,
       wanted,
       bases: await Bases.list(source),
-      random: systemRandom,
+      nonce: 5n,
       progress: () => {},
       load: async (chunks) => {
         for (const { sequence, crc, skipTo, lastRevision } of chunks) {

@@ -2,6 +2,7 @@ import { assert } from '../../shared/base/assert.ts';
 import type { ChainLink } from '../../shared/format/chain.ts';
 import { hex64 } from '../../shared/format/corrupt.ts';
 import { chunkKey } from '../../shared/format/names.ts';
+import { FORK_HOLDER } from '../../shared/format/origin.ts';
 import { PIPELINE_DEPTH_MAX } from '../../shared/model/limits.ts';
 import type { EpochClaim } from '../../shared/model/record.ts';
 import type { Finding, Note } from './finding.ts';
@@ -189,6 +190,8 @@ export class LogCheck {
     const next = sequence + PIPELINE_DEPTH_MAX + 1;
     if (claim.epoch !== epoch) this.#damage(facts, 'records', 'epoch', String(epoch), claim.epoch);
     if (skipTo !== next) this.#damage(facts, 'records', 'skip_to', String(next), skipTo);
+    // A fork's first claim is where it becomes a cluster of its own.
+    if (claim.holder === FORK_HOLDER) this.#clusterId = clusterId;
     this.#clusterId ??= clusterId;
     if (clusterId !== this.#clusterId) {
       this.#damage(facts, 'records', 'cluster_id', hex64(this.#clusterId), hex64(clusterId));

@@ -1,6 +1,7 @@
 import { Command, CommanderError, Option } from 'commander';
 import { ETCD_VERSION, NETSY_VERSION } from '../../shared/model/version.ts';
 import { type Given, settingsOf } from './check.ts';
+import { FORK, type ForkOrder } from './command-fork.ts';
 import { IMPORT, type ImportOrder } from './command-import.ts';
 import { INSPECT, type InspectOrder } from './command-inspect.ts';
 import { RESTORE, type RestoreOrder } from './command-restore.ts';
@@ -12,7 +13,7 @@ import type { Subcommand, Words } from './subcommand.ts';
 import { ValueError } from './values.ts';
 
 /** What a subcommand's words ask for. */
-type Order = InspectOrder | ImportOrder | RestoreOrder | VerifyOrder | StatusOrder;
+type Order = InspectOrder | ImportOrder | RestoreOrder | ForkOrder | VerifyOrder | StatusOrder;
 
 /** What the command line asks for. */
 export type CommandLine =
@@ -21,7 +22,7 @@ export type CommandLine =
   /** Help or version: print the text to stdout and end with code 0. */
   | { readonly command: 'print'; readonly text: string };
 
-const SUBCOMMANDS: readonly Subcommand<Order>[] = [INSPECT, IMPORT, RESTORE, VERIFY, STATUS];
+const SUBCOMMANDS: readonly Subcommand<Order>[] = [INSPECT, IMPORT, RESTORE, FORK, VERIFY, STATUS];
 
 export type Environment = Readonly<Record<string, string | undefined>>;
 
@@ -43,6 +44,8 @@ Examples:
                                                move an etcd snapshot into an empty store
   netsy restore --store s3://bucket/prefix --to-time 2026-03-01T12:00:00Z --into s3://bucket/back
                                                a new store, as the old one was then
+  netsy fork --store file:///var/lib/netsy/store --into file:///var/lib/netsy/try
+                                               a new store that goes on from where the old one is now
   netsy status s3://bucket/prefix              say what is in a store, and what it costs
   netsy verify s3://bucket/prefix              read all of a store, and say whether it is whole
 `;

@@ -80,12 +80,14 @@ export class Bases {
   }
 }
 
-function isBefore({ snapshot, createdAtMs }: SnapshotHeader, wanted: Wanted): boolean {
+function isBefore({ sequence, snapshot, createdAtMs }: SnapshotHeader, wanted: Wanted): boolean {
   switch (wanted.kind) {
     case 'end':
       return true;
     case 'revision':
       return snapshot.revision <= wanted.revision;
+    case 'sequence':
+      return sequence <= wanted.sequence;
     case 'time':
       return createdAtMs <= wanted.timeMs;
   }

@@ -10,8 +10,7 @@ import {
   parseChunkKey,
   SNAPSHOTS_PREFIX,
 } from '../../shared/format/names.ts';
-import { decodeOrigin, type Origin, originRecord } from '../../shared/format/origin.ts';
-import type { LogRecord } from '../../shared/model/record.ts';
+import { decodeOrigin, type Origin, type OriginChunk, originRecord } from '../../shared/format/origin.ts';
 import type { ObjectStore } from '../store/store.ts';
 import { RestoreError } from './wanted.ts';
 
@@ -27,6 +26,22 @@ import { RestoreError } from './wanted.ts';
 const START: ChainLink = { sequence: 0, crc: 0n };
 /** An object larger than this is no origin's. */
 const ORIGIN_BYTES_MAX = 64 * 1024;
+
+/** The fork that `store` holds the beginning of, if it has not ended. Rejects when it holds anything else. */
+export async function begunFork(
+  store: Pick<ObjectStore, 'url' | 'get' | 'list'>,
+): Promise<OriginChunk | undefined> {
+  for (const prefix of [SNAPSHOTS_PREFIX, PACKS_PREFIX]) {
+    for await (const { key } of store.list(prefix)) throw notEmpty(store, key);
+  }
+  for await (const { key, size } of store.list(CHUNKS_PREFIX)) {
+    const object = key === chunkKey(1) && size <= ORIGIN_BYTES_MAX ? await store.get(key) : undefined;
+    const found = object && decodeOrigin(object, key);
+    if (found?.origin.how === 'fork') return found;
+    throw notEmpty(store, key);
+  }
+  return undefined;
+}
 
 /** Where a log may begin in `store`: after what restores left that did not end. Rejects when it holds more. */
 export async function vacancy(store: Pick<ObjectStore, 'url' | 'get' | 'list'>): Promise<ChainLink> {
@@ -70,8 +85,7 @@ export async function begin(
   { store, append, clock, random }: BeginningParts,
   previous: ChainLink,
   origin: Origin,
-  more: readonly LogRecord[] = [],
-): Promise<ChainLink> {
+): Promise<ChainLink & { readonly createdAtMs: number }> {
   const createdAtMs = clock.wallMs();
   const sequence = previous.sequence + 1;
   const file = encodeFile(
@@ -86,10 +100,10 @@ export async function begin(
       previousChunkCrc: previous.crc,
       nonce: randomId(random),
     },
-    [originRecord(origin, createdAtMs), ...more],
+    [originRecord(origin, createdAtMs)],
   );
   if ((await append(chunkKey(sequence), file.bytes)) === 'lost') throw taken(store);
-  return { sequence, crc: file.crc };
+  return { sequence, crc: file.crc, createdAtMs };
 }
 
 /** Throws if anything of the log came behind `link` meanwhile. */

@@ -1,4 +1,3 @@
-import { type Random, randomId } from '../../shared/base/random.ts';
 import { decodeBody, decodeHeader } from '../../shared/format/decode.ts';
 import { encodeFile } from '../../shared/format/encode.ts';
 import { FileCompression } from '../../shared/format/file.ts';
@@ -18,7 +17,7 @@ export interface CutChunk {
 export function cutChunk(
   { sequence, header: headerBytes, body }: LoadedChunk,
   revision: number,
-  random: Random,
+  nonce: bigint,
 ): CutChunk | undefined {
   const name = chunkKey(sequence);
   const { header } = decodeHeader(headerBytes, name);
@@ -28,7 +27,7 @@ export function cutChunk(
   const kept = end === -1 ? records : records.slice(0, end);
   const { schemaVersion, kind, leaderId, createdAtMs, epoch, previousChunkCrc } = header;
   const said = { schemaVersion, kind, leaderId, createdAtMs, sequence, epoch, previousChunkCrc };
-  const file = encodeFile({ ...said, compression: FileCompression.None, nonce: randomId(random) }, kept);
+  const file = encodeFile({ ...said, compression: FileCompression.None, nonce }, kept);
   const lastRevision = Math.max(...kept.map((record) => record.revision));
   const chunk: LoadedChunk = {
     sequence,

@@ -1,4 +1,3 @@
-import type { Random } from '../../shared/base/random.ts';
 import type { LoadedChunk, LogPosition } from '../../workers/contract/writer.ts';
 import { type LogChunk, LogReader } from '../recovery/log-reader.ts';
 import type { Bases } from './bases.ts';
@@ -17,7 +16,8 @@ const CLOCKS_APART_MS_MAX = 300_000;
 export interface ReachParts extends LogSource {
   readonly wanted: Wanted;
   readonly bases: Bases;
-  readonly random: Random;
+  /** Of a chunk that is cut, which makes it another one. */
+  readonly nonce: bigint;
   /** Takes the next chunks of the log; answers where it stands then. */
   load(chunks: LoadedChunk[]): Promise<LogPosition>;
   progress(so: Reached): void;
@@ -129,6 +129,7 @@ class Way {
   #judge({ sequence, lastRevision, createdAtMs }: LoadedChunk): 'take' | 'cut' | 'past' | 'stop' {
     const { wanted } = this.#parts;
     if (wanted.kind === 'revision') return lastRevision > wanted.revision ? 'cut' : 'take';
+    if (wanted.kind === 'sequence') return sequence <= wanted.sequence ? 'take' : 'stop';
     if (wanted.kind === 'end' || sequence <= this.#through || createdAtMs <= wanted.timeMs) return 'take';
     return createdAtMs - wanted.timeMs > CLOCKS_APART_MS_MAX ? 'stop' : 'past';
   }
@@ -138,6 +139,7 @@ class Way {
     const { position, createdAtMs, bytes } = this.#reached;
     if (wanted.kind === 'end') return ratio(bytes, this.#bytesTotal);
     const { revision: from, createdAtMs: fromMs } = this.#from;
+    if (wanted.kind === 'sequence') return ratio(position.sequence, wanted.sequence);
     if (wanted.kind === 'revision') return ratio(position.revision - from, wanted.revision - from);
     return ratio((createdAtMs ?? fromMs) - fromMs, wanted.timeMs - fromMs);
   }
@@ -159,9 +161,9 @@ class Way {
   }
 
   async #takeCut(chunk: LogChunk): Promise<void> {
-    const { wanted, random } = this.#parts;
+    const { wanted, nonce } = this.#parts;
     if (wanted.kind !== 'revision') return;
-    const cut = cutChunk(chunk, wanted.revision, random);
+    const cut = cutChunk(chunk, wanted.revision, nonce);
     if (cut !== undefined) await this.#take({ ...cut.chunk, storedBytes: chunk.storedBytes }, cut.object);
   }
 

@@ -57,7 +57,7 @@ export async function loadPoint(parts: LoadPointParts): Promise<Point> {
   const bases = await Bases.list(parts);
   const begun = await loadBase(parts, bases);
   const load = writer.load.bind(writer);
-  const reached = await reach({ ...parts, bases, load }, begun);
+  const reached = await reach({ ...parts, bases, load, nonce: randomId(parts.random) }, begun);
   if (reached.position.sequence === 0) throw bases.tooEarly(wanted, begun.createdAtMs);
   return {
     position: reached.position,

@@ -6,6 +6,8 @@ export type Wanted =
   | { readonly kind: 'end' }
   /** The last moment at which the store was at this revision. */
   | { readonly kind: 'revision'; readonly revision: number }
+  /** The chunk at this sequence: what an earlier run chose. */
+  | { readonly kind: 'sequence'; readonly sequence: number }
   /** The last chunk that was made no later than this: milliseconds since the Unix epoch, by its writer's clock. */
   | { readonly kind: 'time'; readonly timeMs: number };
 

@@ -4,6 +4,7 @@ import type { Clock, Timer } from '../../shared/base/clock.ts';
 import type { Log } from '../../shared/base/log.ts';
 import { CorruptFileError } from '../../shared/format/corrupt.ts';
 import { LEASES_PREFIX, packKey } from '../../shared/format/names.ts';
+import { originOfChunk } from '../../shared/format/origin.ts';
 import { lastOfFrame } from '../../shared/format/pack.ts';
 import { DELETE_AGE_MS_MIN } from '../../shared/model/limits.ts';
 import type { TaskPool } from '../pool/pool.ts';
@@ -187,7 +188,7 @@ export class Merger {
       return { sequence: last.last, chunkCrc: lastCrc, nextSequence };
     }
     for await (const { first } of listChunks(store)) {
-      if (first === 1) return LOG_BEGINNING;
+      if (first === 1 && !(await this.#beginsWithSnapshot())) return LOG_BEGINNING;
       break;
     }
     const oldest = (await listSnapshots(store)).pop();
@@ -195,6 +196,12 @@ export class Merger {
     if (header === undefined) return undefined;
     const { sequence, previousChunkCrc: chunkCrc, snapshot } = header;
     return { sequence, chunkCrc, nextSequence: snapshot.nextSequence };
+  }
+
+  /** Whether chunk 1 only says so, as in a store that was restored or forked. */
+  async #beginsWithSnapshot(): Promise<boolean> {
+    const chunk = await this.#reader.chunkAt(1);
+    return chunk !== undefined && originOfChunk(chunk) !== undefined;
   }
 
   /** Puts into a pack what the log has after `from`: up to the sequence `last`, or else as much as a pack takes. */

@@ -7,7 +7,7 @@ import { type DecodedHeader, FileCompression } from './file.ts';
 /**
  * The beginning of a log whose history stands in another store: one record of the operation Origin in a chunk of its own,
  * which is never applied. With 'restore' the state after that chunk is in the snapshot of the same sequence. With
- * 'fork' it is read from the other store.
+ * 'fork' the log goes on as the other store's did, from one of its snapshots on.
  */
 export interface Origin {
   readonly how: 'restore' | 'fork';
@@ -19,6 +19,9 @@ export interface Origin {
   readonly revision: number;
   readonly sequence: number;
 }
+
+/** Who holds the epoch that a fork begins with. */
+export const FORK_HOLDER = 'netsy fork';
 
 const CLUSTER_ID = /^[0-9a-f]{16}$/;
 
@@ -39,8 +42,6 @@ export interface OriginChunk {
   readonly header: DecodedHeader;
   /** The chunk's own CRC. */
   readonly crc: bigint;
-  /** What stands after the one that says where the log comes from. */
-  readonly more: readonly LogRecord[];
 }
 
 /** Reads the object `name` as an origin's, which is never compressed; undefined if it is anything else, or damaged. */
@@ -50,7 +51,7 @@ export function decodeOrigin(object: Uint8Array, name: string): OriginChunk | un
     if (header.epoch > 0 || header.compression !== FileCompression.None) return undefined;
     const { records, footer } = decodeBody(object.subarray(bodyOffset), header, name);
     const origin = originOf(records);
-    return origin && { origin, header, crc: footer.crc, more: records.slice(1) };
+    return origin && { origin, header, crc: footer.crc };
   } catch (error) {
     if (error instanceof CorruptFileError) return undefined;
     throw error;

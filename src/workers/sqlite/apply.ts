@@ -133,8 +133,8 @@ export class Applier {
       case Operation.Origin:
         // What it stands for is in a snapshot, and whoever has that never reads this chunk.
         throw new Error(
-          'the store holds a restore that did not end, or has lost the snapshot that it ended with; ' +
-            'run netsy restore again with the same --into, or empty the store',
+          'the store holds a restore or fork that did not end, or has lost the snapshot that it begins with; ' +
+            'run it again with the same --into, or empty the store',
         );
     }
   }
