@@ -90,7 +90,7 @@ export async function servedFrom(
 export function filesOf(directory: string): string[] {
   const names = readdirSync(directory, { recursive: true, encoding: 'utf8' });
   return names
-    .filter((name) => !name.startsWith('lease'))
+    .filter((name) => !/^(lease|\.tmp)/.test(name))
     .map((name) => {
       const { size, mtimeMs } = statSync(join(directory, name));
       return `${name} ${size} ${mtimeMs}`;
