@@ -68,7 +68,7 @@ async function makeFork(
       progress: (what, records, bytes, part) => pace.show(what, { records, bytes }, part),
     });
   } finally {
-    await pool.close();
+    await pool.end();
     await from.close();
     await opened.close();
   }

@@ -62,7 +62,7 @@ export async function runRestore(
     output.result(order.json ? JSON.stringify(resultOf(order, outcome)) : textOf(order, outcome));
   } finally {
     await writer?.close();
-    await pool.close();
+    await pool.end();
     await store.close();
     rmSync(directory, { recursive: true, force: true });
   }

@@ -247,6 +247,7 @@ export function simTasks({ life, random, threw, tampering }: WorkersParts): Task
           }
         });
       }),
+    close: async () => undefined,
     destroy: async () => undefined,
   };
 }

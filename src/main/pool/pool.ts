@@ -26,6 +26,8 @@ function whole<T extends object>(result: T | TaskCorrupt): T {
 export interface TaskRunner {
   /** Buffers in `transferList` are handed over instead of being copied. */
   run(task: TaskRequest, options?: { transferList: ArrayBuffer[] }): Promise<unknown>;
+  /** Ends when the tasks that it was given have. */
+  close(): Promise<void>;
   destroy(): Promise<void>;
 }
 
@@ -115,6 +117,11 @@ export class TaskPool {
   /** An encoded message of that name as JSON, in UTF-8. */
   async messageToJson(message: string, bytes: Uint8Array, place: JsonPlace): Promise<Uint8Array> {
     return (await this.#pool.run({ type: 'messageToJson', message, bytes, place })) as Uint8Array;
+  }
+
+  /** As `close`, when what is under way has come to its end. */
+  async end(): Promise<void> {
+    await this.#pool.close();
   }
 
   async close(): Promise<void> {
