@@ -141,6 +141,8 @@ export class Site {
   async #restart(): Promise<void> {
     const absent = this.fleet.slots.filter((slot) => !slot.isRunning);
     for (const slot of absent) slot.checkEnd();
+    // Their clients are about to be closed: nobody may be sent there any more.
+    this.#changed();
     await Promise.all(absent.map((slot) => slot.start()));
     this.#changed();
   }
