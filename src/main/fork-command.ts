@@ -4,12 +4,15 @@ import { type CommandOutput, noteLog, Pace } from './command-output.ts';
 import type { ForkOrder } from './config/command-fork.ts';
 import { TaskPool } from './pool/pool.ts';
 import { begunFork } from './restore/beginning.ts';
-import { type Forked, fork } from './restore/fork.ts';
+import { type Forked, type ForkParts, fork } from './restore/fork.ts';
+import { type Holder, refer } from './restore/refer.ts';
 import { RestoreError, timeText } from './restore/wanted.ts';
 import { checkVacant, openToRead, type RestoreStores, runRestore } from './restore-command.ts';
 import { Appender } from './store/append.ts';
-import { isSameStore } from './store/open.ts';
+import { canRefer, isSameStore, openStore, selfContained } from './store/open.ts';
+import { readReference } from './store/references.ts';
 import { retryingStore } from './store/retry.ts';
+import type { ReadableStore } from './store/store.ts';
 
 /** `netsy fork`: a new store that goes on from a point of an old one's log. */
 
@@ -39,11 +42,12 @@ export async function runFork(
 }
 
 async function makeFork(
-  { settings, into, wanted }: ForkOrder,
+  order: ForkOrder,
   stores: RestoreStores,
   output: CommandOutput,
   signal: AbortSignal,
 ): Promise<Forked | undefined> {
+  const { settings, into, wanted } = order;
   const from = await openToRead(settings.store, stores.options);
   const opened = await stores.openProbed(into);
   const pool = new TaskPool(settings.poolThreads);
@@ -55,16 +59,22 @@ async function makeFork(
     random: systemRandom,
     log: noteLog(output),
   });
+  const append = (key: string, object: Uint8Array): Promise<'durable' | 'lost'> =>
+    appender.append(key, object, 0, signal);
   output.note(`reading ${settings.store}`);
   try {
     return await fork({
       source: { store: from, pool, signal },
       store: retryingStore(opened, { clock: systemClock, random: systemRandom, retryForMs: RETRY_MS }),
-      append: (key, object) => appender.append(key, object, 0, signal),
+      append,
       clock: systemClock,
       random: systemRandom,
       pool,
       wanted,
+      refer:
+        order.copy || !canRefer(settings.store, into)
+          ? undefined
+          : referTo(order, from, stores, append, output),
       progress: (what, records, bytes, part) => pace.show(what, { records, bytes }, part),
     });
   } finally {
@@ -72,6 +82,29 @@ async function makeFork(
     await from.close();
     await opened.close();
   }
+}
+
+/** Refers to the snapshot where it is: the old store may only refer to it, too. */
+function referTo(
+  { settings, into }: ForkOrder,
+  from: ReadableStore,
+  { options }: RestoreStores,
+  append: ForkParts['append'],
+  { note }: CommandOutput,
+): ForkParts['refer'] {
+  return async (snapshot, header, clusterId) => {
+    const elsewhere = await readReference(from, snapshot.sequence);
+    const url = elsewhere?.url ?? selfContained(settings.store, options);
+    const retry = { clock: systemClock, random: systemRandom, retryForMs: RETRY_MS };
+    const store = retryingStore(await openStore(url, options), retry);
+    const holder: Holder = { url, store };
+    try {
+      const parts = { holder, into, append, note, clock: systemClock, random: systemRandom };
+      return await refer(parts, snapshot, header, clusterId);
+    } finally {
+      await store.close();
+    }
+  };
 }
 
 function resultOf({ settings, into }: ForkOrder, forked: Forked): object {

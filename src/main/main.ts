@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 import '../shared/base/base64.ts';
 import { systemClock } from '../shared/base/clock.ts';
-import type { Log } from '../shared/base/log.ts';
+import { type Log, silentLog } from '../shared/base/log.ts';
 import { systemRandom } from '../shared/base/random.ts';
 import { ETCD_VERSION, NETSY_VERSION } from '../shared/model/version.ts';
 import type { CommandOutput } from './command-output.ts';
@@ -17,7 +17,13 @@ import { type RestoreStores, runRestore } from './restore-command.ts';
 import { Server } from './server.ts';
 import { runStatus } from './status-command.ts';
 import { meteredStore } from './store/metered.ts';
-import { type OpenStoreOptions, openStore, openStoreToRead } from './store/open.ts';
+import {
+  type OpenStoreOptions,
+  openReferences,
+  openReferencesToRead,
+  openStore,
+  openStoreToRead,
+} from './store/open.ts';
 import { probeStore } from './store/probe.ts';
 import { retryingReads } from './store/retry.ts';
 import type { ObjectStore, ReadableStore } from './store/store.ts';
@@ -40,16 +46,24 @@ function storeOptions({ s3: { endpoint, region, addressing } }: Settings): OpenS
 
 /** Opens the store to look at it. Nothing is written, so nothing is proved either. */
 async function openToRead(settings: Settings, url = settings.store): Promise<ReadableStore> {
-  const opened = await openStoreToRead(url, storeOptions(settings));
-  return retryingReads(opened, { clock: systemClock, random: systemRandom, retryForMs: READ_RETRY_MS });
+  const options = storeOptions(settings);
+  const opened = await openStoreToRead(url, options);
+  const retry = { clock: systemClock, random: systemRandom, retryForMs: READ_RETRY_MS };
+  return openReferencesToRead(retryingReads(opened, retry), options);
 }
 
 /** Opens the store and proves that it can hold the log. */
-async function openProbed(settings: Settings, metrics: Metrics, url = settings.store): Promise<ObjectStore> {
-  const opened = await openStore(url, storeOptions(settings));
+async function openProbed(
+  settings: Settings,
+  metrics: Metrics,
+  url = settings.store,
+  log = silentLog,
+): Promise<ObjectStore> {
+  const options = storeOptions(settings);
+  const opened = await openStore(url, options);
   const store = meteredStore(opened, storeMeter(metrics), systemClock);
   await probeStore(store, systemRandom);
-  return store;
+  return openReferences(store, options, log);
 }
 
 async function serve(settings: Settings, warnings: readonly string[]): Promise<void> {
@@ -64,7 +78,7 @@ async function serve(settings: Settings, warnings: readonly string[]): Promise<v
   let serving: Server | undefined;
   stopOnSignals(async () => serving?.stop(), log);
   const metrics = new Metrics();
-  const store = await openProbed(settings, metrics);
+  const store = await openProbed(settings, metrics, settings.store, log);
   const server = new Server({
     settings,
     store,

@@ -17,7 +17,7 @@ import { threads } from './state/workers.ts';
 import { WriterClient } from './state/writer-client.ts';
 import { Appender } from './store/append.ts';
 import { StoreError } from './store/errors.ts';
-import { isSameStore, type OpenStoreOptions, openStoreToRead } from './store/open.ts';
+import { isSameStore, type OpenStoreOptions, openReferencesToRead, openStoreToRead } from './store/open.ts';
 import { retryingReads, retryingStore } from './store/retry.ts';
 import type { ObjectStore, ReadableStore } from './store/store.ts';
 
@@ -89,7 +89,8 @@ export async function checkVacant(
 
 export async function openToRead(url: string, options: OpenStoreOptions): Promise<ReadableStore> {
   const store = await openStoreToRead(url, options);
-  return retryingReads(store, { clock: systemClock, random: systemRandom, retryForMs: RETRY_MS });
+  const retry = { clock: systemClock, random: systemRandom, retryForMs: RETRY_MS };
+  return openReferencesToRead(retryingReads(store, retry), options);
 }
 
 function workDirectory(parent: string | undefined): string {

@@ -39,6 +39,8 @@ function textOf(status: StoreStatus): string {
       ...snapshots.map((snapshot): [string, string] => ['snapshot', snapshotText(snapshot)]),
     );
   }
+  for (const { snapshot, store: fork } of status.pins)
+    lines.push(['pin', `${snapshot} is kept for ${fork ?? 'a fork that its pin does not name'}`]);
   for (const [kind, { objects, bytes }] of Object.entries(status.objects)) {
     if (objects > 0) lines.push([kind, `${objects} objects, ${sizeText(bytes)}`]);
   }

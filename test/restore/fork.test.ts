@@ -136,7 +136,7 @@ describe(`netsy fork (seed ${SEED})`, { timeout: 240_000 }, () => {
         ['fork', '--store', 's3://forks/one', '--into', 's3://forks/two'],
         environment,
       );
-      assert.equal((result['snapshot'] as { how: string }).how, 'copied');
+      assert.equal((result['snapshot'] as { how: string }).how, 'referenced');
       assertSame(await servedFrom('s3://forks/two', environment), then);
     } finally {
       await gateway.stop();

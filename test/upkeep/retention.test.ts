@@ -1,12 +1,28 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
-import type { StoredSnapshot } from '../../src/main/recovery/snapshot-list.ts';
+import {
+  listSnapshots,
+  readSnapshotHeader,
+  type StoredSnapshot,
+} from '../../src/main/recovery/snapshot-list.ts';
+import { refer } from '../../src/main/restore/refer.ts';
+import { encodeReference, withReferences } from '../../src/main/store/references.ts';
 import type { ObjectStore } from '../../src/main/store/store.ts';
 import { Retention } from '../../src/main/upkeep/retention.ts';
 import { planRetention } from '../../src/main/upkeep/retention-plan.ts';
 import { silentLog } from '../../src/shared/base/log.ts';
-import { chunkKey, parseChunkKey, parseSnapshotKey, snapshotKey } from '../../src/shared/format/names.ts';
+import { systemRandom } from '../../src/shared/base/random.ts';
+import { hex64 } from '../../src/shared/format/corrupt.ts';
+import {
+  chunkKey,
+  condemnedKey,
+  parseChunkKey,
+  parseSnapshotKey,
+  pinKey,
+  referenceKey,
+  snapshotKey,
+} from '../../src/shared/format/names.ts';
 import { WriteKind } from '../../src/workers/contract/writer.ts';
 import { ManualClock } from '../support/clock.ts';
 import { MemoryStore } from '../support/memory-store.ts';
@@ -193,5 +209,110 @@ describe('retention', () => {
     clock.advance(10 * HOUR_MS);
     await running.run();
     assert.equal((await sequences()).chunks.length, 9);
+  });
+});
+
+describe('a snapshot that a fork refers to', () => {
+  const pin = pinKey(3, 7n, 8n);
+  const pinned = { chunks: [6, 7, 8, 9], snapshots: [3, 5, 7] };
+  const unpinned = { chunks: [6, 7, 8, 9], snapshots: [5, 7] };
+
+  async function keysOf(store: MemoryStore, prefix: string): Promise<string[]> {
+    const keys: string[] = [];
+    for await (const { key } of store.list(prefix)) keys.push(key);
+    return keys;
+  }
+
+  it('stays in the old store while it is pinned', async () => {
+    const { retention, sequences, store } = await bench();
+    await store.put(pin, Buffer.from('{}'));
+    await retention().run();
+    assert.deepEqual(await sequences(), pinned);
+    const listed = (await listSnapshots(store)).map(({ sequence }) => sequence);
+    assert.deepEqual(listed, [7, 5], 'but is no longer of the log');
+    await store.delete(pin);
+    await retention().run();
+    assert.deepEqual(await sequences(), unpinned);
+    assert.deepEqual(await keysOf(store, 'pins/'), []);
+  });
+
+  it('stays, as all snapshots do, while there is a pin of an unknown kind', async () => {
+    const { retention, sequences, store } = await bench();
+    await store.put('pins/of-another-version', Buffer.from('{}'));
+    await retention().run();
+    assert.deepEqual(await sequences(), pinned);
+    await store.delete('pins/of-another-version');
+    await retention().run();
+    assert.deepEqual(await sequences(), unpinned);
+  });
+
+  it('stays when it is pinned at any moment before its delete, and is not referred to afterwards', async () => {
+    for (const operation of ['put', 'list', 'delete'] as const) {
+      const { retention, sequences, store } = await bench();
+      const [snapshot] = (await listSnapshots(store)).slice(-1);
+      const header = (await readSnapshotHeader(store, snapshot!))!;
+      const fork = new MemoryStore();
+      let referred: boolean | undefined;
+      const parts = {
+        holder: { url: 's3://old', store },
+        into: 's3://fork',
+        append: async (key: string, object: Uint8Array) =>
+          (await fork.putIfAbsent(key, object)) === 'created' ? ('durable' as const) : ('lost' as const),
+        clock: new ManualClock(),
+        random: systemRandom,
+        note: () => {},
+      };
+      const pinNow = async (): Promise<void> => {
+        referred ??= await refer(parts, snapshot!, header, 7n);
+      };
+      await retention({
+        put: async (key, body) => {
+          if (operation === 'put' && key === condemnedKey(3)) await pinNow();
+          await store.put(key, body);
+        },
+        list: async function* (prefix) {
+          if (operation === 'list' && prefix === 'pins/' && (await store.get(condemnedKey(3))))
+            await pinNow();
+          yield* store.list(prefix);
+        },
+        delete: async (key) => {
+          if (operation === 'delete' && key === snapshotKey(3)) await pinNow();
+          await store.delete(key);
+        },
+      }).run();
+      assert.equal(referred, operation === 'put', `pinned before ${operation}`);
+      assert.deepEqual(await sequences(), referred ? pinned : unpinned);
+      assert.equal((await keysOf(fork, 'references/')).length, referred ? 1 : 0);
+      assert.equal((await keysOf(store, 'pins/')).length, referred ? 2 : 0, 'no pin of its own is left');
+    }
+  });
+
+  it('goes when the fork has snapshots of its own', async () => {
+    const [old, fork] = [await bench(), await bench()];
+    const [snapshot] = (await listSnapshots(old.store)).slice(-1);
+    const header = (await readSnapshotHeader(old.store, snapshot!))!;
+    await old.store.put(pin, Buffer.from('{}'));
+    await fork.store.delete(snapshotKey(3));
+    fork.at(3);
+    const { size, sequence } = snapshot!;
+    const reference = { url: 's3://old', sequence, size, headerCrc: hex64(header.crc), pin };
+    await fork.store.put(referenceKey(3), encodeReference(reference));
+    const wrapped = await withReferences(fork.store, async () => old.store, silentLog);
+    const listed = await listSnapshots(wrapped);
+    assert.deepEqual(
+      listed.map((stored) => stored.sequence),
+      [7, 5, 3],
+    );
+    assert.deepEqual(await wrapped.get(snapshotKey(3)), await old.store.get(snapshotKey(3)));
+    await old.retention().run();
+    assert.deepEqual(await old.sequences(), pinned);
+
+    await fork.retention(wrapped).run();
+    assert.deepEqual(await fork.sequences(), unpinned);
+    assert.deepEqual(await keysOf(fork.store, 'references/'), []);
+    assert.deepEqual(await keysOf(old.store, 'pins/'), [condemnedKey(3)]);
+    await old.retention().run();
+    assert.deepEqual(await old.sequences(), unpinned);
+    assert.deepEqual(await keysOf(old.store, 'pins/'), []);
   });
 });

@@ -1,7 +1,8 @@
+import { asBuffer } from '../../shared/base/bytes.ts';
 import type { Clock } from '../../shared/base/clock.ts';
 import { CorruptFileError, hex64 } from '../../shared/format/corrupt.ts';
 import { decodeBody, decodeHeader } from '../../shared/format/decode.ts';
-import { chunkKey } from '../../shared/format/names.ts';
+import { chunkKey, parsePinKey, snapshotKey } from '../../shared/format/names.ts';
 import { originOfChunk } from '../../shared/format/origin.ts';
 import type { SnapshotHeader } from '../../shared/format/snapshot.ts';
 import type { LoadedChunk } from '../../workers/contract/writer.ts';
@@ -64,6 +65,13 @@ export interface SnapshotStatus {
   readonly bytes: number;
 }
 
+interface PinStatus {
+  readonly key: string;
+  readonly snapshot: string;
+  /** The fork's URL; undefined if the pin does not say it. */
+  readonly store: string | undefined;
+}
+
 export interface StoreStatus {
   readonly store: string;
   readonly empty: boolean;
@@ -77,7 +85,11 @@ export interface StoreStatus {
   readonly snapshots: readonly SnapshotStatus[];
   /** The oldest state that the log can be restored to; the newest is its end. */
   readonly oldestRestorePoint: LogPoint | undefined;
-  readonly objects: Readonly<Record<'chunks' | 'packs' | 'snapshots' | 'leases' | 'other' | 'all', Amount>>;
+  readonly objects: Readonly<
+    Record<'chunks' | 'packs' | 'snapshots' | 'leases' | 'pins' | 'references' | 'other' | 'all', Amount>
+  >;
+  /** What forks in other stores need of this one. */
+  readonly pins: readonly PinStatus[];
   readonly cost: {
     readonly pricePerGbMonth: number;
     readonly storagePerMonth: number;
@@ -125,6 +137,7 @@ class StatusReader {
       snapshots: inventory.stored.map((stored) => this.#snapshot(stored, headers.get(stored.key))),
       oldestRestorePoint: oldest,
       objects: objectsOf(inventory),
+      pins: await this.#pins(inventory),
       cost: this.#cost(inventory, primary),
       odd: this.#odd,
     };
@@ -140,6 +153,17 @@ class StatusReader {
       }
     }
     return headers;
+  }
+
+  async #pins({ pinned }: Inventory): Promise<PinStatus[]> {
+    const pins: PinStatus[] = [];
+    for (const key of pinned) {
+      const object = await this.#parts.store.get(key);
+      const sequence = parsePinKey(key)?.sequence;
+      if (object === undefined || sequence === undefined) continue;
+      pins.push({ key, snapshot: snapshotKey(sequence), store: forkOf(object) });
+    }
+    return pins;
   }
 
   async #primary({ lastLease }: Inventory): Promise<{ record?: LeaseRecord; primary?: PrimaryStatus }> {
@@ -321,13 +345,23 @@ class StatusReader {
   }
 }
 
-function objectsOf({ chunks, packs, snapshots, leases, other }: Inventory): StoreStatus['objects'] {
+function forkOf(pin: Uint8Array): string | undefined {
+  try {
+    const { store } = JSON.parse(asBuffer(pin).toString()) as { store?: unknown };
+    return typeof store === 'string' ? store : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+function objectsOf(inventory: Inventory): StoreStatus['objects'] {
+  const { chunks, packs, snapshots, leases, pins, references, other } = inventory;
   const all = { objects: 0, bytes: 0 };
-  for (const { objects, bytes } of [chunks, packs, snapshots, leases, other]) {
+  for (const { objects, bytes } of [chunks, packs, snapshots, leases, pins, references, other]) {
     all.objects += objects;
     all.bytes += bytes;
   }
-  return { chunks, packs, snapshots, leases, other, all };
+  return { chunks, packs, snapshots, leases, pins, references, other, all };
 }
 
 function epochOf(chunk: Uint8Array): number | undefined {

@@ -9,6 +9,8 @@ export interface ForkOrder {
   /** The new store's URL. */
   readonly into: string;
   readonly wanted: Wanted;
+  /** Whether the new store is to need the old one no more. */
+  readonly copy: boolean;
   readonly json: boolean;
   /** Of which the old store and the threads count. */
   readonly settings: Settings;
@@ -18,8 +20,10 @@ const TEXT = `
 Makes a new store that goes on where --store was at a point of its log, as a cluster of its own. The newest snapshot before
 the point and the chunks from there up to it are taken over as they are; the state is not put together, so this is
 quicker than netsy restore. Between two directories of one file system the snapshot is not copied but shared, by a
-hard link; elsewhere it is copied. A server may go on running on --store; nothing is written there, and the new store
-does not need it afterwards. Where there is no snapshot before the point, the point is restored.
+hard link. From S3 to S3 it is referred to where it is, until the new store's own snapshots have replaced it: so long
+servers of the new store read it there, with their credentials, and a pin (below pins/) keeps retention of the old store,
+if its servers know pins, from deleting it. Elsewhere, and with --copy, it is copied, and nothing is written to --store. A
+server may go on running on --store. Where there is no snapshot before the point, the point is restored.
 ${POINT_TEXT}
 
 Until the fork has ended, servers refuse the new store. When it was interrupted, run it again: it goes on.
@@ -38,6 +42,7 @@ export const FORK: Subcommand<ForkOrder> = {
   missingOperand: '',
   describe: (command) => {
     addPointOptions(command.description("make a new store that goes on from a point of another one's log"))
+      .option('--copy', 'copy the snapshot, so that the new store needs the old one no more')
       .option('--json', 'print what was made as JSON')
       .addHelpText('after', TEXT);
   },
@@ -45,6 +50,7 @@ export const FORK: Subcommand<ForkOrder> = {
     command: 'fork',
     into: intoOf(options, 'fork'),
     wanted: wantedOf(options),
+    copy: options['copy'] === true,
     json: options['json'] === true,
     settings: settings(),
   }),

@@ -1,4 +1,4 @@
-import { parseSnapshotKey, SNAPSHOTS_PREFIX } from '../../shared/format/names.ts';
+import { PINS_PREFIX, parsePinKey, parseSnapshotKey, SNAPSHOTS_PREFIX } from '../../shared/format/names.ts';
 import { decodeSnapshotHeader, type SnapshotHeader } from '../../shared/format/snapshot.ts';
 import type { ObjectInfo, ObjectStore } from '../store/store.ts';
 
@@ -10,14 +10,23 @@ export interface StoredSnapshot extends ObjectInfo {
 /** More than a header takes. */
 const HEADER_BYTES_MAX = 64 * 1024;
 
-/** The store's snapshots, the newest first. */
+/**
+ * The store's snapshots, the newest first. Without those that are only kept for forks: the chunks after them may be gone
+ * (see `upkeep/pins.ts`).
+ */
 export async function listSnapshots(store: Pick<ObjectStore, 'list'>): Promise<StoredSnapshot[]> {
   const found: StoredSnapshot[] = [];
   for await (const object of store.list(SNAPSHOTS_PREFIX)) {
     const sequence = parseSnapshotKey(object.key);
     if (sequence !== undefined) found.push({ ...object, sequence });
   }
-  return found.reverse();
+  if (found.length === 0) return found;
+  const condemned = new Set<number>();
+  for await (const { key } of store.list(PINS_PREFIX)) {
+    const pin = parsePinKey(key);
+    if (pin?.isCondemned === true) condemned.add(pin.sequence);
+  }
+  return found.filter(({ sequence }) => !condemned.has(sequence)).reverse();
 }
 
 /** A snapshot's header alone. Throws `CorruptFileError`; undefined when the object is gone. */

@@ -8,6 +8,7 @@ import {
   chunkKey,
   PACKS_PREFIX,
   parseChunkKey,
+  REFERENCES_PREFIX,
   SNAPSHOTS_PREFIX,
 } from '../../shared/format/names.ts';
 import { decodeOrigin, type Origin, type OriginChunk, originRecord } from '../../shared/format/origin.ts';
@@ -26,12 +27,14 @@ import { RestoreError } from './wanted.ts';
 const START: ChainLink = { sequence: 0, crc: 0n };
 /** An object larger than this is no origin's. */
 const ORIGIN_BYTES_MAX = 64 * 1024;
+/** An object there means that there is a store already. */
+const TAKEN_PREFIXES = [SNAPSHOTS_PREFIX, PACKS_PREFIX, REFERENCES_PREFIX];
 
 /** The fork that `store` holds the beginning of, if it has not ended. Rejects when it holds anything else. */
 export async function begunFork(
   store: Pick<ObjectStore, 'url' | 'get' | 'list'>,
 ): Promise<OriginChunk | undefined> {
-  for (const prefix of [SNAPSHOTS_PREFIX, PACKS_PREFIX]) {
+  for (const prefix of TAKEN_PREFIXES) {
     for await (const { key } of store.list(prefix)) throw notEmpty(store, key);
   }
   for await (const { key, size } of store.list(CHUNKS_PREFIX)) {
@@ -45,7 +48,7 @@ export async function begunFork(
 
 /** Where a log may begin in `store`: after what restores left that did not end. Rejects when it holds more. */
 export async function vacancy(store: Pick<ObjectStore, 'url' | 'get' | 'list'>): Promise<ChainLink> {
-  for (const prefix of [SNAPSHOTS_PREFIX, PACKS_PREFIX]) {
+  for (const prefix of TAKEN_PREFIXES) {
     for await (const { key } of store.list(prefix)) throw notEmpty(store, key);
   }
   let last = START;

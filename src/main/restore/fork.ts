@@ -24,11 +24,12 @@ import { type LogSource, RestoreError, type Wanted } from './wanted.ts';
 /**
  * A new store that goes on where an old one's log was at a point: with the old one's snapshot before it, the chunks from
  * there up to it under the names that they have there, and an epoch chunk with a cluster id of its own. Nothing of the
- * state is read into a cache. Afterwards the new store needs the old one no more.
+ * state is read into a cache.
  *
  * Chunk 1 is the origin: it is created first, so that no other log begins there, and it is never applied. The
  * snapshot comes last; until it is there servers refuse the store. All other objects follow from the origin and the
- * old log, so the same fork run again meets its own objects, and goes on.
+ * old log, so the same fork run again meets its own objects, and goes on. Where the snapshot can be referred to (see
+ * `refer.ts`), the reference is what comes last in its place.
  */
 
 /** Chunks that are uploaded at the same time. */
@@ -39,16 +40,22 @@ export interface ForkParts extends BeginningParts {
   readonly source: LogSource & { readonly store: ReadableStore };
   readonly pool: Pick<TaskPool, 'compress' | 'openPiece' | 'inflate'>;
   readonly wanted: Wanted;
+  /** Makes the new store refer to the snapshot; false if it is to be copied. */
+  readonly refer?:
+    | ((snapshot: StoredSnapshot, header: SnapshotHeader, clusterId: bigint) => Promise<boolean>)
+    | undefined;
   /** What is being done, and how far that has come. */
   progress(what: string, records: number, bytes: number, part: number | undefined): void;
 }
+
+type How = 'linked' | 'referenced' | 'copied';
 
 /** What a fork came to. */
 export interface Forked {
   readonly position: LogPosition;
   readonly createdAtMs: number;
   readonly clusterId: bigint;
-  readonly snapshot: { readonly key: string; readonly bytes: number; readonly how: 'linked' | 'copied' };
+  readonly snapshot: { readonly key: string; readonly bytes: number; readonly how: How };
   readonly chunks: { readonly count: number; readonly bytes: number };
   readonly resumed: boolean;
 }
@@ -82,7 +89,7 @@ export async function fork(parts: ForkParts): Promise<Forked | undefined> {
   const { createdAtMs } = begun?.header ?? (await begin(parts, START, origin));
   const { count, bytes } = await new ChunkCopies(parts).copy(bases, base, wanted, clusterId, reached);
   await claim(parts, reached.position, clusterId, createdAtMs);
-  const how = await commit(parts, base);
+  const how = await commit(parts, base, clusterId);
   return {
     position: reached.position,
     createdAtMs: reached.createdAtMs ?? base.header.createdAtMs,
@@ -248,11 +255,10 @@ async function claim(
 }
 
 /** The snapshot, with which the new store is one. */
-async function commit(
-  { source, store, pool, progress }: ForkParts,
-  { snapshot }: Base,
-): Promise<'linked' | 'copied'> {
+async function commit(parts: ForkParts, { snapshot, header }: Base, clusterId: bigint): Promise<How> {
+  const { source, store, pool, progress } = parts;
   const { signal } = source;
+  if ((await parts.refer?.(snapshot, header, clusterId)) === true) return 'referenced';
   const done = (bytes: number): void => progress('copying the snapshot', 0, bytes, bytes / snapshot.size);
   const how = await copyObject(source.store, store, snapshot, signal, done);
   // What is shared was read before.

@@ -1,7 +1,10 @@
 import { realpath } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import type { Log } from '../../shared/base/log.ts';
 import { openFileStore, openFileStoreToRead } from './file.ts';
+import { withReferences, withReferencesToRead } from './references.ts';
+import { retryingStore } from './retry.ts';
 import { openS3Store } from './s3.ts';
 import { type S3Options, s3Target } from './s3-config.ts';
 import type { ObjectStore, ReadableStore } from './store.ts';
@@ -29,6 +32,46 @@ export async function openStoreToRead(url: string, options: OpenStoreOptions): P
   return parsed.protocol === 'file:'
     ? openFileStoreToRead(directoryOf(parsed), options)
     : openS3Store(parsed, options);
+}
+
+/** How long a store that another one refers to is tried, in milliseconds. */
+const REFERRED_RETRY_MS = 60_000;
+
+/** `store`, opened, with the snapshots that it refers to. Rejects when it can't be read. */
+export function openReferences(
+  store: ObjectStore,
+  options: OpenStoreOptions,
+  log: Log,
+): Promise<ObjectStore> {
+  return withReferences(store, (url) => openReferred(url, options), log);
+}
+
+/** As `openReferences`, of a store that is only looked at. */
+export function openReferencesToRead(
+  store: ReadableStore,
+  options: OpenStoreOptions,
+): Promise<ReadableStore> {
+  return withReferencesToRead(store, (url) => openReferred(url, options));
+}
+
+async function openReferred(url: string, options: OpenStoreOptions): Promise<ObjectStore> {
+  const { clock, random } = options;
+  return retryingStore(await openStore(url, options), { clock, random, retryForMs: REFERRED_RETRY_MS });
+}
+
+/** Whether a store at `into` can refer to what is in the one at `url`. */
+export function canRefer(url: string, into: string): boolean {
+  return [url, into].every((one) => parse(one).protocol === 's3:');
+}
+
+/** `url`, saying itself where it is as far as the options do. */
+export function selfContained(url: string, { endpoint, region, addressing }: OpenStoreOptions): string {
+  const whole = parse(url);
+  for (const [name, value] of Object.entries({ endpoint, region, addressing })) {
+    if (value !== undefined && value !== '' && !whole.searchParams.has(name))
+      whole.searchParams.set(name, value);
+  }
+  return whole.href;
 }
 
 function parse(url: string): URL {

@@ -8,6 +8,7 @@ import { readSnapshot } from '../recovery/snapshot-reader.ts';
 import { errorMessage, StoreError } from '../store/errors.ts';
 import type { ObjectStore } from '../store/store.ts';
 import { deleteObjects } from './delete-objects.ts';
+import { SnapshotPins } from './pins.ts';
 import { planRetention } from './retention-plan.ts';
 
 const RUN_EVERY_MS = 3_600_000;
@@ -30,11 +31,13 @@ export interface RetentionParts {
  *    each snapshot that is left has every chunk after it.
  * 3. Nothing younger than an hour goes, by the store's clock alone: its time is that of its newest snapshot or pack, or
  *    later. A conditional PUT that is still on its way from a process that was replaced then finds the name taken.
+ * 4. A snapshot that a fork in another store refers to stays, see `pins.ts`; only the snapshot, not what is after it.
  */
 export class Retention {
   readonly #parts: RetentionParts;
   readonly #whole = new Set<string>();
   readonly #stopping = new AbortController();
+  #saidUnknown = false;
   #timer: Timer | undefined;
   #working: Promise<void> = Promise.resolve();
 
@@ -87,17 +90,24 @@ export class Retention {
     const packs = await listPacks(store);
     const nowMs = Math.max(0, ...[...snapshots, ...packs].map(({ modifiedMs }) => modifiedMs));
     const plan = await planRetention(snapshots, retentionMs, nowMs, (snapshot) => this.#isWhole(snapshot));
-    let deleted = 0;
-    for (const { key } of plan.snapshots) {
+    const pins = new SnapshotPins(store);
+    let deleted = await pins.deleteUnpinned(() => this.#stopped);
+    for (const { sequence } of plan.snapshots) {
       if (this.#stopped) return;
-      await store.delete(key);
-      deleted++;
+      if (await pins.deleteUnlessPinned(sequence)) deleted++;
     }
+    this.#sayUnknown(pins.unknown);
     const [chunks, merged] = await this.#deleteLog(packs, plan.chunksTo, nowMs - DELETE_AGE_MS_MIN);
     if (deleted + chunks + merged === 0) return;
     log.info('deleted what is not kept', {
       ...{ chunks, packs: merged, snapshots: deleted, chunksTo: plan.chunksTo },
     });
+  }
+
+  #sayUnknown(key: string | undefined): void {
+    if (key === undefined || this.#saidUnknown) return;
+    this.#saidUnknown = true;
+    this.#parts.log.warn('keeping all snapshots: there is a pin that this version does not know', { key });
   }
 
   /** Deletes the log up to a sequence, as far as it is old enough; resolves to how many chunks and packs are gone. */

@@ -6,12 +6,16 @@ export const CHUNKS_PREFIX = 'chunks/';
 export const PACKS_PREFIX = 'packs/';
 export const SNAPSHOTS_PREFIX = 'snapshots/';
 export const LEASES_PREFIX = 'lease/';
+export const PINS_PREFIX = 'pins/';
+export const REFERENCES_PREFIX = 'references/';
 
 /** An int64 has at most this many decimal digits. */
 const DIGITS = 19;
 const NAME = /^(\d{19})\.netsy$/;
 const PACK_NAME = /^packs\/(\d{19})-(\d{19})\.netsy$/;
 const LEASE_NAME = /^lease\/(\d{19})\.json$/;
+const REFERENCE_NAME = /^references\/(\d{19})\.json$/;
+const PIN_NAME = /^pins\/(\d{19})-(?:condemned|[0-9a-f]{16}-[0-9a-f]{16})\.json$/;
 
 function isSequence(value: number): boolean {
   return Number.isSafeInteger(value) && value >= 1;
@@ -73,4 +77,35 @@ export function leaseKey(number: number): string {
 export function parseLeaseKey(text: string): number | undefined {
   const number = Number(LEASE_NAME.exec(text)?.[1]);
   return Number.isSafeInteger(number) && number >= 1 ? number : undefined;
+}
+
+/** The key of the reference to another store's snapshot at `sequence`, which is 1 or more. */
+export function referenceKey(sequence: number): string {
+  assert(isSequence(sequence), `a reference to snapshot ${sequence}`);
+  return `${REFERENCES_PREFIX}${String(sequence).padStart(DIGITS, '0')}.json`;
+}
+
+/** The sequence in a key that `referenceKey` makes; undefined for every other string. */
+export function parseReferenceKey(text: string): number | undefined {
+  const sequence = Number(REFERENCE_NAME.exec(text)?.[1]);
+  return isSequence(sequence) ? sequence : undefined;
+}
+
+/** The key of a fork's pin on the snapshot at `sequence`; `id` tells the fork's tries apart. */
+export function pinKey(sequence: number, clusterId: bigint, id: bigint): string {
+  assert(isSequence(sequence), `a pin on snapshot ${sequence}`);
+  const [fork, run] = [clusterId, id].map((part) => part.toString(16).padStart(16, '0'));
+  return `${PINS_PREFIX}${String(sequence).padStart(DIGITS, '0')}-${fork}-${run}.json`;
+}
+
+/** The key that says that the snapshot at `sequence` is about to be deleted. */
+export function condemnedKey(sequence: number): string {
+  assert(isSequence(sequence), `condemned snapshot ${sequence}`);
+  return `${PINS_PREFIX}${String(sequence).padStart(DIGITS, '0')}-condemned.json`;
+}
+
+/** What a key that `pinKey` or `condemnedKey` makes says; undefined for every other string. */
+export function parsePinKey(text: string): { sequence: number; isCondemned: boolean } | undefined {
+  const sequence = Number(PIN_NAME.exec(text)?.[1]);
+  return isSequence(sequence) ? { sequence, isCondemned: text.endsWith('-condemned.json') } : undefined;
 }
