@@ -10,17 +10,23 @@ const DISK_RETRY_MS = 1000;
 const port = parentPort!;
 const state = new WriterState(workerData as WriterData, reply);
 let idling = false;
+let hasFailed = false;
 
 function reply(message: WriterReply, transfer: ArrayBuffer[]): void {
   port.postMessage(message, transfer);
 }
 
-/** Ends the process's trust in this worker: the main thread stops the server, the log has everything. */
+/**
+ * Ends the process's trust in this worker: the main thread stops the server, the log has everything. Nothing more is
+ * done to the cache, which another worker may open when this one has ended.
+ */
 function guard(work: () => void): void {
   try {
     work();
   } catch (error) {
     const name = error instanceof Error ? error.name : 'Error';
+    hasFailed = true;
+    state.abandon();
     reply({ type: 'failed', message: messageOf(error), name }, []);
     port.close();
   }
@@ -36,10 +42,11 @@ function messageOf(error: unknown): string {
 
 /** Work that can wait runs between messages, one small piece at a time. */
 function scheduleIdle(): void {
-  if (idling || !state.hasIdleWork) return;
+  if (idling || hasFailed || !state.hasIdleWork) return;
   idling = true;
   const step = (): void => {
     idling = false;
+    if (hasFailed) return;
     guard(() => state.idle());
     scheduleIdle();
   };
@@ -48,6 +55,7 @@ function scheduleIdle(): void {
 }
 
 port.on('message', (request: WriterRequest) => {
+  if (hasFailed) return;
   guard(() => state.handle(request));
   if (request.type === 'close') port.close();
   else scheduleIdle();

@@ -53,9 +53,19 @@ export class LocalWriter {
     this.#state.handle({ type: 'follow', chunks: chunks.map(everyOtherPacked) });
   }
 
+  /** Recovery: throws the cache away, to fill it. */
+  beginFill(): void {
+    this.#state.handle({ type: 'fillBegin' });
+  }
+
+  /** Whether there is work that can wait. */
+  get hasIdleWork(): boolean {
+    return this.#state.hasIdleWork;
+  }
+
   /** Recovery: a new cache from a snapshot's pieces. */
   fill(pieces: readonly Omit<SnapshotPiece, 'tally'>[], position: FilledPosition): void {
-    this.#state.handle({ type: 'fillBegin' });
+    this.beginFill();
     for (const piece of pieces) this.#state.handle({ type: 'fill', piece });
     this.#state.handle({ type: 'fillEnd', position });
   }

@@ -250,3 +250,20 @@ describe('a snapshot', () => {
     await isRefused(Buffer.concat([object, Buffer.from([0])]), object.length + 1);
   });
 });
+
+it('a cache that is thrown away to be filled anew takes the removal of its compacted rows along', async () => {
+  const writer = new LocalWriter();
+  writer.load([firstChunk()]);
+  writer.begin();
+  const put = (value: string): Write => ({ kind: WriteKind.Put, request: putRequest('a', value) });
+  writer.evaluate([put('1'), put('2')]);
+  writer.apply(SKIP_TO);
+  const compaction = create(CompactionRequestSchema, { revision: 3n });
+  writer.evaluate([{ kind: WriteKind.Compact, request: toBinary(CompactionRequestSchema, compaction) }]);
+  writer.apply(SKIP_TO + 1);
+  assert.ok(writer.hasIdleWork, 'rows wait to be removed');
+  writer.beginFill();
+  writer.idle();
+  assert.ok(!writer.hasIdleWork);
+  writer.close();
+});

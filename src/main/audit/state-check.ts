@@ -242,6 +242,7 @@ class Cache {
         this.#failure = error;
       },
     };
+    await this.#client?.exited;
     this.#client = new WriterClient(data, events, this.#workers);
     return (await this.#client.opened()).position;
   }

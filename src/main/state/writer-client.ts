@@ -131,6 +131,11 @@ export class WriterClient {
     await this.#exited;
   }
 
+  /** Resolves when the thread has let go of the cache: after `close`, or after a failure. */
+  get exited(): Promise<void> {
+    return this.#exited;
+  }
+
   #post(request: WriterRequest, transfer: ArrayBuffer[] = []): void {
     this.#worker.postMessage(request, transfer);
   }

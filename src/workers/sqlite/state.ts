@@ -131,8 +131,16 @@ export class WriterState {
     }
   }
 
+  /** After a failure: lets go of the cache as it is. */
+  abandon(): void {
+    this.#filler?.close();
+    this.#connection?.close();
+  }
+
   /** Whether `idle` has work to do. */
   get hasIdleWork(): boolean {
+    // What waited belongs to the cache that is thrown away.
+    if (this.#filler !== undefined) return false;
     return this.#durable.length > 0 || this.#compactor.pending || this.#defragmenting || this.#inTrouble;
   }
 
