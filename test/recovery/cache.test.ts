@@ -53,7 +53,7 @@ function chunksFollowed(log: string): number {
   return Number(/"chunks":(\d+),.*"msg":"followed the log"/.exec(log)?.[1]);
 }
 
-describe('the cache at start', { timeout: 120_000 }, () => {
+describe('the cache at start', { timeout: 300_000 }, () => {
   const seed = Number(process.env['SEED'] ?? Date.now() % 1_000_000);
 
   it('is kept when it is a prefix of the log, so that only the rest is read', async (test) => {
