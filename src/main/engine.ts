@@ -1,4 +1,5 @@
 import { SERVER_ITSELF } from '../shared/auth/state.ts';
+import { sharedAbort } from '../shared/base/abort.ts';
 import type { Clock, Timer } from '../shared/base/clock.ts';
 import type { Log } from '../shared/base/log.ts';
 import type { Random } from '../shared/base/random.ts';
@@ -91,7 +92,7 @@ export class Engine {
   databaseBytes = { total: 0, inUse: 0 };
   readonly #parts: EngineParts;
   /** Ends the uploads that are still tried when nobody waits for them any more. */
-  readonly #uploads = new AbortController();
+  readonly #uploads = sharedAbort();
   #revision: number;
   #role: 'primary' | 'standby';
   #sweeper: Timer | undefined;

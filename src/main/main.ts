@@ -1,5 +1,6 @@
 #!/usr/bin/env node
 import '../shared/base/base64.ts';
+import { sharedAbort } from '../shared/base/abort.ts';
 import { systemClock } from '../shared/base/clock.ts';
 import { type Log, silentLog } from '../shared/base/log.ts';
 import { systemRandom } from '../shared/base/random.ts';
@@ -131,7 +132,7 @@ function outputOf(command: string): CommandOutput {
 
 /** Aborted by the first SIGTERM or SIGINT, so that nothing is left half done; a second one ends at once. */
 function interrupted(command: string): AbortSignal {
-  const controller = new AbortController();
+  const controller = sharedAbort();
   const stop = (): void => {
     if (controller.signal.aborted) process.exit(FAILED);
     controller.abort(new Error(`${command} was interrupted: run it again`));

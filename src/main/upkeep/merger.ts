@@ -1,3 +1,4 @@
+import { sharedAbort } from '../../shared/base/abort.ts';
 import { assert } from '../../shared/base/assert.ts';
 import { asBuffer } from '../../shared/base/bytes.ts';
 import type { Clock, Timer } from '../../shared/base/clock.ts';
@@ -50,7 +51,7 @@ export interface MergerParts {
 export class Merger {
   readonly #parts: MergerParts;
   readonly #reader: LogReader;
-  readonly #stopping = new AbortController();
+  readonly #stopping = sharedAbort();
   /** Packs that were read back whole, by key. */
   readonly #whole = new Map<string, OpenPack['frames']>();
   readonly #damaged = new Set<string>();

@@ -1,3 +1,4 @@
+import { sharedAbort } from '../../shared/base/abort.ts';
 import type { Clock, Timer } from '../../shared/base/clock.ts';
 import type { Log } from '../../shared/base/log.ts';
 import { DELETE_AGE_MS_MIN } from '../../shared/model/limits.ts';
@@ -36,7 +37,7 @@ export interface RetentionParts {
 export class Retention {
   readonly #parts: RetentionParts;
   readonly #whole = new Set<string>();
-  readonly #stopping = new AbortController();
+  readonly #stopping = sharedAbort();
   #saidUnknown = false;
   #timer: Timer | undefined;
   #working: Promise<void> = Promise.resolve();

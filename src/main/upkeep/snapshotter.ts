@@ -1,3 +1,4 @@
+import { sharedAbort } from '../../shared/base/abort.ts';
 import type { Clock, Timer } from '../../shared/base/clock.ts';
 import type { Log } from '../../shared/base/log.ts';
 import { type Random, randomId } from '../../shared/base/random.ts';
@@ -58,7 +59,7 @@ interface Amounts {
  */
 export class Snapshotter {
   readonly #parts: SnapshotterParts;
-  readonly #stopping = new AbortController();
+  readonly #stopping = sharedAbort();
   /** What the log has that the last snapshot has not. */
   #since: Amounts = { records: 0, bytes: 0 };
   /** Of the last snapshot. */
