@@ -153,8 +153,13 @@ class Simulation {
     await this.#settled(Promise.all(this.#asking));
     if (!primary.isPrimary) return this.#end();
     const engine = primary.serving!.engine;
-    await this.#until('nothing is under way', () => engine.pipeline.batchesInFlight === 0);
-    await this.#until('every lease ends', () => engine.lessor.count === 0);
+    await this.#until(
+      'nothing is under way',
+      () => engine.pipeline.batchesInFlight === 0 || !primary.isPrimary,
+    );
+    await this.#until('every lease ends', () => engine.lessor.count === 0 || !primary.isPrimary);
+    // A standby that had waited long enough before the last trouble ended may take over as late as this.
+    if (!primary.isPrimary) return this.#end();
     await this.#until('every process follows', () =>
       this.#nodes.every(
         ({ serving }) => serving?.engine.gate.appliedSequence === engine.gate.durableSequence,
