@@ -245,6 +245,8 @@ export class Differential {
     await this.#peers.call({ rpc: 'DeleteRange', request: EVERYTHING });
     await this.#peers.call({ rpc: 'LeaseGrant', request: { ID: 1n, TTL: 1_000_000n } });
     for (const value of ['x', 'y']) await this.#peers.call({ rpc: 'Put', request: { key: 'a', value } });
+    // Else etcd, which looks a prev_kv up when it sends the event, may find it compacted.
+    await this.#settle();
     await this.#call({ rpc: 'Compact', request: { revision: this.#peers.newestRevision, physical: true } });
   }
 
