@@ -9,6 +9,7 @@ import type { PrimaryLease } from './cluster/primary-lease.ts';
 import type { CommitMeter } from './commit/pipeline.ts';
 import type { Settings } from './config/settings.ts';
 import { Engine } from './engine.ts';
+import type { ApplyMeter } from './engine-counts.ts';
 import { LogUpkeep } from './log-upkeep.ts';
 import type { TaskPool } from './pool/pool.ts';
 import type { Workers } from './state/workers.ts';
@@ -29,6 +30,7 @@ export interface CoreParts {
   memberId: bigint;
   cacheFile: string;
   meter: CommitMeter;
+  applyMeter?: ApplyMeter;
   clock: Clock;
   random: Random;
   log: Log;
@@ -67,6 +69,11 @@ export class Core {
 
   get lease(): PrimaryLease {
     return this.#succession.lease;
+  }
+
+  /** What the primary knows of the snapshots in the store. */
+  get restorePoints(): LogUpkeep['restorePoints'] | undefined {
+    return this.#logUpkeep?.restorePoints;
   }
 
   /** Whether this process holds the primary's lease at this moment. */

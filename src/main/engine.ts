@@ -22,6 +22,7 @@ import { CompactionWaiters } from './commit/compaction-waiters.ts';
 import { type CommitMeter, CommitPipeline } from './commit/pipeline.ts';
 import { type Leadership, ReadGate } from './commit/read-gate.ts';
 import type { Settings } from './config/settings.ts';
+import { type ApplyMeter, EngineCounts } from './engine-counts.ts';
 import { Lessor } from './lease/lessor.ts';
 import type { TaskPool } from './pool/pool.ts';
 import { asCaller, Guard } from './rpc/guard.ts';
@@ -63,6 +64,7 @@ export interface EngineParts {
   random: Random;
   log: Log;
   meter: CommitMeter;
+  applyMeter?: ApplyMeter;
   /** A chunk of so many records is durable; `bytes` are those of its object before it was compressed. */
   wrote(records: number, bytes: number): void;
   /** The process can't go on; nothing is acknowledged any more. */
@@ -87,6 +89,7 @@ export class Engine {
   readonly guard: Guard;
   readonly cluster: ClusterState;
   readonly leaderRequirement: LeaderRequirement;
+  readonly counts: EngineCounts;
   /** Why the disk under the cache refuses writes; undefined while it takes them. */
   diskTrouble: string | undefined;
   databaseBytes = { total: 0, inUse: 0 };
@@ -103,6 +106,7 @@ export class Engine {
     this.#parts = parts;
     this.#revision = position.revision;
     this.#role = parts.role;
+    this.counts = new EngineCounts(position, parts.applyMeter);
     this.leaderRequirement = new LeaderRequirement(clock, () => this.hasLeader);
     const ids = { clusterId: position.clusterId, memberId, raftTerm: position.epoch };
     this.identity = new Identity(ids, () => this.#revision);
@@ -167,9 +171,11 @@ export class Engine {
   }
 
   /** A standby has applied chunks of the primary's: what they mean for reads, leases and watchers. */
-  followed({ position, events, leases, system }: FollowedState): void {
+  followed({ position, events, leases, system, operations }: FollowedState): void {
     if (position.sequence === this.gate.durableSequence) return;
     const { sequence, revision, epoch, compactRevision } = position;
+    this.counts.did(operations);
+    this.counts.compactRevision = compactRevision;
     this.#revision = revision;
     this.identity.raftTerm = epoch;
     this.gate.durableTo(sequence);
@@ -199,7 +205,10 @@ export class Engine {
     return {
       evaluated: (message) => this.pipeline.evaluated(message),
       applied: (applied) => this.#applied(applied),
-      compacted: (revision) => this.compactions.compactedTo(revision),
+      compacted: (revision) => {
+        this.counts.lastCompactionMs = this.#parts.clock.wallMs();
+        this.compactions.compactedTo(revision);
+      },
       defragmented: () => {
         for (const resolve of this.#defragmentWaiters.splice(0)) resolve();
       },
@@ -273,6 +282,7 @@ export class Engine {
 
   #durable(evaluated: EvaluatedMessage): void {
     this.#revision = evaluated.revision;
+    this.counts.durable(evaluated);
     if (evaluated.sequence === 0) return;
     this.gate.durableTo(evaluated.sequence);
     this.#parts.writer.apply(evaluated.sequence);
@@ -292,6 +302,7 @@ export class Engine {
       total: applied.databaseBytes,
       inUse: applied.databaseBytes - applied.freeBytes,
     };
+    this.counts.applied(applied);
     this.gate.appliedTo(applied.sequence);
     this.hub.appliedTo(applied.revision);
   }

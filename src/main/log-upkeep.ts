@@ -8,6 +8,7 @@ import type { Workers } from './state/workers.ts';
 import { retryingStore } from './store/retry.ts';
 import type { ObjectStore } from './store/store.ts';
 import { Merger } from './upkeep/merger.ts';
+import { RestorePoints, type SnapshotsSeen } from './upkeep/restore-points.ts';
 import { Retention } from './upkeep/retention.ts';
 import { Snapshotter } from './upkeep/snapshotter.ts';
 
@@ -31,13 +32,16 @@ export class LogUpkeep {
   readonly #snapshotter: Snapshotter;
   readonly #retention: Retention | undefined;
   readonly #merger: Merger | undefined;
+  readonly #points = new RestorePoints();
 
   /** Begins at once. */
   constructor(parts: LogUpkeepParts) {
     const { settings, clock, random, log, pool, workers, cacheFile, nodeId } = parts;
     const store = retryingStore(parts.store, { clock, random, retryForMs: RETRY_MS });
+    const points = this.#points;
     const { retentionMs, mergeChunks: chunksMax } = settings;
-    if (retentionMs !== undefined) this.#retention = new Retention({ retentionMs, store, pool, clock, log });
+    if (retentionMs !== undefined)
+      this.#retention = new Retention({ retentionMs, store, pool, clock, log, points });
     if (chunksMax > 0) this.#merger = new Merger({ chunksMax, store, pool, clock, log });
     this.#snapshotter = new Snapshotter({
       policy: settings.snapshot,
@@ -48,6 +52,7 @@ export class LogUpkeep {
       clock,
       random,
       log,
+      points,
       open: (data) => new LogSnapshot(data, workers),
       stored: (snapshot) => this.#retention?.stored(snapshot),
     });
@@ -59,6 +64,11 @@ export class LogUpkeep {
   wrote(records: number, bytes: number): void {
     this.#snapshotter.wrote(records, bytes);
     this.#merger?.wrote(bytes);
+  }
+
+  /** The snapshots in the store, and what the log has that the newest of them has not. */
+  get restorePoints(): { snapshots: SnapshotsSeen | undefined; since: { records: number; bytes: number } } {
+    return { snapshots: this.#points.seen, since: this.#snapshotter.since };
   }
 
   /** Gives up what is under way, which leaves nothing half done. */

@@ -20,8 +20,10 @@ import type { Settings } from './config/settings.ts';
 import { Core } from './core.ts';
 import type { Engine } from './engine.ts';
 import { createHttpHandler, type HealthQuestion } from './ops/http.ts';
+import { uploadMeter } from './ops/meters.ts';
 import type { Metrics } from './ops/metrics.ts';
 import { TaskPool } from './pool/pool.ts';
+import { takeReadings } from './readings.ts';
 import { authHandlers } from './rpc/auth.ts';
 import { clusterHandlers, type Member } from './rpc/cluster.ts';
 import { createFront } from './rpc/front.ts';
@@ -90,18 +92,16 @@ export class Server {
   constructor(parts: ServerParts) {
     const { settings, store, clock, random, log, metrics } = parts;
     this.#parts = parts;
-    const hedged = metrics.uploadsHedged;
     this.#appender = new Appender(store, {
       hedgeAfterMs: hedgeAfterMs(settings),
       attemptTimeoutMs: ATTEMPT_TIMEOUT_MS,
-      onAttempt: ({ request }) => {
-        if (request === 'hedge') hedged.add(1);
-      },
+      onAttempt: uploadMeter(metrics),
       isPrimary: () => this.#core?.isPrimary ?? false,
       clock,
       random,
       log,
     });
+    metrics.etcd.quotaBackendBytes.set(settings.quotaBackendBytes || Number.POSITIVE_INFINITY);
     this.#health = new HealthService(clock, () => this.#unhealthyReason());
     this.#grpc = new GrpcServer(grpcServerOptions(settings));
     this.#addServices();
@@ -145,11 +145,12 @@ export class Server {
     const pool = new TaskPool(settings.poolThreads);
     this.#pool = pool;
     const { id: nodeId, memberId } = this.#node;
-    const cacheFile = path.join(settings.cacheDir, CACHE_FILE);
+    const cacheFile = cacheFileOf(settings);
     const core = new Core({
       ...this.#parts,
       ...{ cacheFile, memberId, nodeId, pool },
       appender: this.#appender,
+      applyMeter: this.#parts.metrics.etcd,
       workers: threads,
       openTokens: (index) => this.#openTokens(index),
       describe: () => ({ name: settings.name, clientUrls: this.#clientUrls() }),
@@ -158,7 +159,6 @@ export class Server {
     const { role, engine } = await core.start();
     this.#checkpointer = this.#createCheckpointer(cacheFile, core.writer, pool);
     this.#ready(engine);
-    this.#parts.metrics.quotaBackendBytes.set(settings.quotaBackendBytes);
     return role;
   }
 
@@ -192,7 +192,7 @@ export class Server {
   #openSnapshot({ memberId }: Identity): Snapshot {
     const { settings, random } = this.#parts;
     const directory = settings.cacheDir;
-    return new Snapshot({ cacheFile: path.join(directory, CACHE_FILE), directory, memberId, random });
+    return new Snapshot({ cacheFile: cacheFileOf(settings), directory, memberId, random });
   }
 
   #clientUrls(): readonly string[] {
@@ -290,8 +290,7 @@ export class Server {
   }
 
   #checks(): Pick<Parameters<typeof createHttpHandler>[0], 'checks' | 'health' | 'versions'> {
-    const started = async (): Promise<string | undefined> =>
-      this.#engine === undefined ? 'netsy is recovering' : undefined;
+    const started = async (): Promise<string | undefined> => this.#recoveringReason();
     const healthy = async (): Promise<string | undefined> => this.#unhealthyReason();
     return {
       checks: {
@@ -303,19 +302,31 @@ export class Server {
         linearizable_read: healthy,
         non_learner: async () => undefined,
       },
-      health: async ({ serializable, excluded }: HealthQuestion) => {
-        const alarm = this.#alarm(excluded);
-        if (alarm !== undefined) return alarm;
-        if (serializable) return started();
-        const trouble = this.#engine?.diskTrouble;
-        if (trouble !== undefined && !excluded.has('NOSPACE')) return 'ALARM NOSPACE';
-        return this.#unhealthyReason();
+      health: async (question: HealthQuestion) => {
+        const reason = this.#healthReason(question);
+        const { healthSuccess, healthFailures } = this.#parts.metrics.etcd;
+        (reason === undefined ? healthSuccess : healthFailures).add(1);
+        return reason;
       },
       versions: () => ({
         cluster: this.#engine?.cluster.clusterVersion ?? ETCD_CLUSTER_VERSION,
         storage: this.#engine?.cluster.storageVersion ?? ETCD_STORAGE_VERSION,
       }),
     };
+  }
+
+  #recoveringReason(): string | undefined {
+    return this.#engine === undefined ? 'netsy is recovering' : undefined;
+  }
+
+  /** Why `/health` is false. */
+  #healthReason({ serializable, excluded }: HealthQuestion): string | undefined {
+    const alarm = this.#alarm(excluded);
+    if (alarm !== undefined) return alarm;
+    if (serializable) return this.#recoveringReason();
+    const trouble = this.#engine?.diskTrouble;
+    if (trouble !== undefined && !excluded.has('NOSPACE')) return 'ALARM NOSPACE';
+    return this.#unhealthyReason();
   }
 
   /** A raised alarm that `/health` does not overlook, in its words. */
@@ -337,10 +348,18 @@ export class Server {
   #metricsPage(): Parameters<typeof createHttpHandler>[0]['metrics'] {
     const { metrics } = this.#parts;
     const text = async (): Promise<string> => {
-      if (this.#engine !== undefined) setGauges(metrics, this.#engine);
+      await this.#takeReadings();
       return metrics.text();
     };
     return { text, contentType: metrics.contentType };
+  }
+
+  async #takeReadings(): Promise<void> {
+    const [core, engine] = [this.#core, this.#engine];
+    if (core === undefined || engine === undefined) return;
+    const { metrics, settings } = this.#parts;
+    const storeFailing = this.#appender.trouble !== undefined;
+    await takeReadings(metrics, { core, engine, storeFailing, cacheFile: cacheFileOf(settings) });
   }
 
   /** Why this server can't take writes now. */
@@ -356,17 +375,8 @@ export class Server {
   }
 }
 
-function setGauges(metrics: Metrics, engine: Engine): void {
-  const { gate, hub, lessor, pipeline } = engine;
-  metrics.hasLeader.set(engine.leader === 0n ? 0 : 1);
-  metrics.isLeader.set(engine.leadership === 'leading' ? 1 : 0);
-  const { synced, unsynced } = hub.counts();
-  metrics.watchers.synced.set(synced);
-  metrics.watchers.unsynced.set(unsynced);
-  metrics.leases.set(lessor.count);
-  metrics.sequence.durable.set(gate.durableSequence);
-  metrics.sequence.applied.set(gate.appliedSequence);
-  metrics.sequence.evaluated.set(Math.max(gate.durableSequence, pipeline.evaluatedSequence));
+function cacheFileOf({ cacheDir }: Settings): string {
+  return path.join(cacheDir, CACHE_FILE);
 }
 
 /** A second write to the same disk only makes the first one slower. */

@@ -8,7 +8,7 @@ import { WriterState } from './sqlite/state.ts';
 const DISK_RETRY_MS = 1000;
 
 const port = parentPort!;
-const state = new WriterState(workerData as WriterData, reply);
+const state = new WriterState(workerData as WriterData, reply, () => systemClock.monotonicMs());
 let idling = false;
 let hasFailed = false;
 

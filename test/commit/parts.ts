@@ -111,6 +111,7 @@ export class HeldPipeline {
       revision: 1,
       compactRevision: -1,
       records: readsOnly ? 0 : names.length,
+      operations: { puts: names.length, deletes: 0, ranges: 0, txns: 0, putBytes: 0 },
     };
     // As from another thread: later than the call.
     this.clock.soon(() => this.pipeline.evaluated(message));

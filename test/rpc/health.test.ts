@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import test from 'node:test';
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
 import * as grpc from '@grpc/grpc-js';
+import { Metrics } from '../../src/main/ops/metrics.ts';
 import { HealthService } from '../../src/main/rpc/health.ts';
 import { addService } from '../../src/main/rpc/service.ts';
 import {
@@ -29,7 +30,7 @@ async function withHealth(body: (world: World) => Promise<void>): Promise<void> 
   const clock = new ManualClock();
   const server = new grpc.Server();
   const health = new HealthService(clock, () => world.trouble);
-  addService(server, Health, Promise.resolve(health.handlers), () => ({ handled() {} }));
+  addService(server, Health, Promise.resolve(health.handlers), (...of) => new Metrics().calls(...of));
   const port = await new Promise<number>((resolve, reject) => {
     const bound = (error: Error | null, port: number): void => (error ? reject(error) : resolve(port));
     server.bindAsync('127.0.0.1:0', grpc.ServerCredentials.createInsecure(), bound);

@@ -11,6 +11,7 @@ import {
 import { listSnapshots, readSnapshotHeader } from '../../src/main/recovery/snapshot-list.ts';
 import type { ObjectStore } from '../../src/main/store/store.ts';
 import { Merger } from '../../src/main/upkeep/merger.ts';
+import { RestorePoints } from '../../src/main/upkeep/restore-points.ts';
 import { Retention } from '../../src/main/upkeep/retention.ts';
 import { silentLog } from '../../src/shared/base/log.ts';
 import {
@@ -75,7 +76,7 @@ class Site {
   }
 
   async retain(over: Partial<ObjectStore> = {}): Promise<void> {
-    const retention = new Retention({ ...this.#parts(over), retentionMs: 0 });
+    const retention = new Retention({ ...this.#parts(over), retentionMs: 0, points: new RestorePoints() });
     await retention.run();
     await retention.stop();
   }

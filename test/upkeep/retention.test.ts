@@ -9,6 +9,7 @@ import {
 import { refer } from '../../src/main/restore/refer.ts';
 import { encodeReference, withReferences } from '../../src/main/store/references.ts';
 import type { ObjectStore } from '../../src/main/store/store.ts';
+import { RestorePoints } from '../../src/main/upkeep/restore-points.ts';
 import { Retention } from '../../src/main/upkeep/retention.ts';
 import { planRetention } from '../../src/main/upkeep/retention-plan.ts';
 import { silentLog } from '../../src/shared/base/log.ts';
@@ -141,7 +142,14 @@ async function bench(): Promise<Bench> {
           return typeof value === 'function' ? value.bind(target) : value;
         },
       });
-      return new Retention({ retentionMs, store: wrapped, pool: localPool, clock, log: silentLog });
+      return new Retention({
+        retentionMs,
+        store: wrapped,
+        pool: localPool,
+        clock,
+        log: silentLog,
+        points: new RestorePoints(),
+      });
     },
   };
 }

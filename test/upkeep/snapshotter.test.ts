@@ -4,6 +4,7 @@ import { describe, it, type TestContext } from 'node:test';
 import { LogSnapshot } from '../../src/main/state/log-snapshot-client.ts';
 import { threads } from '../../src/main/state/workers.ts';
 import type { ObjectStore } from '../../src/main/store/store.ts';
+import { RestorePoints } from '../../src/main/upkeep/restore-points.ts';
 import { type SnapshotPolicy, Snapshotter } from '../../src/main/upkeep/snapshotter.ts';
 import { silentLog } from '../../src/shared/base/log.ts';
 import { systemRandom } from '../../src/shared/base/random.ts';
@@ -40,6 +41,7 @@ class Bench {
     });
     const { clock } = this;
     this.snapshotter = new Snapshotter({
+      points: new RestorePoints(),
       policy: { ...NEVER, ...policy },
       cacheFile: this.writer.file,
       nodeId: 'test',

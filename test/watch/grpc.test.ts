@@ -5,6 +5,7 @@ import * as grpc from '@grpc/grpc-js';
 import { Passwords } from '../../src/main/auth/passwords.ts';
 import { AuthStore } from '../../src/main/auth/store.ts';
 import { noTokens } from '../../src/main/auth/tokens.ts';
+import { Metrics } from '../../src/main/ops/metrics.ts';
 import { Guard } from '../../src/main/rpc/guard.ts';
 import { addService } from '../../src/main/rpc/service.ts';
 import { watchHandlers } from '../../src/main/rpc/watch.ts';
@@ -31,7 +32,9 @@ function openGuard(): Guard {
 /** Runs `body` against a server on a free port, and ends both afterwards. */
 async function withServer(world: World, body: (served: Served) => Promise<void>): Promise<void> {
   const server = new grpc.Server();
-  addService(server, Watch, Promise.resolve(watchHandlers(world.hub, openGuard())), () => ({ handled() {} }));
+  addService(server, Watch, Promise.resolve(watchHandlers(world.hub, openGuard())), (...of) =>
+    new Metrics().calls(...of),
+  );
   const port = await new Promise<number>((resolve, reject) => {
     const bound = (error: Error | null, port: number): void => (error ? reject(error) : resolve(port));
     server.bindAsync('127.0.0.1:0', grpc.ServerCredentials.createInsecure(), bound);

@@ -80,6 +80,10 @@ export class CommitPipeline {
   #pendingBytes = 0;
   #stopped: Error | undefined;
   #aborted = false;
+  /** Writes that were answered without the store's answer: they took too long, or another process took over. */
+  failedRequests = 0;
+  /** Writes that were refused because the queue was full. */
+  refusedRequests = 0;
   /** Of the last chunk that was evaluated; 0 before the first. */
   evaluatedSequence = 0;
   /** Refuses new writes while set: the disk under the cache is full, for instance. */
@@ -96,6 +100,11 @@ export class CommitPipeline {
 
   get pendingRequests(): number {
     return this.#pendingRequests;
+  }
+
+  /** Of the requests that are not answered yet. */
+  get pendingBytes(): number {
+    return this.#pendingBytes;
   }
 
   get batchesInFlight(): number {
@@ -144,7 +153,7 @@ export class CommitPipeline {
     const expired = this.#parts.clock.monotonicMs() - this.#options.requestTimeoutMs;
     for (const batch of [...this.#inFlight, this.#open]) {
       for (const write of batch.requests) {
-        if (write.arrivedMs <= expired) answer(write, new EtcdError('Timeout'), NO_BYTES);
+        if (write.arrivedMs <= expired) this.#fail(write, new EtcdError('Timeout'));
       }
     }
   }
@@ -167,8 +176,13 @@ export class CommitPipeline {
     this.#aborted = true;
     this.#window?.cancel();
     for (const batch of [...this.#inFlight, this.#open]) {
-      for (const write of batch.requests) answer(write, error, NO_BYTES);
+      for (const write of batch.requests) this.#fail(write, error);
     }
+  }
+
+  #fail(write: PendingWrite, error: Error): void {
+    if (write.callback !== undefined) this.failedRequests++;
+    answer(write, error, NO_BYTES);
   }
 
   #hasUnanswered(): boolean {
@@ -180,7 +194,9 @@ export class CommitPipeline {
   #overload(bytes: number): Error | undefined {
     const { queueRequestsMax, queueBytesMax } = this.#options;
     const full = this.#pendingRequests >= queueRequestsMax || this.#pendingBytes + bytes > queueBytesMax;
-    return full ? new EtcdError('RequestTooManyRequests') : undefined;
+    if (!full) return undefined;
+    this.refusedRequests++;
+    return new EtcdError('RequestTooManyRequests');
   }
 
   #newBatch(): Batch {

@@ -34,10 +34,12 @@ export class Lessor {
   readonly #leases = new Map<bigint, Lease>();
   readonly #queue = new ExpiryQueue();
   #revoking = 0;
+  /** Since the start, for metrics; of those that were renewed or have expired only the primary knows. */
+  readonly counts = { granted: 0, revoked: 0, renewed: 0, expired: 0 };
 
   constructor(parts: LessorParts, leases: LeaseChange[]) {
     this.#parts = parts;
-    this.change(leases);
+    for (const { id, ttlSeconds } of leases) this.#grant(id, ttlSeconds);
   }
 
   get count(): number {
@@ -47,8 +49,13 @@ export class Lessor {
   /** Takes in what a durable chunk granted and revoked. */
   change(changes: LeaseChange[]): void {
     for (const { id, ttlSeconds } of changes) {
-      if (ttlSeconds > 0) this.#grant(id, ttlSeconds);
-      else this.#end(id);
+      if (ttlSeconds > 0) {
+        this.counts.granted++;
+        this.#grant(id, ttlSeconds);
+      } else {
+        this.counts.revoked++;
+        this.#end(id);
+      }
     }
   }
 
@@ -69,6 +76,7 @@ export class Lessor {
       return 0;
     }
     this.#refresh(lease);
+    this.counts.renewed++;
     return lease.ttlSeconds;
   }
 
@@ -111,6 +119,7 @@ export class Lessor {
     this.#revoking++;
     try {
       await this.#parts.revoke(lease.id);
+      this.counts.expired++;
     } catch {
       // It is not known whether the revoke will be in the log; ask again, which is harmless if it is.
       lease.revoking = false;

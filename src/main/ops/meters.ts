@@ -1,4 +1,3 @@
-import type { Counter, Histogram } from '../../shared/base/metering.ts';
 import type { Metrics } from './metrics.ts';
 
 const MS_PER_SECOND = 1000;
@@ -10,26 +9,64 @@ export function commitMeter(metrics: Metrics): {
 } {
   const { gather, evaluate, upload, wait_turn, reply } = metrics.commitStageSeconds;
   const stages = { gather, evaluate, upload, 'wait turn': wait_turn, reply };
+  const { walFsyncSeconds } = metrics.etcd;
   return {
-    stage: (stage, ms) => stages[stage].observe(ms / MS_PER_SECOND),
-    batch: (requests) => metrics.batchRequests.observe(requests),
+    stage: (stage, ms) => {
+      stages[stage].observe(ms / MS_PER_SECOND);
+      if (stage === 'upload') walFsyncSeconds.observe(ms / MS_PER_SECOND);
+    },
+    batch: (requests, bytes) => {
+      metrics.batchRequests.observe(requests);
+      metrics.batchBytes.observe(bytes);
+    },
   };
 }
 
+/** One call to the object store. */
+interface StoreCall {
+  readonly operation: string;
+  readonly outcome: string;
+  readonly latencyMs: number;
+  readonly bytes: number;
+  /** Where it failed: what the store or the system said. */
+  readonly code?: string | undefined;
+}
+
 /** Counts the calls to the object store. */
-export function storeMeter(metrics: Metrics): {
-  observe(call: { operation: string; outcome: string; latencyMs: number }): void;
-} {
-  const counterOf = remembering((name: string): Counter => {
+export function storeMeter({ store }: Metrics): { observe(call: StoreCall): void } {
+  const counterOf = remembering((name: string) => {
     const [operation, outcome] = name.split(' ') as [string, string];
-    return metrics.storeRequests(operation, outcome);
+    return store.requests(operation, outcome);
   });
-  const histogramOf = remembering((operation: string): Histogram => metrics.storeRequestSeconds(operation));
+  const kindOf = remembering((operation: string) => ({
+    seconds: store.seconds(operation),
+    bytes: store.bytes(operation),
+  }));
   return {
-    observe({ operation, outcome, latencyMs }) {
+    observe({ operation, outcome, latencyMs, bytes, code }) {
       counterOf(`${operation} ${outcome}`).add(1);
-      histogramOf(operation).observe(latencyMs / MS_PER_SECOND);
+      const kind = kindOf(operation);
+      kind.seconds.observe(latencyMs / MS_PER_SECOND);
+      kind.bytes.add(bytes);
+      store.asked(operation, bytes);
+      if (code !== undefined) store.failed(operation, code);
     },
+  };
+}
+
+/** Counts the requests that uploads of chunks are made of. */
+export function uploadMeter({
+  store,
+}: Metrics): (attempt: { readonly request: string; readonly outcome: string }) => void {
+  const counterOf = remembering((name: string) => {
+    const [request, outcome] = name.split(' ') as [string, string];
+    return store.uploadAttempts(request, outcome);
+  });
+  return ({ request, outcome }) => {
+    counterOf(`${request} ${outcome}`).add(1);
+    if (request !== 'hedge') return;
+    store.uploadsHedged.add(1);
+    if (outcome === 'created') store.hedgesWon.add(1);
   };
 }
 

@@ -31,9 +31,13 @@ export interface ServiceHandlers {
   leader?: LeaderRequirement;
 }
 
-/** Told how each call of a method ended. */
+/** Told of each call of a method, and of its messages. */
 interface CallMeter {
-  handled(code: number): void;
+  /** Answers when that was, for `handled`. */
+  started(): number;
+  handled(code: number, startedMs: number): void;
+  received(bytes: number): void;
+  sent(bytes: number): void;
 }
 export type MeterOfMethod = (
   service: string,
@@ -47,6 +51,14 @@ const METER_TYPES = { unary: 'unary', serverStream: 'server_stream', duplex: 'bi
 
 function sameBytes(bytes: Buffer): Buffer {
   return bytes;
+}
+
+/** The same bytes, counted: grpc-js asks for each message that comes or goes. */
+function countedBytes(count: (bytes: number) => void): (bytes: Buffer) => Buffer {
+  return (bytes) => {
+    count(bytes.length);
+    return bytes;
+  };
 }
 
 /**
@@ -70,16 +82,16 @@ export function addService(
   const implementation: UntypedServiceImplementation = {};
   for (const { name, methodKind } of service.methods) {
     const kind = kindOf(methodKind);
+    const meter = meterOf(service.typeName, name, METER_TYPES[kind]);
     definition[name] = {
       path: `/${service.typeName}/${name}`,
       requestStream: kind === 'duplex',
       responseStream: kind !== 'unary',
       requestSerialize: sameBytes,
-      requestDeserialize: sameBytes,
-      responseSerialize: sameBytes,
+      requestDeserialize: countedBytes(meter.received),
+      responseSerialize: countedBytes(meter.sent),
       responseDeserialize: sameBytes,
     };
-    const meter = meterOf(service.typeName, name, METER_TYPES[kind]);
     implementation[name] = implement(service.typeName, name, kind, late, meter);
   }
   server.addService(definition, implementation);
@@ -106,28 +118,30 @@ function implement(
   const missing = notImplemented(service, name);
   if (kind === 'unary') {
     return (call: UnaryCall, callback: sendUnaryData<Buffer>): void => {
+      const startedMs = meter.started();
       whenReady(late, callback, (handlers) => {
         const refusal = handlers.leader?.refusal(call);
         if (refusal !== undefined) {
-          meter.handled(refusal.code);
+          meter.handled(refusal.code, startedMs);
           return callback(callFailure(refusal));
         }
         const handle = handlers.unary?.[name];
-        if (handle !== undefined) return answerUnary(handle, call, callback, meter);
-        meter.handled(missing.code);
+        if (handle !== undefined) return answerUnary(handle, call, callback, meter, startedMs);
+        meter.handled(missing.code, startedMs);
         callback(missing);
       });
     };
   }
   return (call: DuplexCall): void => {
+    const startedMs = meter.started();
     const fail = (failure: CallFailure): void => void call.emit('error', failure);
     whenReady(late, fail, (handlers) => {
       const handle = kind === 'duplex' ? handlers.duplex?.[name] : handlers.serverStream?.[name];
       if (handle === undefined) {
-        meter.handled(missing.code);
+        meter.handled(missing.code, startedMs);
         return fail(missing);
       }
-      countEnd(call, meter);
+      countEnd(call, meter, startedMs);
       const refusal = handlers.leader?.refusal(call);
       if (refusal !== undefined) return fail(callFailure(refusal));
       handlers.leader?.watch(call);
@@ -137,7 +151,7 @@ function implement(
 }
 
 /** Counts how a streaming call ended, once. */
-function countEnd(call: DuplexCall, meter: CallMeter): void {
+function countEnd(call: DuplexCall, meter: CallMeter, startedMs: number): void {
   let code: number = GrpcCode.OK;
   call.once('error', (error: Partial<CallFailure>) => {
     code = error.code ?? GrpcCode.Unknown;
@@ -145,7 +159,7 @@ function countEnd(call: DuplexCall, meter: CallMeter): void {
   call.once('cancelled', () => {
     code = GrpcCode.Canceled;
   });
-  call.once('close', () => meter.handled(code));
+  call.once('close', () => meter.handled(code, startedMs));
 }
 
 function whenReady(
@@ -162,15 +176,16 @@ function answerUnary(
   call: UnaryCall,
   callback: sendUnaryData<Buffer>,
   meter: CallMeter,
+  startedMs: number,
 ): void {
   const reply: Reply = (error, response) => {
     if (error === undefined) {
-      meter.handled(0);
+      meter.handled(0, startedMs);
       callback(null, asBuffer(response));
       return;
     }
     const failure = callFailure(error);
-    meter.handled(failure.code);
+    meter.handled(failure.code, startedMs);
     callback(failure);
   };
   try {

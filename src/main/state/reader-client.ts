@@ -12,10 +12,10 @@ import type {
   ReaderData,
   ReaderReply,
   ReaderRequest,
-  ReadKind,
   ReplayReply,
   ReplayRequest,
 } from '../../workers/contract/reader.ts';
+import { ReadKind } from '../../workers/contract/reader.ts';
 import { REPLY_MALFORMED } from '../../workers/contract/writer.ts';
 import type { WorkerPort, Workers } from './workers.ts';
 
@@ -148,6 +148,8 @@ export function replyError(tag: number, payload: Uint8Array): Error {
 /** All reader threads: reads go to the least busy. */
 export class ReaderPool {
   readonly #threads: ReaderThread[];
+  /** Reads since the start, for metrics. */
+  readonly counts = { ranges: 0, txns: 0 };
 
   constructor(data: ReaderData, threads: number, parts: ReaderParts) {
     this.#threads = Array.from({ length: threads }, () => new ReaderThread(data, parts));
@@ -155,6 +157,8 @@ export class ReaderPool {
 
   /** Answers an encoded Range or read-only Txn from one snapshot. */
   read(kind: ReadKind, request: Uint8Array, callback: ReadCallback): void {
+    if (kind === ReadKind.Range) this.counts.ranges++;
+    else this.counts.txns++;
     this.#leastBusy().read(kind, request, callback);
   }
 

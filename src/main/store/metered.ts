@@ -13,6 +13,8 @@ export interface StoreCall {
   readonly latencyMs: number;
   /** Of the body that was sent or received; a list's objects are not counted. */
   readonly bytes: number;
+  /** Of a failure: the store's error code ('SlowDown'), else its HTTP status, else the kind of the failure. */
+  readonly code?: string;
 }
 
 /** Told of every call when it has ended. A list is one call, from its first step to its end. */
@@ -49,7 +51,7 @@ export function meteredStore(store: ObjectStore, meter: StoreMeter, clock: Clock
   };
 }
 
-type Result = Pick<StoreCall, 'outcome' | 'bytes'>;
+type Result = Pick<StoreCall, 'outcome' | 'bytes' | 'code'>;
 
 class Gauge {
   readonly #meter: StoreMeter;
@@ -75,7 +77,7 @@ class Gauge {
       result = resultOf(answer);
       return answer;
     } catch (error) {
-      if (error instanceof StoreError) result = { outcome: error.kind, bytes: 0 };
+      if (error instanceof StoreError) result = failureOf(error);
       throw error;
     } finally {
       this.#meter.observe({ operation, ...result, latencyMs: this.#clock.monotonicMs() - begun });
@@ -84,21 +86,24 @@ class Gauge {
 
   async *list(objects: AsyncIterable<ObjectInfo>): AsyncIterable<ObjectInfo> {
     const begun = this.#clock.monotonicMs();
-    let outcome: StoreOutcome = 'ok';
+    let result: Result = { outcome: 'ok', bytes: 0 };
     try {
       yield* objects;
     } catch (error) {
-      outcome = error instanceof StoreError ? error.kind : 'aborted';
+      result = error instanceof StoreError ? failureOf(error) : { outcome: 'aborted', bytes: 0 };
       throw error;
     } finally {
       this.#meter.observe({
         operation: 'list',
-        outcome,
-        bytes: 0,
+        ...result,
         latencyMs: this.#clock.monotonicMs() - begun,
       });
     }
   }
+}
+
+function failureOf({ kind, code, status }: StoreError): Result {
+  return { outcome: kind, bytes: 0, code: code ?? (status === undefined ? kind : String(status)) };
 }
 
 class PartCounter implements AsyncIterable<Uint8Array> {

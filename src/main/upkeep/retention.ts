@@ -10,6 +10,7 @@ import { errorMessage, StoreError } from '../store/errors.ts';
 import type { ObjectStore } from '../store/store.ts';
 import { deleteObjects } from './delete-objects.ts';
 import { SnapshotPins } from './pins.ts';
+import type { RestorePoints } from './restore-points.ts';
 import { planRetention } from './retention-plan.ts';
 
 const RUN_EVERY_MS = 3_600_000;
@@ -21,6 +22,7 @@ export interface RetentionParts {
   readonly pool: Pick<TaskPool, 'openPiece' | 'inflate'>;
   readonly clock: Clock;
   readonly log: Log;
+  readonly points: RestorePoints;
 }
 
 /**
@@ -97,6 +99,7 @@ export class Retention {
       if (this.#stopped) return;
       if (await pins.deleteUnlessPinned(sequence)) deleted++;
     }
+    this.#parts.points.listed(snapshots.filter((one) => !plan.snapshots.includes(one)));
     this.#sayUnknown(pins.unknown);
     const [chunks, merged] = await this.#deleteLog(packs, plan.chunksTo, nowMs - DELETE_AGE_MS_MIN);
     if (deleted + chunks + merged === 0) return;

@@ -12,6 +12,7 @@ import { readSnapshot } from '../recovery/snapshot-reader.ts';
 import type { LogSnapshot } from '../state/log-snapshot-client.ts';
 import { errorMessage } from '../store/errors.ts';
 import type { ObjectStore } from '../store/store.ts';
+import type { RestorePoints } from './restore-points.ts';
 
 const LOOK_EVERY_MS = 1000;
 /** After a failure, doubling up to the second. */
@@ -42,6 +43,7 @@ export interface SnapshotterParts {
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Log;
+  readonly points: RestorePoints;
   /** Starts the thread that builds one. */
   open(data: LogSnapshotData): Pick<LogSnapshot, 'begun' | 'pieces' | 'crc' | 'close'>;
   /** A snapshot is in the store and was read back. */
@@ -78,7 +80,9 @@ export class Snapshotter {
   async start(): Promise<void> {
     const { store, clock, log } = this.#parts;
     try {
-      const [newest] = await listSnapshots(store);
+      const snapshots = await listSnapshots(store);
+      this.#parts.points.listed(snapshots);
+      const [newest] = snapshots;
       if (newest !== undefined) {
         const { size: bytes, sequence, modifiedMs } = newest;
         const ageMs = Math.max(0, clock.wallMs() - modifiedMs);
@@ -98,6 +102,11 @@ export class Snapshotter {
   wrote(records: number, bytes: number): void {
     this.#since.records += records;
     this.#since.bytes += bytes;
+  }
+
+  /** What the log has that the last snapshot has not. */
+  get since(): Readonly<Amounts> {
+    return this.#since;
   }
 
   /** Gives up what is under way; nothing of it is in the store then. Resolves when it has. */
@@ -182,6 +191,7 @@ export class Snapshotter {
     if (footer.crc !== building.crc) {
       throw new Error(`${key}: read back with CRC64 ${hex64(footer.crc)}, not ${hex64(building.crc ?? 0n)}`);
     }
+    this.#parts.points.stored({ ...stored, modifiedMs: this.#parts.clock.wallMs() });
     this.#parts.stored(stored);
     return size;
   }

@@ -59,6 +59,8 @@ export interface WatchCounts {
   replaying: number;
   pendingBytes: number;
   pendingEvents: number;
+  /** Revisions that the watcher which is furthest behind has not been written yet. */
+  lagRevisions: number;
   ringBytes: number;
 }
 
@@ -76,6 +78,7 @@ export class WatchHub implements WatchHost {
   readonly encoder: WatchResponseEncoder;
   readonly progressNotifyIntervalMs: number;
   readonly fragmentBytesMax: number;
+  eventsSent = 0;
   readonly #options: WatchHubOptions;
   readonly #stepBytes: number;
   readonly #synced = new WatcherIndex();
@@ -121,11 +124,14 @@ export class WatchHub implements WatchHost {
       replaying: this.#catchUp.replaying,
       pendingBytes: 0,
       pendingEvents: 0,
+      lagRevisions: 0,
       ringBytes: this.#ring.bytes,
     };
     for (const stream of this.#streams) {
       counts.pendingBytes += stream.sink.pendingBytes;
       counts.pendingEvents += stream.sink.pendingEvents;
+      const lag = this.#currentRevision + 1 - (stream.oldestUnsynced ?? this.#currentRevision + 1);
+      counts.lagRevisions = Math.max(counts.lagRevisions, lag);
     }
     return counts;
   }

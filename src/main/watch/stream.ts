@@ -20,6 +20,8 @@ export interface WatchHost {
   readonly streamBufferBytesMax: number;
   readonly progressNotifyIntervalMs: number;
   readonly fragmentBytesMax: number;
+  /** Events that were written to streams, by all of them. */
+  eventsSent: number;
   add(watcher: Watcher): void;
   remove(watcher: Watcher): void;
   unpark(watchers: Iterable<Watcher>): void;
@@ -131,14 +133,29 @@ export class WatchStream implements WatcherStream {
     const { id, fragment } = watcher.spec;
     const message = this.#host.encoder.events(throughRevision, id, piece.section, false);
     if (!fragment || message.length < this.#host.fragmentBytesMax || piece.ends.length < 2) {
-      this.sink.write(message, piece.ends.length);
+      this.#writeEvents(message, piece.ends.length);
       return;
     }
     const overhead = message.length - piece.section.length;
     for (const part of fragments(piece, this.#host.fragmentBytesMax - overhead)) {
       const encoded = this.#host.encoder.events(throughRevision, id, part.section, !part.last);
-      this.sink.write(encoded, part.eventCount);
+      this.#writeEvents(encoded, part.eventCount);
     }
+  }
+
+  #writeEvents(message: Uint8Array, events: number): void {
+    this.#host.eventsSent += events;
+    this.sink.write(message, events);
+  }
+
+  /** The next revision of the watcher that is furthest behind; undefined when all are synced. */
+  get oldestUnsynced(): number | undefined {
+    if (this.#unsynced === 0) return undefined;
+    let oldest: number | undefined;
+    for (const { state, nextRevision } of this.#watchers.values()) {
+      if (state === 'unsynced') oldest = Math.min(oldest ?? nextRevision, nextRevision);
+    }
+    return oldest;
   }
 
   writeCompacted(watcher: Watcher, compactRevision: number): void {

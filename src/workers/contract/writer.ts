@@ -127,6 +127,17 @@ export interface LoadedChunk {
   lastRevision: number;
 }
 
+/** What requests did, each operation of a transaction counted; for metrics. */
+export interface OperationCounts {
+  puts: number;
+  deletes: number;
+  ranges: number;
+  /** Transactions of more than one operation, as etcd counts them. */
+  txns: number;
+  /** Of the keys and values that were put. */
+  putBytes: number;
+}
+
 export interface EvaluatedMessage {
   type: 'evaluated';
   batch: number;
@@ -148,6 +159,7 @@ export interface EvaluatedMessage {
   revision: number;
   compactRevision: number;
   records: number;
+  operations: OperationCounts;
 }
 
 /** What a standby learned from chunks that it followed. */
@@ -158,6 +170,7 @@ export interface FollowedState {
   events: Uint8Array;
   leases: LeaseChange[];
   system: SystemChange[];
+  operations: OperationCounts;
 }
 
 /** What the main thread holds of the log's state when it begins. */
@@ -176,7 +189,17 @@ export interface LeaseChange {
 export type WriterReply =
   | { type: 'opened'; position: LogPosition; rebuilt: string }
   | EvaluatedMessage
-  | { type: 'applied'; sequence: number; revision: number; databaseBytes: number; freeBytes: number }
+  | {
+      type: 'applied';
+      sequence: number;
+      revision: number;
+      databaseBytes: number;
+      freeBytes: number;
+      /** How long SQLite took to commit what was applied; 0 when nothing was. */
+      commitMs: number;
+      /** Rows that compactions have removed, since the start. */
+      removedRows: number;
+    }
   | { type: 'loaded'; position: LogPosition }
   | { type: 'filling' }
   | { type: 'reset'; position: LogPosition }

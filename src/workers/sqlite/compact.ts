@@ -11,6 +11,7 @@ type Row = { id: number; revision: number; previous_id: number; deleted: number 
 interface Slice {
   cursor: { revision: number; id: number };
   finished: CachePosition | undefined;
+  removed: number;
 }
 
 /**
@@ -30,6 +31,8 @@ export class Compactor {
   #target = -1;
   /** Where the next slice starts: the row after the last one looked at. */
   #cursor = { revision: -1, id: -1 };
+  /** Rows that are gone, since the start. */
+  removedRows = 0;
 
   constructor(connection: Connection, applier: Applier) {
     this.#applier = applier;
@@ -56,8 +59,9 @@ export class Compactor {
       this.#cursor = { revision: compactedRevision, id: -1 };
     }
     // Taken over only now that it is committed: a full disk refuses the commit, and the rows stay.
-    const { cursor, finished } = this.#slice();
+    const { cursor, finished, removed } = this.#slice();
     this.#cursor = cursor;
+    this.removedRows += removed;
     if (finished !== undefined) this.#applier.position = finished;
     return finished !== undefined;
   }
@@ -65,13 +69,17 @@ export class Compactor {
   #removeSlice(): Slice {
     const target = this.#target;
     const rows = this.#select.all(this.#cursor.revision, this.#cursor.id, target) as Row[];
+    let removed = 0;
+    const remove = (id: number): void => {
+      removed += this.#delete.run(id).changes;
+    };
     for (const row of rows) {
-      if (row.previous_id !== 0) this.#delete.run(row.previous_id);
-      if (row.deleted === 1 && row.revision < target) this.#delete.run(row.id);
+      if (row.previous_id !== 0) remove(row.previous_id);
+      if (row.deleted === 1 && row.revision < target) remove(row.id);
     }
     const last = rows[rows.length - 1];
     const cursor = last === undefined ? this.#cursor : { revision: last.revision, id: last.id };
     const finished = rows.length === SLICE_ROWS ? undefined : this.#applier.storeCompacted(target);
-    return { cursor, finished };
+    return { cursor, finished, removed };
   }
 }

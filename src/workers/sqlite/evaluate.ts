@@ -37,10 +37,11 @@ import {
 } from '../../shared/model/record.ts';
 import { decodeCalledWrite } from '../contract/caller.ts';
 import { EventWriter } from '../contract/events.ts';
-import { type LeaseChange, REPLY_MALFORMED, WriteKind } from '../contract/writer.ts';
+import { type LeaseChange, type OperationCounts, REPLY_MALFORMED, WriteKind } from '../contract/writer.ts';
 import { Alarms, costOfPut, costOfTxn, LEASE_COST } from './alarms.ts';
 import { AuthEvaluator } from './auth.ts';
 import { Downgrades } from './downgrade.ts';
+import { noOperations } from './operations.ts';
 import type { OverlayView, PendingChange } from './overlay.ts';
 import {
   checkChosen,
@@ -60,6 +61,7 @@ export interface EvaluatedBatch {
   events: Uint8Array;
   leases: LeaseChange[];
   system: SystemChange[];
+  operations: OperationCounts;
 }
 
 /** A record of a chunk, and the encoded KeyValue of a put or delete if it was made already. */
@@ -99,6 +101,7 @@ export class Evaluator {
   #leaseChanges: LeaseChange[] = [];
   #systemChanges: SystemChange[] = [];
   #events = new EventWriter();
+  #operations = noOperations();
 
   constructor(
     view: OverlayView,
@@ -125,6 +128,7 @@ export class Evaluator {
     this.#leaseChanges = [];
     this.#systemChanges = [];
     this.#events = new EventWriter();
+    this.#operations = noOperations();
     this.#alarms.begin();
     const replies = new FrameWriter();
     const frames = new FrameReader(requests);
@@ -135,6 +139,7 @@ export class Evaluator {
       events: this.#events.finish(),
       leases: this.#leaseChanges,
       system: this.#systemChanges,
+      operations: this.#operations,
     };
   }
 
@@ -289,11 +294,21 @@ export class Evaluator {
     );
   }
 
+  #count({ puts, deletes, ranges, putBytes }: OperationCounts): void {
+    const sum = this.#operations;
+    sum.puts += puts;
+    sum.deletes += deletes;
+    sum.ranges += ranges;
+    sum.putBytes += putBytes;
+    if (puts + deletes + ranges > 1) sum.txns++;
+  }
+
   /** Runs a transaction and logs its changes, then `last` if given. An error takes its changes back. */
   #write(run: (txn: WriteTxn) => Uint8Array, last?: LogRecord): Uint8Array {
     const txn = new WriteTxn(this.#view, this.#createdAtMs);
     try {
       const response = run(txn);
+      this.#count(txn.operations);
       for (const { record, kv, event, plainLength } of txn.changes) {
         this.#changes.push({ record, kv });
         this.#events.add(record, event, plainLength);

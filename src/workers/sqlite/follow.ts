@@ -1,10 +1,11 @@
 import { assert } from '../../shared/base/assert.ts';
 import { encodeEvent } from '../../shared/etcd/responses.ts';
-import { Operation, type SystemChange, systemChange } from '../../shared/model/record.ts';
+import { type LogRecord, Operation, type SystemChange, systemChange } from '../../shared/model/record.ts';
 import { EventWriter } from '../contract/events.ts';
 import type { FollowedState, LeaseChange } from '../contract/writer.ts';
 import type { ChangeObserver } from './apply.ts';
 import type { Connection } from './database.ts';
+import { noOperations } from './operations.ts';
 
 /**
  * What the chunks that a standby applies mean to its main thread: the events that its watchers get, which are those
@@ -13,6 +14,8 @@ import type { Connection } from './database.ts';
 export class Followed {
   readonly leases: LeaseChange[] = [];
   readonly system: SystemChange[] = [];
+  /** Of records: which operations they were of is not in the log. */
+  readonly operations = noOperations();
   readonly #events = new EventWriter();
   readonly observe: ChangeObserver;
 
@@ -28,6 +31,7 @@ export class Followed {
           );
           const { bytes, lengthWithoutPrevKv } = encodeEvent(record.deleted, kv, previous);
           this.#events.add(record, bytes, lengthWithoutPrevKv);
+          this.#count(record);
           return;
         }
         case Operation.LeaseGrant:
@@ -44,8 +48,17 @@ export class Followed {
     };
   }
 
+  #count({ deleted, key, value }: LogRecord): void {
+    if (deleted) this.operations.deletes++;
+    else {
+      this.operations.puts++;
+      this.operations.putBytes += key.length + value.length;
+    }
+  }
+
   /** Not to be called twice. */
-  finish(): Pick<FollowedState, 'events' | 'leases' | 'system'> {
-    return { events: this.#events.finish(), leases: this.leases, system: this.system };
+  finish(): Omit<FollowedState, 'position'> {
+    const { leases, system, operations } = this;
+    return { events: this.#events.finish(), leases, system, operations };
   }
 }

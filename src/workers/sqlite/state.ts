@@ -12,7 +12,6 @@ import { Operation } from '../../shared/model/record.ts';
 import { unpackChunkRows } from '../contract/chunk-rows.ts';
 import type {
   EvaluatedMessage,
-  FollowedState,
   LeaseChange,
   LoadedChunk,
   LogPosition,
@@ -33,6 +32,7 @@ import {
 import { Evaluator } from './evaluate.ts';
 import { CacheFiller } from './fill.ts';
 import { Followed } from './follow.ts';
+import { noOperations } from './operations.ts';
 import { OverlayView } from './overlay.ts';
 import { RowView } from './rows.ts';
 
@@ -54,6 +54,7 @@ const RECOVERY_CHECKPOINT_PAGES = 2048;
 export class WriterState {
   readonly #data: WriterData;
   readonly #reply: (reply: WriterReply, transfer: ArrayBuffer[]) => void;
+  readonly #nowMs: () => number;
   #connection!: Connection;
   /** While the cache is filled from a snapshot; `#connection` is closed then. */
   #filler: CacheFiller | undefined;
@@ -75,9 +76,15 @@ export class WriterState {
   #nextSequence = 0;
   #lastCrc = 0n;
 
-  constructor(data: WriterData, reply: (reply: WriterReply, transfer: ArrayBuffer[]) => void) {
+  /** `nowMs` is a monotonic clock, for metrics alone. */
+  constructor(
+    data: WriterData,
+    reply: (reply: WriterReply, transfer: ArrayBuffer[]) => void,
+    nowMs = (): number => 0,
+  ) {
     this.#data = data;
     this.#reply = reply;
+    this.#nowMs = nowMs;
   }
 
   /** Opens the cache; one that can't be used is thrown away, since it holds nothing that the log does not. */
@@ -274,6 +281,7 @@ export class WriterState {
       revision: this.#overlay.revision,
       compactRevision: this.#overlay.compactRevision,
       records: evaluated.changes.length,
+      operations: evaluated.operations,
     };
     if (evaluated.changes.length > 0) this.#seal(request, evaluated.changes, reply);
     const transfer = [reply.object, reply.replies, reply.events]
@@ -326,7 +334,9 @@ export class WriterState {
 
   #applyDurable(): void {
     const chunks = this.#durable;
+    const begunMs = this.#nowMs();
     this.#applier.apply(chunks);
+    const commitMs = this.#nowMs() - begunMs;
     this.#durable = [];
     for (const { changes } of chunks) {
       this.#pendingBytes -= bytesOf(changes);
@@ -335,7 +345,7 @@ export class WriterState {
       }
     }
     this.#rows.refresh();
-    this.#replyApplied();
+    this.#replyApplied(commitMs);
   }
 
   #checkpoint(truncate: boolean): void {
@@ -367,11 +377,12 @@ export class WriterState {
     return { databaseBytes, freeBytes };
   }
 
-  #replyApplied(): void {
+  #replyApplied(commitMs = 0): void {
     this.#inTrouble = false;
     const { sequence, revision } = this.#applier.position;
     const { databaseBytes, freeBytes } = this.#databaseBytes();
-    this.#reply({ type: 'applied', sequence, revision, databaseBytes, freeBytes }, []);
+    const { removedRows } = this.#compactor;
+    this.#reply({ type: 'applied', sequence, revision, databaseBytes, freeBytes, commitMs, removedRows }, []);
   }
 
   /** Recovery: applies chunks that the store holds, after checking them and the chain that joins them. */
@@ -390,23 +401,25 @@ export class WriterState {
     const durable = this.#checked(chunks);
     const followed = new Followed(this.#connection);
     this.#applier.observer = followed.observe;
+    const begunMs = this.#nowMs();
     try {
       this.#applier.apply(durable);
     } catch (error) {
       if (!isDiskTrouble(error)) throw error;
       this.#reply({ type: 'trouble', message: error.message }, []);
-      const nothing: FollowedState = { position: this.#position(), events: NO_BYTES, leases: [], system: [] };
-      this.#reply({ type: 'followed', ...nothing }, []);
+      const nothing = { events: NO_BYTES, leases: [], system: [], operations: noOperations() };
+      this.#reply({ type: 'followed', position: this.#position(), ...nothing }, []);
       return;
     } finally {
       this.#applier.observer = undefined;
     }
+    const commitMs = this.#nowMs() - begunMs;
     this.#rows.refresh();
     const state = followed.finish();
     this.#reply({ type: 'followed', position: this.#position(), ...state }, [
       state.events.buffer as ArrayBuffer,
     ]);
-    this.#replyApplied();
+    this.#replyApplied(commitMs);
   }
 
   /** Checks that the chunks are whole and follow what is applied, one after the other. */

@@ -112,6 +112,7 @@ function runOperations(view: KeyView, txn: WriteTxn | undefined, chosen: ChosenT
 function runOperation(view: KeyView, txn: WriteTxn | undefined, op: ChosenOp): ResponseOp {
   switch (op.kind) {
     case 'range': {
+      if (txn !== undefined) txn.operations.ranges++;
       const { kvs, more, count } = executeRange(view, op.range);
       return { kind: 'range', bytes: encodeRangeResponse(innerHeader(view.revision), kvs, more, count) };
     }

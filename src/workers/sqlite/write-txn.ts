@@ -6,6 +6,7 @@ import type { KeyRange } from '../../shared/model/key-range.ts';
 import type { KeyState } from '../../shared/model/key-state.ts';
 import { RECORD_BYTES_MAX } from '../../shared/model/limits.ts';
 import { type LogRecord, Operation } from '../../shared/model/record.ts';
+import { noOperations } from './operations.ts';
 import type { OverlayView, PendingChange } from './overlay.ts';
 
 /** A change of one transaction and the event that watchers get for it. */
@@ -21,6 +22,7 @@ export interface WrittenChange extends PendingChange {
  */
 export class WriteTxn {
   readonly changes: WrittenChange[] = [];
+  readonly operations = noOperations();
   readonly #view: OverlayView;
   readonly #revision: number;
   readonly #createdAtMs: number;
@@ -39,6 +41,8 @@ export class WriteTxn {
 
   /** Writes a key; answers the state before it. */
   put(key: Uint8Array, value: Uint8Array, lease: bigint): KeyState | undefined {
+    this.operations.puts++;
+    this.operations.putBytes += key.length + value.length;
     const before = this.#view.get(key);
     const record = this.#record(key, before);
     record.created = before === undefined;
@@ -54,13 +58,19 @@ export class WriteTxn {
 
   /** Deletes the living keys of a range, in key order; answers their states. */
   deleteRange(range: KeyRange): KeyState[] {
+    this.operations.deletes++;
     const states = this.#view.list(range, this.#view.revision, 0);
-    for (const state of states) this.deleteKey(state);
+    for (const state of states) this.#deleteKey(state);
     return states;
   }
 
   /** Deletes one living key. */
   deleteKey(before: KeyState): void {
+    this.operations.deletes++;
+    this.#deleteKey(before);
+  }
+
+  #deleteKey(before: KeyState): void {
     const record = this.#record(before.key, before);
     record.deleted = true;
     // A delete event carries the key and the revision of the delete, nothing else.
