@@ -1,4 +1,5 @@
 import type { Histogram } from '../../shared/base/metering.ts';
+import type { OperationCounts } from '../../workers/contract/writer.ts';
 import { exponentialBuckets, type SeriesMaker } from './series.ts';
 
 /** etcd's buckets for what is written to disk, in seconds: 1 ms to 8 s. */
@@ -39,16 +40,6 @@ export interface EtcdReadings {
   /** Raised alarms: whose, and of which type. */
   readonly alarms: readonly { readonly memberId: string; readonly type: string }[];
   readonly operations: OperationCounts;
-}
-
-/** What requests did, each operation of a transaction counted. */
-export interface OperationCounts {
-  readonly puts: number;
-  readonly deletes: number;
-  readonly ranges: number;
-  readonly txns: number;
-  /** Keys and values. */
-  readonly putBytes: number;
 }
 
 type Reading = (readings: EtcdReadings) => number;
