@@ -3,6 +3,7 @@ import type { PhaseResult } from '../scenarios/phase.ts';
 import { SCENARIOS } from '../scenarios/scenario.ts';
 import { chartHtml, escapeHtml } from './chart.ts';
 import { concurrencyCharts, percentileCharts, traceCharts, windowCharts } from './curves.ts';
+import { SLOW_WRITE_TITLES, slowWriteRows } from './slow-writes.ts';
 import type { Standing } from './standing.ts';
 import { groupBy, median } from './statistics.ts';
 import { barText, costRows, measuredText, phaseName } from './text.ts';
@@ -48,6 +49,7 @@ export function reportHtml(report: Report): string {
     section('Latency by percentile', charts(percentileCharts(results))),
     section('Throughput against concurrency', charts(concurrencyCharts(results))),
     section('Latency against batch window and pipeline depth', charts(windowCharts(results))),
+    section('Where the time of slow writes went', slowWritesHtml(results)),
     section('PUTs and what they cost', costHtml(results)),
     section('autocannon and k6', toolsHtml(outcome)),
     section('CPU and memory over time', tracesHtml(outcome.traces)),
@@ -147,6 +149,14 @@ function figuresHtml(results: readonly PhaseResult[]): string {
     }),
   );
   return tableHtml(FIGURE_TITLES, rows);
+}
+
+function slowWritesHtml(results: readonly PhaseResult[]): string {
+  const rows = slowWriteRows(results).map(({ name, figures }): Cell[] => [name, ...figures]);
+  if (rows.length === 0) return '';
+  const what =
+    'What the server says of its writes slower than the p99 of the five seconds before, warm-up included: mean ms per stage, and requests to the store per upload.';
+  return `<p class="muted">${what}</p>${tableHtml(['phase', ...SLOW_WRITE_TITLES], rows)}`;
 }
 
 function costHtml(results: readonly PhaseResult[]): string {

@@ -273,12 +273,12 @@ export function verificationLine({ server, round, scenario, verification }: Roun
     .join(', ')})`;
 }
 
-function cell(value: number | undefined, digits: number): string {
+export function cell(value: number | undefined, digits: number): string {
   return value === undefined || Number.isNaN(value) ? '-' : value.toFixed(digits);
 }
 
 /** The first column to the left, the others to the right. */
-function aligned(rows: readonly (readonly string[])[]): string {
+export function aligned(rows: readonly (readonly string[])[]): string {
   const widths = rows[0]!.map((_, column) => Math.max(...rows.map((row) => row[column]!.length)));
   return rows
     .map((row) =>

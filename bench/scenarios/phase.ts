@@ -4,6 +4,7 @@ import type { PhaseReport } from '../load/protocol.ts';
 import { type ForeignKeys, isWrite, type OperationName } from '../load/workload.ts';
 import { Latencies, type LatencySummary } from '../measure/latency.ts';
 import { threadsOf, type Usage, usageOf } from '../measure/resources.ts';
+import { type SlowWrites, type SlowWriteTotals, slowWritesBetween } from '../measure/slow-writes.ts';
 import type { BenchOptions } from '../options.ts';
 import type { StoreStats } from '../store/slow-store.ts';
 import type { BenchStore } from '../stores.ts';
@@ -44,6 +45,8 @@ export interface PhaseResult {
   /** Median latency of the phase ÷ median latency of the PUTs during it. */
   readonly p50OverPut?: number;
   readonly p999OverPut?: number;
+  /** Where the server says that its slow writes' time went, warm-up included. */
+  readonly slowWrites?: SlowWrites;
   /** CPU seconds per second of the window, by process. */
   readonly cpu: Readonly<Record<string, number>>;
   /** The same of the server's threads: the main thread's, and the others' from the busiest down. */
@@ -63,6 +66,8 @@ export interface Surroundings {
   readonly store: BenchStore | undefined;
   /** The processes of each part: server, store, load. */
   readonly pids: ReadonlyMap<string, readonly number[]>;
+  /** Asked before and after a phase, so that asking disturbs nothing. */
+  slowWrites(): Promise<SlowWriteTotals | undefined>;
 }
 
 const drainMs = 30_000;
@@ -73,6 +78,8 @@ export async function runPhase(
   phase: Phase,
   foreign?: ForeignKeys,
 ): Promise<PhaseResult> {
+  const writes = isWrite(phase.operation);
+  const slowBefore = writes ? await around.slowWrites() : undefined;
   const window = new WindowProbe(around);
   const seconds = phase.seconds ?? around.options.seconds;
   const reports = await Promise.all(
@@ -92,7 +99,9 @@ export async function runPhase(
       return report;
     }),
   );
-  return summarize(around, phase, seconds, reports, await window.result());
+  const result = summarize(around, phase, seconds, reports, await window.result());
+  const slowWrites = slowBefore && slowWritesBetween(slowBefore, await around.slowWrites());
+  return { ...result, ...(slowWrites ? { slowWrites } : {}) };
 }
 
 /** Whole requests only; the first processes take what doesn't divide. */

@@ -267,7 +267,8 @@ export class Engine {
       meter,
       evaluate: (message) => writer.evaluate(message),
       compress: (body) => pool.compress(body),
-      append: (key, object, writes) => appender.append(key, object, writes, this.#uploads.signal),
+      append: (key, object, writes, attempts) =>
+        appender.append(key, object, writes, this.#uploads.signal, attempts),
       lead: (go) => this.gate.lead(go),
       durable: (evaluated) => this.#durable(evaluated),
       publish: (evaluated) => this.#publish(evaluated),

@@ -3,9 +3,11 @@ import '../shared/base/base64.ts';
 import { sharedAbort } from '../shared/base/abort.ts';
 import { systemClock } from '../shared/base/clock.ts';
 import { type Log, silentLog } from '../shared/base/log.ts';
+import { recordPauses } from '../shared/base/pauses.ts';
 import { systemRandom } from '../shared/base/random.ts';
 import { ETCD_VERSION, NETSY_VERSION } from '../shared/model/version.ts';
 import type { CommandOutput } from './command-output.ts';
+import { SlowWrites } from './commit/slow-writes.ts';
 import { parseCommandLine } from './config/command-line.ts';
 import type { Settings } from './config/settings.ts';
 import { runFork } from './fork-command.ts';
@@ -79,12 +81,18 @@ async function serve(settings: Settings, warnings: readonly string[]): Promise<v
   let serving: Server | undefined;
   stopOnSignals(async () => serving?.stop(), log);
   const metrics = new Metrics();
+  recordPauses(metrics.pauses.add('main'), systemClock);
   const store = await openProbed(settings, metrics, settings.store, log);
+  const slowWrites = new SlowWrites(settings.slowWriteLog, {
+    clock: systemClock,
+    log,
+    meter: metrics.slowWrites,
+  });
   const server = new Server({
     settings,
     store,
     metrics,
-    meter: commitMeter(metrics),
+    meter: { ...commitMeter(metrics), finished: (batch) => slowWrites.finished(batch) },
     clock: systemClock,
     random: systemRandom,
     log,

@@ -45,7 +45,7 @@ import { readTlsFiles } from './rpc/tls-files.ts';
 import { watchHandlers } from './rpc/watch.ts';
 import { kvService, leaseService } from './services.ts';
 import { Snapshot } from './state/snapshot-client.ts';
-import { threads } from './state/workers.ts';
+import { measuredThreads } from './state/workers.ts';
 import type { WriterClient } from './state/writer-client.ts';
 import { Appender } from './store/append.ts';
 import type { ObjectStore } from './store/store.ts';
@@ -135,7 +135,7 @@ export class Server {
 
   /** Resolves when it serves, as the primary or as a standby. Calls that come earlier wait. */
   async start(): Promise<'primary' | 'standby'> {
-    const { settings, random } = this.#parts;
+    const { settings, random, metrics } = this.#parts;
     makeDirectory(settings.cacheDir);
     // Where SQLite sorts what memory is not for; read when its first connection is opened.
     process.env['SQLITE_TMPDIR'] ??= settings.cacheDir;
@@ -150,8 +150,8 @@ export class Server {
       ...this.#parts,
       ...{ cacheFile, memberId, nodeId, pool },
       appender: this.#appender,
-      applyMeter: this.#parts.metrics.etcd,
-      workers: threads,
+      applyMeter: metrics.etcd,
+      workers: measuredThreads((thread) => metrics.pauses.add(thread)),
       openTokens: (index) => this.#openTokens(index),
       describe: () => ({ name: settings.name, clientUrls: this.#clientUrls() }),
     });

@@ -1,5 +1,8 @@
 import { parentPort, workerData } from 'node:worker_threads';
+import { systemClock } from '../shared/base/clock.ts';
+import { recordPauses } from '../shared/base/pauses.ts';
 import type { ReaderData, ReaderReply, ReaderRequest } from './contract/reader.ts';
+import type { MeasuredThread } from './contract/thread.ts';
 import { damageMessage, discardCache, isDamage } from './sqlite/database.ts';
 import { ReaderState } from './sqlite/reader-state.ts';
 
@@ -51,6 +54,9 @@ function scheduleIdle(): void {
     scheduleIdle();
   });
 }
+
+const { pauses } = workerData as MeasuredThread;
+if (pauses !== undefined) recordPauses(pauses, systemClock);
 
 port.on('message', (request: ReaderRequest) => {
   if (request.type === 'close') {

@@ -1,5 +1,7 @@
 import { parentPort, workerData } from 'node:worker_threads';
 import { systemClock } from '../shared/base/clock.ts';
+import { recordPauses } from '../shared/base/pauses.ts';
+import type { MeasuredThread } from './contract/thread.ts';
 import type { WriterData, WriterReply, WriterRequest } from './contract/writer.ts';
 import { damageMessage, discardCache, isDamage } from './sqlite/database.ts';
 import { WriterState } from './sqlite/state.ts';
@@ -60,4 +62,6 @@ port.on('message', (request: WriterRequest) => {
   if (request.type === 'close') port.close();
   else scheduleIdle();
 });
+const { pauses } = workerData as MeasuredThread;
+if (pauses !== undefined) recordPauses(pauses, systemClock);
 guard(() => state.open());

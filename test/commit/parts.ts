@@ -1,4 +1,4 @@
-import { type CommitOptions, CommitPipeline } from '../../src/main/commit/pipeline.ts';
+import { type CommitOptions, type CommitParts, CommitPipeline } from '../../src/main/commit/pipeline.ts';
 import { FrameReader, FrameWriter } from '../../src/shared/base/frames.ts';
 import { parseChunkKey } from '../../src/shared/format/names.ts';
 import { type EvaluatedMessage, WriteKind } from '../../src/workers/contract/writer.ts';
@@ -27,9 +27,17 @@ export class HeldPipeline {
   readonly pipeline: CommitPipeline;
   /** Whether this process may speak for the store; it may. */
   lead: (go: (error: Error | undefined) => void) => void = (go) => go(undefined);
+  /** What the writer takes to answer: half of it evaluates, a quarter encodes. */
+  writerMs = 0;
+  /** Whether chunks are to be compressed. */
+  compresses = false;
   #sequence = 0;
 
-  constructor(options: Partial<CommitOptions> = {}) {
+  /** `parts` are instead of those that a test holds. */
+  constructor(
+    options: Partial<CommitOptions> = {},
+    parts: (clock: ManualClock) => Partial<CommitParts> = () => ({}),
+  ) {
     this.pipeline = new CommitPipeline(
       {
         batchWindowMs: WINDOW_MS,
@@ -56,6 +64,7 @@ export class HeldPipeline {
         },
         failed: (error) => this.failures.push(error),
         meter: { stage: () => {}, batch: () => {} },
+        ...parts(this.clock),
       },
     );
   }
@@ -103,7 +112,7 @@ export class HeldPipeline {
       sequence: readsOnly ? 0 : ++this.#sequence,
       object: new Uint8Array(10),
       headerLength: 2,
-      compress: false,
+      compress: this.compresses && !readsOnly,
       replies: replies.finish(),
       events: new Uint8Array(),
       leases: [],
@@ -112,9 +121,11 @@ export class HeldPipeline {
       compactRevision: -1,
       records: readsOnly ? 0 : names.length,
       operations: { puts: names.length, deletes: 0, ranges: 0, txns: 0, putBytes: 0 },
+      evaluateMs: this.writerMs / 2,
+      sealMs: this.writerMs / 4,
     };
     // As from another thread: later than the call.
-    this.clock.soon(() => this.pipeline.evaluated(message));
+    this.clock.after(this.writerMs, () => this.pipeline.evaluated(message));
   }
 
   #append(key: string): Promise<'durable' | 'lost'> {

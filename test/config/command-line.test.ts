@@ -83,6 +83,7 @@ const SAMPLES: Record<FlagKey, { text: string; beside?: string[] }> = {
   retention: { text: 'forever' },
   logLevel: { text: 'debug' },
   logFormat: { text: 'console' },
+  slowWriteLog: { text: '250ms' },
 };
 
 describe('command line', () => {

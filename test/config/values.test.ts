@@ -11,6 +11,7 @@ import {
   integer,
   quota,
   size,
+  slowWrites,
   storeUrl,
   urls,
   ValueError,
@@ -76,6 +77,13 @@ describe('flag values', () => {
     assert.deepEqual(compactionRetention('8'), { count: 8 });
     assert.deepEqual(compactionRetention('90m'), { periodMs: 5_400_000 });
     refuses(compactionRetention, '-1', '0s', '1d', '');
+  });
+
+  it('reads which writes are slow', () => {
+    assert.deepEqual(slowWrites('off'), { kind: 'off' });
+    assert.deepEqual(slowWrites('p99'), { kind: 'p99' });
+    assert.deepEqual(slowWrites('200ms'), { kind: 'fixed', slowerThanMs: 200 });
+    refuses(slowWrites, 'p95', '200', 'on', '');
   });
 
   it('reads when to hedge', () => {

@@ -8,7 +8,8 @@ import { chunkKey } from '../../shared/format/names.ts';
 import { PIPELINE_DEPTH_MAX } from '../../shared/model/limits.ts';
 import type { EvaluatedMessage, WriteKind } from '../../workers/contract/writer.ts';
 import { replyError } from '../state/reader-client.ts';
-import type { Batch, PendingWrite, Stage, WriteCallback } from './batch.ts';
+import type { AppendAttempt } from '../store/append.ts';
+import { type Batch, ENTERED, newTimes, type PendingWrite, type Stage, type WriteCallback } from './batch.ts';
 import { CompressionPolicy } from './compression.ts';
 
 export interface CommitOptions {
@@ -37,8 +38,16 @@ export interface CommitParts {
     compressBytesMin: number;
   }): void;
   compress(body: Uint8Array): Promise<Uint8Array>;
-  /** Resolves when the store has exactly this object, or another writer's under its name; `writes` wait for it. */
-  append(key: string, object: Uint8Array, writes: number): Promise<'durable' | 'lost'>;
+  /**
+   * Resolves when the store has exactly this object, or another writer's under its name; `writes` wait for it. Adds
+   * each request to the store to `attempts` when it is sent.
+   */
+  append(
+    key: string,
+    object: Uint8Array,
+    writes: number,
+    attempts: AppendAttempt[],
+  ): Promise<'durable' | 'lost'>;
   /** Calls back as soon as this process may speak for the store; with etcd's error if it may not. */
   lead(go: (error: Error | undefined) => void): void;
   /** A batch's turn has come: it and everything before it is durable. Called before its replies. */
@@ -55,6 +64,8 @@ export interface CommitParts {
 export interface CommitMeter {
   stage(stage: Exclude<Stage, 'done'>, ms: number): void;
   batch(requests: number, bytes: number): void;
+  /** All of the batch is answered. */
+  finished?(batch: Batch): void;
 }
 
 /**
@@ -208,6 +219,9 @@ export class CommitPipeline {
       bytes: 0,
       stageSinceMs,
       evaluated: undefined,
+      times: newTimes(),
+      attempts: [],
+      waitedFor: undefined,
     };
   }
 
@@ -238,7 +252,12 @@ export class CommitPipeline {
   }
 
   #closeIfAllowed(): void {
-    if (this.#open.requests.length === 0 || this.#inFlight.length >= this.#options.pipelineDepth) return;
+    if (this.#open.requests.length === 0) return;
+    if (this.#inFlight.length >= this.#options.pipelineDepth) {
+      const { times } = this.#open;
+      times.held = Math.min(times.held, this.#parts.clock.monotonicMs());
+      return;
+    }
     const batch = this.#open;
     this.#window?.cancel();
     this.#window = undefined;
@@ -262,7 +281,9 @@ export class CommitPipeline {
       if (write.callback === undefined) this.#forget(write);
       else addTo(this.#open.requests.length > 0 || this.#isFullFor(batch, write) ? this.#open : batch, write);
     }
-    if (this.#open.requests.length > 0) this.#open.stageSinceMs = batch.stageSinceMs;
+    if (this.#open.requests.length === 0) return;
+    this.#open.stageSinceMs = batch.stageSinceMs;
+    this.#open.times.held = batch.times.held;
   }
 
   #isFullFor(batch: Batch, write: PendingWrite): boolean {
@@ -295,8 +316,10 @@ export class CommitPipeline {
   async #upload(batch: Batch, message: EvaluatedMessage): Promise<void> {
     try {
       const object = await this.#object(message);
-      const writes = batch.requests.length;
-      this.#uploaded(batch, await this.#parts.append(chunkKey(message.sequence), object, writes));
+      batch.times.sealed = this.#parts.clock.monotonicMs();
+      const { requests, attempts } = batch;
+      const key = chunkKey(message.sequence);
+      this.#uploaded(batch, await this.#parts.append(key, object, requests.length, attempts));
     } catch (error) {
       if (!this.#aborted) this.#parts.failed(error as Error);
     }
@@ -317,7 +340,11 @@ export class CommitPipeline {
       return;
     }
     this.#enter(batch, 'wait turn');
-    while (this.#inFlight[0]?.stage === 'wait turn') this.#finish(this.#inFlight.shift()!);
+    while (this.#inFlight[0]?.stage === 'wait turn') {
+      const next = this.#inFlight.shift()!;
+      if (next !== batch) next.waitedFor = batch.evaluated!.sequence;
+      this.#finish(next);
+    }
     const windowOver =
       this.#parts.clock.monotonicMs() - this.#open.stageSinceMs >= this.#options.batchWindowMs;
     if (windowOver) this.#closeIfAllowed();
@@ -338,6 +365,7 @@ export class CommitPipeline {
     }
     this.#enter(batch, 'done');
     this.#parts.publish(evaluated);
+    this.#parts.meter.finished?.(batch);
   }
 
   #forget(write: PendingWrite): void {
@@ -345,11 +373,12 @@ export class CommitPipeline {
     this.#pendingBytes -= write.request.length;
   }
 
-  #enter(batch: Batch, stage: Stage): void {
+  #enter(batch: Batch, stage: Exclude<Stage, 'gather'>): void {
     const now = this.#parts.clock.monotonicMs();
     if (batch.stage !== 'done') this.#parts.meter.stage(batch.stage, now - batch.stageSinceMs);
     batch.stage = stage;
     batch.stageSinceMs = now;
+    batch.times[ENTERED[stage]] = now;
   }
 }
 

@@ -60,6 +60,7 @@ export function settingsOf(values: FlagValues, given: Given): Settings {
     retentionMs: values.retention.ms,
     logLevel: values.logLevel === 'panic' ? 'fatal' : values.logLevel,
     logFormat: values.logFormat,
+    slowWriteLog: values.slowWriteLog,
   };
   checkWrites(settings, given);
   checkDirectories(settings, given);

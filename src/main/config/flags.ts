@@ -18,6 +18,7 @@ import {
   quota,
   retention,
   size,
+  slowWrites,
   storeUrl,
   urls,
 } from './values.ts';
@@ -411,6 +412,14 @@ export const FLAGS = {
     choice('debug', 'info', 'warn', 'error', 'panic', 'fatal'),
     'debug, info, warn, error, panic or fatal',
     'info',
+  ),
+  slowWriteLog: flag(
+    'Log',
+    'slow-write-log',
+    '<when>',
+    slowWrites,
+    'log where the time of a slow write went: of those slower than p99 (of recent writes) and than 100ms, or than a duration; off. A line a minute names the slowest; level debug has them all',
+    'p99',
   ),
   logFormat: flag('Log', 'log-format', '<form>', choice('json', 'console'), 'json or console', 'json'),
 };

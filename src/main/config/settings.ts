@@ -1,5 +1,5 @@
 import type { AuthTokenSettings } from '../auth/open-tokens.ts';
-import type { HedgeAfter } from './values.ts';
+import type { HedgeAfter, SlowWrites } from './values.ts';
 
 /** A setting that can't be used. The message is one line that says what to change. */
 export class SettingsError extends Error {
@@ -79,4 +79,5 @@ export interface Settings {
   readonly retentionMs: number | undefined;
   readonly logLevel: 'debug' | 'info' | 'warn' | 'error' | 'fatal';
   readonly logFormat: 'json' | 'console';
+  readonly slowWriteLog: SlowWrites;
 }

@@ -139,6 +139,20 @@ export function hedgeAfter(text: string): HedgeAfter {
   return { kind: 'fixed', delayMs: duration(1, DURATION_MS_MAX)(text) };
 }
 
+/** Which writes are slow: slower than 99 % of the recent ones, or than a time; `off`: nothing is said of them. */
+export type SlowWrites =
+  | { readonly kind: 'p99' | 'off' }
+  | { readonly kind: 'fixed'; readonly slowerThanMs: number };
+
+/** `p99`, `off`, or a duration. */
+export function slowWrites(text: string): SlowWrites {
+  if (text === 'p99' || text === 'off') return { kind: text };
+  if (!DURATION_FORM.test(text)) {
+    throw new ValueError(`"${text}" is not known; use p99, off, or a duration such as 200ms`);
+  }
+  return { kind: 'fixed', slowerThanMs: duration(0, DURATION_MS_MAX)(text) };
+}
+
 /**
  * etcd's comma-separated URLs, each `http(s)://host:port` with its port written out; duplicates are dropped.
  * Where a socket is bound the host must be an IP address or `localhost`, as in etcd.

@@ -4,7 +4,9 @@ import type { Gauge, Histogram } from '../../shared/base/metering.ts';
 import { EtcdMetrics } from './etcd-metrics.ts';
 import { type CallMeter, GrpcMetrics, type GrpcType } from './grpc-metrics.ts';
 import { OwnMetrics } from './own-metrics.ts';
+import { ThreadPauses } from './pauses.ts';
 import { exponentialBuckets, SeriesMaker } from './series.ts';
+import { SlowWriteMetrics } from './slow-write-metrics.ts';
 import { StoreMetrics } from './store-metrics.ts';
 
 /** Stages of a write, in their order. */
@@ -25,6 +27,19 @@ const SECONDS_BUCKETS = [
 const BYTES_BUCKETS = exponentialBuckets(256, 4, 8);
 const REQUESTS_BUCKETS = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000];
 
+const HOUR_MS = 3_600_000;
+
+/**
+ * Of prom-client's own metrics those that `pauses.ts` has instead: it counts one collection of those that node tells
+ * together, takes its timer's period for delay, and begins anew at each scrape, whoever scrapes.
+ */
+const NOT_KEPT = [
+  ...['', '_min', '_max', '_mean', '_stddev', '_p50', '_p90', '_p99'].map(
+    (which) => `nodejs_eventloop_lag${which}_seconds`,
+  ),
+  'nodejs_gc_duration_seconds',
+];
+
 /**
  * Every metric of the process, each a member that counts without looking labels up. Names that etcd also has mean
  * what they mean in etcd; the others begin with `netsy_`.
@@ -35,6 +50,9 @@ export class Metrics {
   readonly etcd: EtcdMetrics;
   readonly own: OwnMetrics;
   readonly store: StoreMetrics;
+  readonly slowWrites: SlowWriteMetrics;
+  /** Of each thread. */
+  readonly pauses: ThreadPauses;
   readonly commitStageSeconds: Readonly<Record<CommitStage, Histogram>>;
   readonly batchRequests: Histogram;
   readonly batchBytes: Histogram;
@@ -43,12 +61,15 @@ export class Metrics {
   readonly leases: Gauge;
 
   constructor(clock: Clock = systemClock) {
-    collectDefaultMetrics({ register: this.#registry });
+    collectDefaultMetrics({ register: this.#registry, eventLoopMonitoringPrecision: HOUR_MS });
+    for (const name of NOT_KEPT) this.#registry.removeSingleMetric(name);
     const make = new SeriesMaker(this.#registry);
     this.#grpc = new GrpcMetrics(make, clock);
     this.etcd = new EtcdMetrics(make);
     this.own = new OwnMetrics(make);
     this.store = new StoreMetrics(make);
+    this.slowWrites = new SlowWriteMetrics(make);
+    this.pauses = new ThreadPauses(make);
     const stages = make.histograms(
       'netsy_commit_stage_seconds',
       'Time that a batch of writes spends in each stage of its commit.',

@@ -5,6 +5,7 @@ import type {
   LogSnapshotRequest,
 } from '../../workers/contract/log-snapshot.ts';
 import type { ReaderData, ReaderReply, ReaderRequest } from '../../workers/contract/reader.ts';
+import type { MeasuredThread } from '../../workers/contract/thread.ts';
 import type { WriterData, WriterReply, WriterRequest } from '../../workers/contract/writer.ts';
 
 /** What a worker's client hears of it. */
@@ -30,9 +31,25 @@ export interface Workers {
   logSnapshot(data: LogSnapshotData): WorkerPort<LogSnapshotRequest, LogSnapshotReply>;
 }
 
+/** Threads of which the writer and the readers count their pauses in the buffers that `pausesOf` gives them. */
+export function measuredThreads(pausesOf: (thread: 'writer' | 'reader') => SharedArrayBuffer): Workers {
+  return {
+    ...threads,
+    writer: (data) => new ThreadPort(WRITER, measured(data, pausesOf('writer'))),
+    reader: (data) => new ThreadPort(READER, measured(data, pausesOf('reader'))),
+  };
+}
+
+function measured<T>(data: T, pauses: SharedArrayBuffer): T & MeasuredThread {
+  return { ...data, pauses };
+}
+
+const WRITER = new URL('../../workers/writer.js', import.meta.url);
+const READER = new URL('../../workers/reader.js', import.meta.url);
+
 export const threads: Workers = {
-  writer: (data) => new ThreadPort(new URL('../../workers/writer.js', import.meta.url), data),
-  reader: (data) => new ThreadPort(new URL('../../workers/reader.js', import.meta.url), data),
+  writer: (data) => new ThreadPort(WRITER, data),
+  reader: (data) => new ThreadPort(READER, data),
   logSnapshot: (data) => new ThreadPort(new URL('../../workers/log-snapshot.js', import.meta.url), data),
 };
 

@@ -4,7 +4,7 @@ import type { Log } from '../../shared/base/log.ts';
 import type { Random } from '../../shared/base/random.ts';
 import { UPLOAD_TRUST_MS } from '../../shared/model/limits.ts';
 import { withDeadline } from './deadline.ts';
-import { StoreError } from './errors.ts';
+import { errorMessage, StoreError } from './errors.ts';
 import { type HedgedPut, hedgedPut } from './hedge.ts';
 import { HedgeBudget, LatencyWindow } from './latency.ts';
 import { backoffMs } from './retry.ts';
@@ -47,9 +47,16 @@ const TWO_PUTS_BYTES_MAX = 256 * 1024;
 export interface AppendAttempt {
   readonly request: 'put' | 'hedge' | 'readback';
   /** 'dropped': given up long after another request had decided the append, or the append was aborted. */
-  readonly outcome: 'created' | 'exists' | 'read' | 'absent' | 'failed' | 'dropped';
+  readonly outcome: 'pending' | 'created' | 'exists' | 'read' | 'absent' | 'failed' | 'dropped';
+  /** On the monotonic clock. */
+  readonly sentMs: number;
+  /** 0 while it is pending. */
   readonly latencyMs: number;
+  /** Why it failed, in one line. */
+  readonly error?: string;
 }
+
+type Writable<T> = { -readonly [Name in keyof T]: T[Name] };
 
 export interface AppenderOptions {
   /**
@@ -96,13 +103,14 @@ export class Appender {
    * Failures are retried with backoff for as long as `signal` is not aborted; so are refusals ('denied',
    * 'no-bucket'), because credentials and policies are rotated and mended while the server runs. Rejects with
    * the signal's reason, or with a 'fatal' or 'unsupported' `StoreError`. `body` must not change meanwhile;
-   * `writes` is how many requests wait for it.
+   * `writes` is how many requests wait for it. Each request to the store is added to `attempts` when it is sent.
    */
   async append(
     key: string,
     body: Uint8Array,
     writes: number,
     signal?: AbortSignal,
+    attempts: AppendAttempt[] = [],
   ): Promise<'durable' | 'lost'> {
     const { clock, random } = this.#options;
     if (!this.#isPrimary()) await this.#untilPrimary(signal);
@@ -111,9 +119,9 @@ export class Appender {
       let failure: unknown;
       try {
         this.#budget.earn();
-        const outcome = await hedgedPut(this.#hedgedPut(key, body, writes), signal);
+        const outcome = await hedgedPut(this.#hedgedPut(key, body, writes, attempts), signal);
         if (outcome === 'created' && clock.monotonicMs() <= trustUntil) return 'durable';
-        const stored = outcome === 'created' ? await this.#readBack(key, signal) : outcome.stored;
+        const stored = outcome === 'created' ? await this.#readBack(key, signal, attempts) : outcome.stored;
         if (stored !== undefined) {
           if (!asBuffer(stored).equals(body)) return 'lost';
           if (clock.monotonicMs() <= trustUntil || this.#isPrimary()) return 'durable';
@@ -128,15 +136,15 @@ export class Appender {
     }
   }
 
-  #hedgedPut(key: string, body: Uint8Array, writes: number): HedgedPut {
+  #hedgedPut(key: string, body: Uint8Array, writes: number, attempts: AppendAttempt[]): HedgedPut {
     const isTwin = this.#isWorthTwoPuts(body, writes);
     return {
       clock: this.#options.clock,
       hedgeAfterMs: isTwin ? 0 : this.#hedgeAfterMs(),
       mayHedge: () => this.#isPrimary() && (isTwin || this.#budget.spend()),
       put: (request, stop) =>
-        this.#attempt(key, request, stop, (signal) => this.#store.putIfAbsent(key, body, signal)),
-      readBack: (stop) => this.#readBack(key, stop),
+        this.#attempt(key, request, attempts, stop, (signal) => this.#store.putIfAbsent(key, body, signal)),
+      readBack: (stop) => this.#readBack(key, stop, attempts),
     };
   }
 
@@ -167,9 +175,13 @@ export class Appender {
     return Math.max(p95 * HEDGE_AFTER_P95_TIMES, HEDGE_AFTER_MS_MIN);
   }
 
-  async #readBack(key: string, signal: AbortSignal | undefined): Promise<Uint8Array | undefined> {
+  async #readBack(
+    key: string,
+    signal: AbortSignal | undefined,
+    attempts: AppendAttempt[],
+  ): Promise<Uint8Array | undefined> {
     let stored: Uint8Array | undefined;
-    await this.#attempt(key, 'readback', signal, async (stop) => {
+    await this.#attempt(key, 'readback', attempts, signal, async (stop) => {
       stored = await this.#store.get(key, stop);
       return stored === undefined ? 'absent' : 'read';
     });
@@ -180,23 +192,27 @@ export class Appender {
   async #attempt<T extends AppendAttempt['outcome']>(
     key: string,
     request: AppendAttempt['request'],
+    attempts: AppendAttempt[],
     signal: AbortSignal | undefined,
     action: (signal: AbortSignal) => Promise<T>,
   ): Promise<T> {
     const { clock, attemptTimeoutMs, onAttempt } = this.#options;
-    const begun = clock.monotonicMs();
-    let outcome: AppendAttempt['outcome'] = 'failed';
+    const sentMs = clock.monotonicMs();
+    const attempt: Writable<AppendAttempt> = { request, outcome: 'pending', sentMs, latencyMs: 0 };
+    attempts.push(attempt);
     try {
       const answer = await withDeadline(clock, attemptTimeoutMs, signal, action);
-      outcome = answer;
+      attempt.outcome = answer;
       this.#noteAnswer(key);
-      if (request !== 'readback') this.#latencies.record(clock.monotonicMs() - begun);
+      if (request !== 'readback') this.#latencies.record(clock.monotonicMs() - sentMs);
       return answer;
     } catch (error) {
-      if (signal?.aborted) outcome = 'dropped';
+      attempt.outcome = signal?.aborted ? 'dropped' : 'failed';
+      attempt.error = errorMessage(error);
       throw error;
     } finally {
-      onAttempt?.({ request, outcome, latencyMs: clock.monotonicMs() - begun });
+      attempt.latencyMs = clock.monotonicMs() - sentMs;
+      onAttempt?.(attempt);
     }
   }
 

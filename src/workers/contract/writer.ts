@@ -160,6 +160,9 @@ export interface EvaluatedMessage {
   compactRevision: number;
   records: number;
   operations: OperationCounts;
+  /** What it took the writer to evaluate the batch, and to encode its chunk, without the time that it waited. */
+  evaluateMs: number;
+  sealMs: number;
 }
 
 /** What a standby learned from chunks that it followed. */

@@ -1,6 +1,7 @@
 import type { Statement } from 'better-sqlite3';
 import { assert } from '../../shared/base/assert.ts';
 import { bytesInt64, NO_BYTES } from '../../shared/base/bytes.ts';
+import { systemClock } from '../../shared/base/clock.ts';
 import { HeaderEncoder } from '../../shared/etcd/responses.ts';
 import { checkChain } from '../../shared/format/chain.ts';
 import { decodeBody, decodeHeader } from '../../shared/format/decode.ts';
@@ -266,7 +267,9 @@ export class WriterState {
 
   #evaluate(request: Extract<WriterRequest, { type: 'evaluate' }>): void {
     assert(this.#evaluator !== undefined, 'evaluate before begin');
+    const begunMs = systemClock.monotonicMs();
     const evaluated = this.#evaluator.evaluate(request.requests, request.createdAtMs);
+    const evaluatedMs = systemClock.monotonicMs();
     const reply: EvaluatedMessage = {
       type: 'evaluated',
       batch: request.batch,
@@ -282,8 +285,11 @@ export class WriterState {
       compactRevision: this.#overlay.compactRevision,
       records: evaluated.changes.length,
       operations: evaluated.operations,
+      evaluateMs: evaluatedMs - begunMs,
+      sealMs: 0,
     };
     if (evaluated.changes.length > 0) this.#seal(request, evaluated.changes, reply);
+    reply.sealMs = systemClock.monotonicMs() - evaluatedMs;
     const transfer = [reply.object, reply.replies, reply.events]
       .filter((bytes) => bytes !== NO_BYTES)
       .map((bytes) => bytes.buffer as ArrayBuffer);
