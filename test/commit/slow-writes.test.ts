@@ -89,10 +89,10 @@ function timed(
 }
 
 /** Time passes in small steps, and promises run in between. */
-async function pass(held: HeldPipeline, ms: number): Promise<void> {
-  for (let passed = 0; passed < ms; passed += 5) {
+async function pass(held: HeldPipeline, ms: number, stepMs = 5): Promise<void> {
+  for (let passed = 0; passed < ms; passed += stepMs) {
     await held.settle();
-    await held.advance(5);
+    await held.advance(stepMs);
   }
   await held.settle();
 }
@@ -126,7 +126,7 @@ describe('where the time of a write goes', () => {
     const property = fc.asyncProperty(world, async ({ steps, faults, writerMs, compresses }) => {
       const { held, batches, latencies, submit, slow, lines } = timed((_operation, _key, call) => {
         const { delayBeforeMs, fails } = faults[call % faults.length]!;
-        if (call > 60 || fails === 'no') return { delayBeforeMs };
+        if (call > 30 || fails === 'no') return { delayBeforeMs };
         return {
           delayBeforeMs,
           ...(fails === 'before' ? { failBefore: lostAnswer() } : { failAfter: lostAnswer() }),
@@ -138,7 +138,7 @@ describe('where the time of a write goes', () => {
         if ('pass' in one) await pass(held, one.pass);
         else for (let left = one.count; left > 0; left--) submit(`${one.write} ${name++}`);
       }
-      for (let rounds = 0; latencies.size < name && rounds < 200; rounds++) await pass(held, 200);
+      for (let rounds = 0; latencies.size < name && rounds < 200; rounds++) await pass(held, 1000, 50);
       assert.equal(latencies.size, name, 'all are answered');
       const times = batches.flatMap((batch) =>
         batch.requests.map(({ request, arrivedMs }) => {
