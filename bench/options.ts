@@ -34,6 +34,7 @@ export interface BenchOptions {
   readonly watchPrefixes: number;
   readonly batchWindows: readonly number[];
   readonly pipelineDepths: readonly number[];
+  readonly putBudgets: readonly number[];
   readonly store: StoreName;
   readonly storeUrl?: string;
   readonly backend: string;
@@ -65,6 +66,7 @@ const QUICK = {
   concurrency: [1, 50],
   batchWindows: [1, 4],
   pipelineDepths: [1, 8],
+  putBudgets: [10],
 };
 
 /** Reads the command line; commander prints what is wrong with it and ends the process. */
@@ -138,7 +140,8 @@ function addLoadOptions(command: Command): void {
     .option('--watchers <number>', 'of the scenario watch; memory has a fifth of them', positive, 1000)
     .option('--watch-prefixes <number>', 'that the watchers share', positive, 100)
     .option('--batch-windows <ms>', 'of the scenario window', positives, [1, 2, 4, 8, 16])
-    .option('--pipeline-depths <numbers>', 'of the scenario window', positives, [1, 4, 16]);
+    .option('--pipeline-depths <numbers>', 'of the scenario window', positives, [1, 4, 16])
+    .option('--put-budgets <numbers>', 'PUTs a second, of the scenario budget', positives, [5, 10, 20, 50]);
 }
 
 function addStoreOptions(command: Command): void {

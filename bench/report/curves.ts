@@ -34,10 +34,12 @@ function merged(histograms: readonly string[]): Latencies {
   return all;
 }
 
-/** One chart per phase, one curve per server; the variants of `window` have a chart of their own. */
+/** One chart per phase, one curve per server; the variants of `window` and `budget` have charts of their own. */
 export function percentileCharts(results: readonly PhaseResult[]): Chart[] {
   const phases = groupBy(
-    results.filter(({ scenario }) => scenario !== 'window' && scenario !== 'concurrency'),
+    results.filter(
+      ({ scenario }) => scenario !== 'window' && scenario !== 'budget' && scenario !== 'concurrency',
+    ),
     phaseName,
   );
   const charts = [...phases].map(([phase, group]) =>
@@ -140,6 +142,41 @@ export function windowCharts(results: readonly PhaseResult[]): Chart[] {
       'per second',
       (result) => result.putsPerSecond ?? Number.NaN,
     ),
+  ];
+}
+
+/** Latency against the budget of PUTs, and what was sent of it. */
+export function budgetCharts(results: readonly PhaseResult[]): Chart[] {
+  const varied = results.filter(({ scenario }) => scenario === 'budget');
+  const budgetOf = ({ phase }: PhaseResult): number => Number(/budget (\d+)/.exec(phase)?.[1]);
+  const line = (name: string, color: number, y: (result: PhaseResult) => number): Line => ({
+    name,
+    color: COLORS[color]!,
+    points: medians(varied, budgetOf, y),
+  });
+  const common = { xLabel: 'PUTs a second that may be sent (log)', xScale: 'log' as const };
+  return [
+    {
+      ...common,
+      title: 'latency of creates by --put-budget',
+      yLabel: 'ms (log)',
+      yScale: 'log',
+      lines: [
+        line('p50', 0, ({ latency }) => latency.p50Ms),
+        line('p99', 1, ({ latency }) => latency.p99Ms),
+        line('p99.9', 2, ({ latency }) => latency.p999Ms),
+      ],
+    },
+    {
+      ...common,
+      title: 'PUTs a second by --put-budget',
+      yLabel: 'per second (log)',
+      yScale: 'log',
+      lines: [
+        line('sent', 0, (result) => result.putsPerSecond ?? Number.NaN),
+        line('may be sent', 7, budgetOf),
+      ],
+    },
   ];
 }
 

@@ -2,7 +2,7 @@ import type { Outcome, Trace } from '../outcome.ts';
 import type { PhaseResult } from '../scenarios/phase.ts';
 import { SCENARIOS } from '../scenarios/scenario.ts';
 import { chartHtml, escapeHtml } from './chart.ts';
-import { concurrencyCharts, percentileCharts, traceCharts, windowCharts } from './curves.ts';
+import { budgetCharts, concurrencyCharts, percentileCharts, traceCharts, windowCharts } from './curves.ts';
 import { SLOW_WRITE_TITLES, slowWriteRows } from './slow-writes.ts';
 import type { Standing } from './standing.ts';
 import { groupBy, median } from './statistics.ts';
@@ -49,6 +49,7 @@ export function reportHtml(report: Report): string {
     section('Latency by percentile', charts(percentileCharts(results))),
     section('Throughput against concurrency', charts(concurrencyCharts(results))),
     section('Latency against batch window and pipeline depth', charts(windowCharts(results))),
+    section('Latency against the budget of PUTs', charts(budgetCharts(results))),
     section('Where the time of slow writes went', slowWritesHtml(results)),
     section('PUTs and what they cost', costHtml(results)),
     section('autocannon and k6', toolsHtml(outcome)),

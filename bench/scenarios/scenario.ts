@@ -12,6 +12,7 @@ export const scenarioNames = [
   'memory',
   'concurrency',
   'window',
+  'budget',
   'http',
   'k6',
 ] as const;
@@ -75,6 +76,11 @@ const withHttp = ['netsy', 'etcd'] as const;
 
 /** Keys per watcher: 5,000 for 1,000, which is room for as many updates at once as a straggling PUT holds up. */
 const KEYS_PER_WATCHER = 5;
+
+/** How the variant of the scenario `budget` is called in which so many PUTs a second may be sent. */
+export function budgetLabel(putsPerSecond: number): string {
+  return `put budget ${putsPerSecond}/s`;
+}
 
 export const LISTED_ALONE = 'update, nobody lists';
 export const LISTED_BESIDE = 'update, 4 clients list';
@@ -164,6 +170,15 @@ export const SCENARIOS: Readonly<Record<ScenarioName, Scenario>> = {
           flags: [`--batch-window=${window}ms`, `--pipeline-depth=${depth}`],
         })),
       ),
+    steps: ({ rate }) => [phaseOf('create', { rate: rate || 2000 })],
+  },
+  budget: {
+    ...plain,
+    name: 'budget',
+    about: 'latency of creates and PUTs at the store by --put-budget (this flag is not the default)',
+    programs: ['netsy'],
+    variants: ({ putBudgets }) =>
+      putBudgets.map((budget) => ({ label: budgetLabel(budget), flags: [`--put-budget=${budget}`] })),
     steps: ({ rate }) => [phaseOf('create', { rate: rate || 2000 })],
   },
   http: {

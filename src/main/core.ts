@@ -15,6 +15,7 @@ import type { TaskPool } from './pool/pool.ts';
 import type { Workers } from './state/workers.ts';
 import { WriterClient } from './state/writer-client.ts';
 import type { Appender } from './store/append.ts';
+import type { PutBudget } from './store/put-budget.ts';
 import type { ObjectStore } from './store/store.ts';
 import { Succession } from './succession.ts';
 import { type AutoCompaction, compactByRevision, compactPeriodically } from './upkeep/auto-compaction.ts';
@@ -24,6 +25,8 @@ export interface CoreParts {
   store: ObjectStore;
   /** Asks `isPrimary` of this. */
   appender: Appender;
+  /** Told by `store` of every PUT; undefined: they have no limit. */
+  putBudget?: PutBudget | undefined;
   workers: Workers;
   pool: TaskPool;
   nodeId: string;

@@ -36,6 +36,7 @@ import { SystemState } from './state/system-state.ts';
 import type { Workers } from './state/workers.ts';
 import type { WriterClient, WriterEvents } from './state/writer-client.ts';
 import type { Appender } from './store/append.ts';
+import type { PutBudget } from './store/put-budget.ts';
 import { defragment } from './upkeep/defragment.ts';
 import { WatchHub } from './watch/hub.ts';
 
@@ -58,6 +59,7 @@ export interface EngineParts {
   pool: TaskPool;
   workers: Pick<Workers, 'reader'>;
   appender: Appender;
+  putBudget?: PutBudget | undefined;
   /** Makes users' tokens; `index` says how far the log is. */
   openTokens(index: () => number): TokenProvider;
   clock: Clock;
@@ -260,10 +262,11 @@ export class Engine {
   }
 
   #createPipeline(): CommitPipeline {
-    const { settings, clock, random, writer, pool, appender, meter, log, fatal } = this.#parts;
+    const { settings, clock, random, writer, pool, appender, putBudget, meter, log, fatal } = this.#parts;
     return new CommitPipeline(settings, {
       clock,
       random,
+      putBudget,
       meter,
       evaluate: (message) => writer.evaluate(message),
       compress: (body) => pool.compress(body),

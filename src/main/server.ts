@@ -48,6 +48,8 @@ import { Snapshot } from './state/snapshot-client.ts';
 import { measuredThreads } from './state/workers.ts';
 import type { WriterClient } from './state/writer-client.ts';
 import { Appender } from './store/append.ts';
+import { budgetedStore } from './store/budgeted.ts';
+import { PutBudget } from './store/put-budget.ts';
 import type { ObjectStore } from './store/store.ts';
 import { Checkpointer } from './upkeep/checkpointer.ts';
 
@@ -80,6 +82,9 @@ export class Server {
   readonly #gateway: Gateway;
   /** The gateway's own, so that a large list as JSON holds no chunk up. */
   readonly #gatewayPool = new TaskPool(GATEWAY_THREADS);
+  /** The store, with its PUTs told to the budget if there is one. */
+  readonly #store: ObjectStore;
+  readonly #putBudget: PutBudget | undefined;
   readonly #appender: Appender;
   readonly #health: HealthService;
   readonly #tokenKeys: ReturnType<typeof readTokenKeys>;
@@ -92,11 +97,14 @@ export class Server {
   constructor(parts: ServerParts) {
     const { settings, store, clock, random, log, metrics } = parts;
     this.#parts = parts;
-    this.#appender = new Appender(store, {
+    this.#putBudget = settings.putBudget === undefined ? undefined : new PutBudget(settings.putBudget, clock);
+    this.#store = this.#putBudget === undefined ? store : budgetedStore(store, this.#putBudget);
+    this.#appender = new Appender(this.#store, {
       hedgeAfterMs: hedgeAfterMs(settings),
       attemptTimeoutMs: ATTEMPT_TIMEOUT_MS,
       onAttempt: uploadMeter(metrics),
       isPrimary: () => this.#core?.isPrimary ?? false,
+      putBudget: this.#putBudget,
       clock,
       random,
       log,
@@ -149,8 +157,10 @@ export class Server {
     const core = new Core({
       ...this.#parts,
       ...{ cacheFile, memberId, nodeId, pool },
+      store: this.#store,
       appender: this.#appender,
       applyMeter: metrics.etcd,
+      putBudget: this.#putBudget,
       workers: measuredThreads((thread) => metrics.pauses.add(thread)),
       openTokens: (index) => this.#openTokens(index),
       describe: () => ({ name: settings.name, clientUrls: this.#clientUrls() }),

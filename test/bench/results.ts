@@ -49,6 +49,7 @@ export const suiteOptions: BenchOptions = {
   watchPrefixes: 100,
   batchWindows: [1],
   pipelineDepths: [1],
+  putBudgets: [10],
   store: 'slow-s3',
   backend: 'versitygw',
   putMedianMs: 20,

@@ -104,7 +104,20 @@ test('memory that grows after the load began is not flat, what the fill took is 
   assert.equal(rowOf('… flat', [], suiteOptions, [trace(0.1)]).verdict, 'missed');
 });
 
-test('the put budget has a row and no invented figure', () => {
-  const row = rowOf('PUTs per second', []);
-  assert.deepEqual([row.measured, row.verdict], [undefined, 'not built yet']);
+test('the budget of PUTs is judged by the variant that the table names, and by no other', () => {
+  const budget = (label: string, putsPerSecond: number, p99Ms: number): PhaseResult => {
+    const { latency } = phaseResult({});
+    const phase = `${label}: create, 2000/s due`;
+    return phaseResult({ scenario: 'budget', phase, putsPerSecond, latency: { ...latency, p99Ms } });
+  };
+  const results = [
+    budget('put budget 5/s', 4.8, 290),
+    budget('put budget 10/s', 10.1, 150),
+    budget('put budget 100/s', 96, 60),
+  ];
+  const puts = rowOf('PUTs per second', results);
+  assert.deepEqual([puts.measured, puts.verdict], [10.1, 'missed']);
+  const p99 = rowOf('… and the p99', results);
+  assert.deepEqual([p99.measured, p99.verdict], [150, 'bar met']);
+  assert.equal(rowOf('PUTs per second', results.slice(0, 1)).verdict, 'not run');
 });

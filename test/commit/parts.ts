@@ -1,4 +1,5 @@
 import { type CommitOptions, type CommitParts, CommitPipeline } from '../../src/main/commit/pipeline.ts';
+import type { PutBudget } from '../../src/main/store/put-budget.ts';
 import { FrameReader, FrameWriter } from '../../src/shared/base/frames.ts';
 import { parseChunkKey } from '../../src/shared/format/names.ts';
 import { type EvaluatedMessage, WriteKind } from '../../src/workers/contract/writer.ts';
@@ -16,6 +17,9 @@ interface Upload {
 /** A pipeline whose uploads end when a test says so, on a clock of its own. Each request echoes its own bytes. */
 export class HeldPipeline {
   readonly clock = new ManualClock();
+  readonly budget: PutBudget | undefined;
+  /** How long batches waited for the budget. */
+  readonly held: number[] = [];
   readonly uploads: Upload[] = [];
   /** Requests of each batch that closed, as text. */
   readonly batches: string[][] = [];
@@ -38,6 +42,8 @@ export class HeldPipeline {
     options: Partial<CommitOptions> = {},
     parts: (clock: ManualClock) => Partial<CommitParts> = () => ({}),
   ) {
+    const own = parts(this.clock);
+    this.budget = own.putBudget;
     this.pipeline = new CommitPipeline(
       {
         batchWindowMs: WINDOW_MS,
@@ -63,8 +69,8 @@ export class HeldPipeline {
           this.pipeline.abort(new Error('fenced'));
         },
         failed: (error) => this.failures.push(error),
-        meter: { stage: () => {}, batch: () => {} },
-        ...parts(this.clock),
+        meter: { stage: () => {}, batch: () => {}, held: (ms) => this.held.push(ms) },
+        ...own,
       },
     );
   }
@@ -130,6 +136,7 @@ export class HeldPipeline {
 
   #append(key: string): Promise<'durable' | 'lost'> {
     return new Promise((resolve, reject) => {
+      this.budget?.sent(1);
       this.uploads.push({ sequence: parseChunkKey(key)!, resolve, reject });
       const durable = this.events.filter((event) => event.startsWith('durable')).length;
       this.depthSeen = Math.max(this.depthSeen, this.#sequence - durable);

@@ -66,6 +66,7 @@ const SAMPLES: Record<FlagKey, { text: string; beside?: string[] }> = {
   batchMaxRequests: { text: '10' },
   pipelineDepth: { text: '64' },
   hedgeAfter: { text: '80ms' },
+  putBudget: { text: '10/s' },
   requestTimeout: { text: '5s' },
   queueMaxBytes: { text: '1GiB' },
   queueMaxRequests: { text: '1000' },
@@ -209,6 +210,19 @@ describe('settings that do not fit together', () => {
       /^--auto-compaction-retention: is a count of revisions in mode revision/,
     ],
     ['--hedge-after=10s', /^--hedge-after: must be shorter than --request-timeout/],
+    [
+      '--put-budget=10/m',
+      /^--put-budget: "10\/m" is not a rate; use off, or so many per second such as 10\/s$/,
+    ],
+    ['--put-budget=0', /^--put-budget: "0" is out of range; use 1 to 100000$/],
+    [
+      '--put-budget=5 --lease-ttl=1s',
+      /^--put-budget: the primary's lease alone takes 3.0 PUTs per second; .* --lease-ttl$/,
+    ],
+    [
+      '--put-budget=2 --request-timeout=1s',
+      /^--put-budget: writes may wait 1500ms .* --request-timeout above that$/,
+    ],
     ['--s3-region=x', /^--s3-region: is for an S3 store/],
     ['--cache-dir=data', /^--cache-dir: .* must not hold one another/],
     ['--cache-dir=data/store/cache', /^--cache-dir: .* must not hold one another/],

@@ -24,6 +24,7 @@ function dyingMeter(meter: CommitMeter, point: CrashPoint): CommitMeter {
   let ends = 0;
   return {
     batch: (requests, bytes) => meter.batch(requests, bytes),
+    held: (ms) => meter.held?.(ms),
     stage: (stage, ms) => {
       meter.stage(stage, ms);
       if (point.at === 'end of stage' && point.stage === stage && ++ends === point.count) die();

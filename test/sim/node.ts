@@ -8,6 +8,8 @@ import type { ServiceHandlers } from '../../src/main/rpc/service.ts';
 import { watchHandlers } from '../../src/main/rpc/watch.ts';
 import { kvService, leaseService } from '../../src/main/services.ts';
 import { Appender } from '../../src/main/store/append.ts';
+import { budgetedStore } from '../../src/main/store/budgeted.ts';
+import { PutBudget } from '../../src/main/store/put-budget.ts';
 import { randomId } from '../../src/shared/base/random.ts';
 import { EtcdError } from '../../src/shared/etcd/errors.ts';
 import { makeForeignCache } from './foreign-cache.ts';
@@ -178,12 +180,15 @@ export class SimNode {
     const log = world.logOf(life.name);
     const { variant } = world;
     const bucket = world.bucket.connect(life);
-    const store = variant?.store?.(bucket) ?? bucket;
+    const reached = variant?.store?.(bucket) ?? bucket;
+    const putBudget = settings.putBudget === undefined ? undefined : new PutBudget(settings.putBudget, clock);
+    const store = putBudget === undefined ? reached : budgetedStore(reached, putBudget);
     const { hedgeAfter } = settings;
     const appender = new (variant?.appender ?? Appender)(store, {
       hedgeAfterMs: hedgeAfter.kind === 'fixed' ? hedgeAfter.delayMs : hedgeAfter.kind,
       attemptTimeoutMs: ATTEMPT_TIMEOUT_MS,
       isPrimary: () => core.isPrimary,
+      putBudget,
       ...{ clock, random, log },
     });
     const workersParts = {
@@ -198,7 +203,12 @@ export class SimNode {
       workers: simWorkers(workersParts),
       pool: new TaskPool(simTasks(workersParts)),
       cacheFile: path.join(directory, CACHE_FILE),
-      meter: { stage: () => undefined, batch: () => undefined },
+      meter: {
+        stage: () => undefined,
+        batch: () => undefined,
+        held: () => world.count('a batch waited for its PUT'),
+      },
+      putBudget,
       openTokens: () => noTokens(() => new EtcdError('AuthFailed')),
       describe: () => ({ name: this.name, clientUrls: [`http://${this.name}`] }),
       fatal: (error) => {

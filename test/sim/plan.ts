@@ -44,6 +44,7 @@ export function planOf(random: SimRandom): Plan {
     watches: random.integer(1, 4),
     settings: {
       ...settingsOf(random, leaseTtlMs, idles),
+      putBudget: random.chance(0.3) ? random.pick([6, 20, 100]) : undefined,
       ...(isSleepy && { retentionMs: 0, snapshot: { records: 5, bytes: 1_000, ageMs: 10_000 } }),
     },
     stretchesMs: Array.from(

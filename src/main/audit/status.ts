@@ -5,6 +5,7 @@ import { decodeBody, decodeHeader } from '../../shared/format/decode.ts';
 import { chunkKey, parsePinKey, snapshotKey } from '../../shared/format/names.ts';
 import { originOfChunk } from '../../shared/format/origin.ts';
 import type { SnapshotHeader } from '../../shared/format/snapshot.ts';
+import { LEASE_RENEWALS_PER_TTL } from '../../shared/model/limits.ts';
 import type { LoadedChunk } from '../../workers/contract/writer.ts';
 import { decodeLease, type LeaseRecord } from '../cluster/lease-record.ts';
 import type { TaskPool } from '../pool/pool.ts';
@@ -18,8 +19,6 @@ import { type Amount, type Inventory, takeInventory, unknownText } from './inven
 const HOUR_MS = 3_600_000;
 const HOURS_PER_MONTH = 730;
 const GB = 2 ** 30;
-/** A primary renews its lease so often per TTL. */
-const RENEWALS_PER_TTL = 3;
 /** More than the header of a chunk takes. */
 const HEADER_BYTES_MAX = 64 * 1024;
 /** A standby waits a tenth more than the TTL. */
@@ -326,7 +325,7 @@ class StatusReader {
   #cost(inventory: Inventory, primary: PrimaryStatus | undefined): StoreStatus['cost'] {
     const { pricePerGbMonth, pricePer1000Puts } = this.#parts;
     const { bytes } = objectsOf(inventory).all;
-    const renewals = primary?.state === 'held' ? (HOUR_MS / primary.ttlMs) * RENEWALS_PER_TTL : 0;
+    const renewals = primary?.state === 'held' ? (HOUR_MS / primary.ttlMs) * LEASE_RENEWALS_PER_TTL : 0;
     const putsLastHour = inventory.recent + Math.round(renewals);
     return {
       pricePerGbMonth,

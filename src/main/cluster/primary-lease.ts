@@ -2,13 +2,12 @@ import { asBuffer } from '../../shared/base/bytes.ts';
 import type { Clock } from '../../shared/base/clock.ts';
 import type { Log } from '../../shared/base/log.ts';
 import type { Random } from '../../shared/base/random.ts';
+import { LEASE_RENEWALS_PER_TTL } from '../../shared/model/limits.ts';
 import { errorMessage } from '../store/errors.ts';
 import type { ObjectStore } from '../store/store.ts';
 import { type Creation, LeaseChain, type SeenLease } from './lease-chain.ts';
 import type { LeaseRecord } from './lease-record.ts';
 
-/** Renewals per TTL: two may fail before reads wait. */
-const RENEWALS_PER_TTL = 3;
 /** What the holder gives up of its TTL, and a taker waits beyond it, for clocks that run at different speeds. */
 const MARGIN_OF_TTL = 0.1;
 /** After a trouble with the store, a holder gets this part of its TTL to show that it lives. */
@@ -61,7 +60,10 @@ export class PrimaryLease {
   constructor(parts: PrimaryLeaseParts) {
     const { store, clock, random, ttlMs } = parts;
     this.#parts = parts;
-    const attemptTimeoutMs = Math.max(ATTEMPT_MS_MIN, Math.min(ATTEMPT_MS_MAX, ttlMs / RENEWALS_PER_TTL));
+    const attemptTimeoutMs = Math.max(
+      ATTEMPT_MS_MIN,
+      Math.min(ATTEMPT_MS_MAX, ttlMs / LEASE_RENEWALS_PER_TTL),
+    );
     this.#chain = new LeaseChain({ store, clock, attemptTimeoutMs });
     this.#process = asBuffer(random.bytes(8)).toString('hex');
   }
@@ -170,7 +172,7 @@ export class PrimaryLease {
     const { signal } = this.#stop;
     let last = acquired;
     while (!signal.aborted) {
-      const dueMs = last.begunMs + ttlMs / RENEWALS_PER_TTL;
+      const dueMs = last.begunMs + ttlMs / LEASE_RENEWALS_PER_TTL;
       await clock.sleep(Math.max(0, dueMs - clock.monotonicMs()), signal);
       if (signal.aborted) return;
       last = this.#chain.next(this.#record(false));

@@ -39,7 +39,7 @@ export interface Batch {
 
 /** When what happened to a batch, on the monotonic clock, in this order; `Infinity`: it did not, or not yet. */
 export interface BatchTimes {
-  /** It would have closed, but `pipelineDepth` batches were in flight. */
+  /** It would have closed, but `pipelineDepth` batches were in flight, or its PUT had to wait for `--put-budget`. */
   held: number;
   closed: number;
   evaluated: number;

@@ -9,8 +9,10 @@ import { PIPELINE_DEPTH_MAX } from '../../shared/model/limits.ts';
 import type { EvaluatedMessage, WriteKind } from '../../workers/contract/writer.ts';
 import { replyError } from '../state/reader-client.ts';
 import type { AppendAttempt } from '../store/append.ts';
+import type { PutBudget } from '../store/put-budget.ts';
 import { type Batch, ENTERED, newTimes, type PendingWrite, type Stage, type WriteCallback } from './batch.ts';
 import { CompressionPolicy } from './compression.ts';
+import { PACED_BYTES_TIMES, Pace } from './pace.ts';
 
 export interface CommitOptions {
   /** How long a batch gathers requests while others are in flight. */
@@ -58,6 +60,8 @@ export interface CommitParts {
   fenced(sequence: number): void;
   /** The store refused an upload in a way that no retry mends. */
   failed(error: Error): void;
+  /** Undefined: PUTs have no limit. */
+  putBudget?: PutBudget | undefined;
   meter: CommitMeter;
 }
 
@@ -66,6 +70,8 @@ export interface CommitMeter {
   batch(requests: number, bytes: number): void;
   /** All of the batch is answered. */
   finished?(batch: Batch): void;
+  /** A batch closes that could have so many milliseconds before, but for the budget of PUTs. */
+  held?(ms: number): void;
 }
 
 /**
@@ -81,6 +87,9 @@ export class CommitPipeline {
   readonly #options: CommitOptions;
   readonly #parts: CommitParts;
   readonly #compression = new CompressionPolicy();
+  readonly #pace: Pace | undefined;
+  /** What may share a chunk. Where batches are paced it is more than what fills one, so that waiting costs no more PUTs. */
+  readonly #chunkMax: { readonly requests: number; readonly bytes: number };
   /** Closed batches in log order; the first one is the next to be answered. */
   readonly #inFlight: Batch[] = [];
   #open: Batch;
@@ -107,6 +116,14 @@ export class CommitPipeline {
     this.#options = options;
     this.#parts = parts;
     this.#open = this.#newBatch();
+    const { batchRequestsMax, batchBytesMax, queueRequestsMax, queueBytesMax } = options;
+    const { clock, meter, putBudget: budget } = parts;
+    this.#chunkMax = { requests: batchRequestsMax, bytes: batchBytesMax };
+    if (budget === undefined) return;
+    const again = (): void => this.#closeIfAllowed();
+    this.#pace = new Pace({ clock, budget, again, held: (ms) => meter.held?.(ms) });
+    const bytes = Math.min(queueBytesMax, batchBytesMax * PACED_BYTES_TIMES);
+    this.#chunkMax = { requests: queueRequestsMax, bytes };
   }
 
   get pendingRequests(): number {
@@ -186,6 +203,7 @@ export class CommitPipeline {
     this.#stopped = error;
     this.#aborted = true;
     this.#window?.cancel();
+    this.#pace?.cancel();
     for (const batch of [...this.#inFlight, this.#open]) {
       for (const write of batch.requests) this.#fail(write, error);
     }
@@ -225,10 +243,10 @@ export class CommitPipeline {
     };
   }
 
-  /** A batch closes when it is full, when its window ends, or at once when nothing is in flight. */
+  /** A batch closes when it is full, when its window ends, or at once when nothing is in flight, and its PUT may be sent. */
   #considerClosing(): void {
     const { requests, bytes } = this.#open;
-    if (requests.length === 0) return;
+    if (requests.length === 0 || this.#pace?.isHolding) return;
     if (requests.length >= this.#options.batchRequestsMax || bytes >= this.#options.batchBytesMax) {
       this.#closeIfAllowed();
     } else if (this.#inFlight.length === 0) {
@@ -251,9 +269,15 @@ export class CommitPipeline {
     });
   }
 
+  #mayClose(): boolean {
+    if (this.#inFlight.length >= this.#options.pipelineDepth) return false;
+    // What ends the process waits for nothing.
+    return this.#stopped !== undefined || this.#pace?.allows() !== false;
+  }
+
   #closeIfAllowed(): void {
     if (this.#open.requests.length === 0) return;
-    if (this.#inFlight.length >= this.#options.pipelineDepth) {
+    if (!this.#mayClose()) {
       const { times } = this.#open;
       times.held = Math.min(times.held, this.#parts.clock.monotonicMs());
       return;
@@ -264,6 +288,7 @@ export class CommitPipeline {
     this.#open = this.#newBatch();
     this.#splitFull(batch);
     if (batch.requests.length === 0 || this.#aborted) return;
+    this.#pace?.closed();
     this.#inFlight.push(batch);
     this.#enter(batch, 'evaluate');
     this.#evaluate(batch);
@@ -287,9 +312,9 @@ export class CommitPipeline {
   }
 
   #isFullFor(batch: Batch, write: PendingWrite): boolean {
-    const { batchRequestsMax, batchBytesMax } = this.#options;
+    const { requests, bytes } = this.#chunkMax;
     if (batch.requests.length === 0) return false;
-    return batch.requests.length >= batchRequestsMax || batch.bytes + write.request.length > batchBytesMax;
+    return batch.requests.length >= requests || batch.bytes + write.request.length > bytes;
   }
 
   #evaluate(batch: Batch): void {
@@ -307,6 +332,7 @@ export class CommitPipeline {
 
   /** What the store does not vouch for is a read: only who leads may answer it. */
   #answerWithoutChunk(batch: Batch): void {
+    this.#pace?.giveBack();
     this.#parts.lead((error) => {
       if (error !== undefined) for (const write of batch.requests) answer(write, error, NO_BYTES);
       this.#uploaded(batch, 'durable');

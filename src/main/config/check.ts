@@ -1,5 +1,6 @@
 import { isAbsolute, relative, resolve } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
+import { LEASE_RENEWALS_PER_TTL } from '../../shared/model/limits.ts';
 import { FLAGS, type FlagKey, type FlagValues } from './flags.ts';
 import {
   type AutoCompactionSettings,
@@ -14,6 +15,8 @@ export type Given = ReadonlyMap<FlagKey, string>;
 
 /** As etcd, for a server that says 0. */
 const SIMPLE_TOKEN_TTL_SECONDS = 300;
+/** A write waits for two turns at most, and then takes as long as an upload takes. */
+const PUT_TURNS_MAX = 3;
 
 /** Joins single values into settings; throws `SettingsError` where two of them don't fit together. */
 export function settingsOf(values: FlagValues, given: Given): Settings {
@@ -42,6 +45,7 @@ export function settingsOf(values: FlagValues, given: Given): Settings {
     batchRequestsMax: values.batchMaxRequests,
     pipelineDepth: values.pipelineDepth,
     hedgeAfter: values.hedgeAfter,
+    putBudget: values.putBudget?.perSecond,
     requestTimeoutMs: values.requestTimeout,
     queueBytesMax: values.queueMaxBytes,
     queueRequestsMax: values.queueMaxRequests,
@@ -63,6 +67,7 @@ export function settingsOf(values: FlagValues, given: Given): Settings {
     slowWriteLog: values.slowWriteLog,
   };
   checkWrites(settings, given);
+  checkPutBudget(settings, given);
   checkDirectories(settings, given);
   return deepFreeze(settings);
 }
@@ -148,6 +153,22 @@ function checkWrites(settings: Settings, given: Given): void {
       `${label('hedgeAfter', given)}: must be shorter than ${label('requestTimeout', given)}; use off for never`,
     );
   }
+}
+
+/** Beside the lease's renewals there must be room for writes, and these must not wait until their clients give up. */
+function checkPutBudget({ putBudget, leaseTtlMs, requestTimeoutMs }: Settings, given: Given): void {
+  if (putBudget === undefined) return;
+  const renewals = (LEASE_RENEWALS_PER_TTL * 1000) / leaseTtlMs;
+  if (putBudget < 2 * renewals) {
+    throw new SettingsError(
+      `${label('putBudget', given)}: the primary's lease alone takes ${renewals.toFixed(1)} PUTs per second; give twice that or more, or raise ${label('leaseTtl', given)}`,
+    );
+  }
+  const waitMs = PUT_TURNS_MAX * (1000 / putBudget);
+  if (requestTimeoutMs > waitMs) return;
+  throw new SettingsError(
+    `${label('putBudget', given)}: writes may wait ${Math.round(waitMs)}ms for their turn; give more, or raise ${label('requestTimeout', given)} above that`,
+  );
 }
 
 function atLeast(larger: FlagKey, value: number, smaller: FlagKey, floor: number, given: Given): void {

@@ -15,6 +15,7 @@ import {
   endpointUrl,
   hedgeAfter,
   integer,
+  perSecond,
   quota,
   retention,
   size,
@@ -284,6 +285,14 @@ export const FLAGS = {
     hedgeAfter,
     'when an upload is sent a second time: p95 (of recent uploads), a duration, off, or auto (at once where many writes share an upload, else p95; off on a directory)',
     'auto',
+  ),
+  putBudget: flag(
+    'Writes',
+    'put-budget',
+    '<number>/s',
+    perSecond(1, 100_000),
+    'PUTs per second that this server keeps to, all kinds counted: batches wait longer under load, and take what gathers meanwhile past --batch-max-requests and up to 4 × --batch-max-bytes, within what may wait; off is no limit',
+    'off',
   ),
   requestTimeout: flag(
     'Writes',

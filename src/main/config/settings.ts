@@ -61,6 +61,8 @@ export interface Settings {
   readonly batchRequestsMax: number;
   readonly pipelineDepth: number;
   readonly hedgeAfter: HedgeAfter;
+  /** PUTs per second; undefined: as many as it takes. */
+  readonly putBudget: number | undefined;
   readonly requestTimeoutMs: number;
   readonly queueBytesMax: number;
   readonly queueRequestsMax: number;

@@ -153,6 +153,20 @@ export function slowWrites(text: string): SlowWrites {
   return { kind: 'fixed', slowerThanMs: duration(0, DURATION_MS_MAX)(text) };
 }
 
+/** `off` (undefined), or so many a second: `10/s`, `10`, `2.5/s`. */
+export function perSecond(
+  min: number,
+  max: number,
+): (text: string) => { readonly perSecond: number } | undefined {
+  return (text) => {
+    if (text === 'off') return undefined;
+    const [, count] = /^(\d+(?:\.\d+)?)(?:\/s)?$/.exec(text) ?? [];
+    if (count === undefined)
+      throw new ValueError(`"${text}" is not a rate; use off, or so many per second such as 10/s`);
+    return { perSecond: within(Number(count), min, max, text) };
+  };
+}
+
 /**
  * etcd's comma-separated URLs, each `http(s)://host:port` with its port written out; duplicates are dropped.
  * Where a socket is bound the host must be an IP address or `localhost`, as in etcd.

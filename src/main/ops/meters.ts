@@ -6,6 +6,7 @@ const MS_PER_SECOND = 1000;
 export function commitMeter(metrics: Metrics): {
   stage(stage: 'gather' | 'evaluate' | 'upload' | 'wait turn' | 'reply', ms: number): void;
   batch(requests: number, bytes: number): void;
+  held(ms: number): void;
 } {
   const { gather, evaluate, upload, wait_turn, reply } = metrics.commitStageSeconds;
   const stages = { gather, evaluate, upload, 'wait turn': wait_turn, reply };
@@ -19,6 +20,7 @@ export function commitMeter(metrics: Metrics): {
       metrics.batchRequests.observe(requests);
       metrics.batchBytes.observe(bytes);
     },
+    held: (ms) => metrics.putBudgetWaitSeconds.observe(ms / MS_PER_SECOND),
   };
 }
 

@@ -56,6 +56,7 @@ export class Metrics {
   readonly commitStageSeconds: Readonly<Record<CommitStage, Histogram>>;
   readonly batchRequests: Histogram;
   readonly batchBytes: Histogram;
+  readonly putBudgetWaitSeconds: Histogram;
   readonly sequence: Readonly<Record<SequenceState, Gauge>>;
   readonly watchers: Readonly<Record<WatcherState, Gauge>>;
   readonly leases: Gauge;
@@ -85,6 +86,11 @@ export class Metrics {
       'netsy_batch_bytes',
       'Bytes of the requests that share a chunk.',
       BYTES_BUCKETS,
+    );
+    this.putBudgetWaitSeconds = make.histogram(
+      'netsy_put_budget_wait_seconds',
+      'Time that batches of writes waited for --put-budget; those that did not wait are not in it.',
+      SECONDS_BUCKETS,
     );
     const sequences = make.gauges(
       'netsy_sequence',

@@ -7,6 +7,7 @@ import { withDeadline } from './deadline.ts';
 import { errorMessage, StoreError } from './errors.ts';
 import { type HedgedPut, hedgedPut } from './hedge.ts';
 import { HedgeBudget, LatencyWindow } from './latency.ts';
+import type { PutBudget } from './put-budget.ts';
 import { backoffMs } from './retry.ts';
 import type { ObjectStore } from './store.ts';
 
@@ -72,6 +73,8 @@ export interface AppenderOptions {
   /** Whether this process holds the primary's lease at this moment. */
   readonly isPrimary?: () => boolean;
   readonly onAttempt?: (attempt: AppendAttempt) => void;
+  /** Of all PUTs of the process; undefined: they have no limit. */
+  readonly putBudget?: PutBudget | undefined;
 }
 
 /** What is wrong with the store. */
@@ -141,7 +144,7 @@ export class Appender {
     return {
       clock: this.#options.clock,
       hedgeAfterMs: isTwin ? 0 : this.#hedgeAfterMs(),
-      mayHedge: () => this.#isPrimary() && (isTwin || this.#budget.spend()),
+      mayHedge: () => this.#isPrimary() && (isTwin || this.#maySpendOnHedge()),
       put: (request, stop) =>
         this.#attempt(key, request, attempts, stop, (signal) => this.#store.putIfAbsent(key, body, signal)),
       readBack: (stop) => this.#readBack(key, stop, attempts),
@@ -160,9 +163,15 @@ export class Appender {
     return this.#options.isPrimary?.() ?? true;
   }
 
+  #maySpendOnHedge(): boolean {
+    return (this.#options.putBudget?.hasOneToSpare() ?? true) && this.#budget.spend();
+  }
+
   /** Only while the store is well: one that is in trouble isn't helped by more requests. */
   #isWorthTwoPuts(body: Uint8Array, writes: number): boolean {
-    if (this.#options.hedgeAfterMs !== 'auto' || this.#trouble !== undefined) return false;
+    const { hedgeAfterMs, putBudget } = this.#options;
+    if (hedgeAfterMs !== 'auto' || this.#trouble !== undefined || putBudget?.hasPlenty() === false)
+      return false;
     return writes >= TWO_PUTS_WRITES_MIN && body.length <= TWO_PUTS_BYTES_MAX;
   }
 

@@ -4,7 +4,7 @@ import { replyError, replyXml } from './s3-errors.ts';
 import { childText, escapeXml } from './s3-xml.ts';
 
 /** S3 wants 5 MiB to 5 GiB of each part but the last, and at most 10,000 parts: so objects of up to 78 GiB. */
-const PART_BYTES = 8 * 1024 * 1024;
+export const PART_BYTES = 8 * 1024 * 1024;
 
 const NO_BYTES = new Uint8Array(0);
 

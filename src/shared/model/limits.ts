@@ -42,6 +42,8 @@ export const LEASE_TRUST_MS = 60_000;
 /** What `--lease-ttl` may be. */
 export const LEASE_TTL_MS_MIN = 1_000;
 export const LEASE_TTL_MS_MAX = 300_000;
+/** Two may fail before reads wait. */
+export const LEASE_RENEWALS_PER_TTL = 3;
 
 assert(LEASE_TRUST_MS + LEASE_TTL_MS_MAX < LEASE_KEEP_MS, 'a lease name is free only when nobody trusts it');
 assert(DELETE_AGE_MS_MIN > 10 * UPLOAD_TRUST_MS, 'uploads must be distrusted long before names are freed');
