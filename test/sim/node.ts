@@ -206,7 +206,7 @@ export class SimNode {
       meter: {
         stage: () => undefined,
         batch: () => undefined,
-        held: () => world.count('a batch waited for its PUT'),
+        held: () => world.count('put budget: a batch waited'),
       },
       putBudget,
       openTokens: () => noTokens(() => new EtcdError('AuthFailed')),
