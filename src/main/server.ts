@@ -11,7 +11,12 @@ import { Health } from '../shared/etcd/gen/grpc/health/v1/health_pb.ts';
 import { Election } from '../shared/etcd/gen/v3electionpb/v3election_pb.ts';
 import { Lock } from '../shared/etcd/gen/v3lockpb/v3lock_pb.ts';
 import { GRPC_OVERHEAD_BYTES } from '../shared/model/limits.ts';
-import { ETCD_CLUSTER_VERSION, ETCD_STORAGE_VERSION } from '../shared/model/version.ts';
+import {
+  ETCD_CLUSTER_VERSION,
+  ETCD_STORAGE_VERSION,
+  ETCD_VERSION,
+  NETSY_VERSION,
+} from '../shared/model/version.ts';
 import { openTokens, readTokenKeys } from './auth/open-tokens.ts';
 import type { TokenProvider } from './auth/tokens.ts';
 import { Node } from './cluster/node.ts';
@@ -19,9 +24,11 @@ import type { CommitMeter } from './commit/pipeline.ts';
 import type { Settings } from './config/settings.ts';
 import { Core } from './core.ts';
 import type { Engine } from './engine.ts';
+import { History } from './ops/history.ts';
 import { createHttpHandler, type HealthQuestion } from './ops/http.ts';
 import { uploadMeter } from './ops/meters.ts';
 import type { Metrics } from './ops/metrics.ts';
+import { type ServerStatus, shownStore } from './ops/status-json.ts';
 import { TaskPool } from './pool/pool.ts';
 import { takeReadings } from './readings.ts';
 import { authHandlers } from './rpc/auth.ts';
@@ -92,6 +99,8 @@ export class Server {
   #pool: TaskPool | undefined;
   #core: Core | undefined;
   #checkpointer: Checkpointer | undefined;
+  readonly #history: History;
+  readonly #startedMs: number;
   #ready!: (engine: Engine) => void;
 
   constructor(parts: ServerParts) {
@@ -110,6 +119,8 @@ export class Server {
       log,
     });
     metrics.etcd.quotaBackendBytes.set(settings.quotaBackendBytes || Number.POSITIVE_INFINITY);
+    this.#history = new History(clock, () => metrics.totals());
+    this.#startedMs = clock.wallMs();
     this.#health = new HealthService(clock, () => this.#unhealthyReason());
     this.#grpc = new GrpcServer(grpcServerOptions(settings));
     this.#addServices();
@@ -122,7 +133,12 @@ export class Server {
       grpc: this.#grpc,
       http: createFront({
         gateway: this.#gateway,
-        pages: createHttpHandler({ ...this.#checks(), metrics: this.#metricsPage(), log }),
+        pages: createHttpHandler({
+          ...this.#checks(),
+          metrics: this.#metricsPage(),
+          status: () => this.#status(),
+          log,
+        }),
         certificatesCount: () =>
           settings.tls?.trustedCaFile !== undefined && this.#engine?.auth.enabled === true,
       }),
@@ -178,6 +194,7 @@ export class Server {
     this.#checkpointer?.stop();
     await this.#core?.drain();
     this.#health.stop();
+    this.#history.stop();
     await this.#core?.release();
     await this.#listener.close(CLOSE_GRACE_MS);
     this.#gateway.close();
@@ -362,6 +379,29 @@ export class Server {
       return metrics.text();
     };
     return { text, contentType: metrics.contentType };
+  }
+
+  /** For the page. */
+  async #status(): Promise<ServerStatus> {
+    await this.#takeReadings();
+    const { settings, metrics, clock } = this.#parts;
+    const { etcd, own, slowCalls } = metrics;
+    const { puts, dollars, storeErrors } = metrics.totals();
+    const { name, quotaBackendBytes: quotaBytes } = settings;
+    const primary = this.#primary();
+    return {
+      ...{ name, quotaBytes, version: NETSY_VERSION, etcdVersion: ETCD_VERSION },
+      ...{ nowMs: clock.wallMs(), startedMs: this.#startedMs },
+      trouble: this.#healthReason({ serializable: false, excluded: new Set() }),
+      store: shownStore(settings.store),
+      leases: this.#engine?.lessor.count ?? 0,
+      primary: primary && { name: primary.name, clientUrls: primary.clientUrls },
+      etcd: etcd.readings,
+      own: own.readings,
+      totals: { puts, dollars, storeErrors },
+      history: this.#history.intervals,
+      slow: slowCalls.latest,
+    };
   }
 
   async #takeReadings(): Promise<void> {

@@ -1,5 +1,6 @@
 import type { Clock } from '../../shared/base/clock.ts';
 import { Distribution, type Labels, type SeriesMaker, samplesOf, type Tally } from './series.ts';
+import type { SlowCalls } from './slow-calls.ts';
 
 export type GrpcType = 'unary' | 'server_stream' | 'client_stream' | 'bidi_stream';
 
@@ -50,9 +51,11 @@ export class GrpcMetrics {
   readonly #received: Tally;
   readonly #sent: Tally;
   readonly #clock: Clock;
+  readonly #slow: SlowCalls;
 
-  constructor(make: SeriesMaker, clock: Clock) {
+  constructor(make: SeriesMaker, clock: Clock, slow: SlowCalls) {
     this.#clock = clock;
+    this.#slow = slow;
     this.#received = make.counter(
       'etcd_network_client_grpc_received_bytes_total',
       'The total number of bytes received from grpc clients.',
@@ -75,14 +78,18 @@ export class GrpcMetrics {
       seconds: new Distribution(HANDLING_BUCKETS),
     };
     this.#methods.push(seen);
+    const name = `${service.slice(service.lastIndexOf('.') + 1)}/${method}`;
     return {
       started: () => {
         seen.started++;
         return this.#clock.monotonicMs();
       },
       handled: (code, startedMs) => {
+        const tookMs = this.#clock.monotonicMs() - startedMs;
         seen.handled[code] = (seen.handled[code] ?? 0) + 1;
-        seen.seconds.observe((this.#clock.monotonicMs() - startedMs) / 1000);
+        seen.seconds.observe(tookMs / 1000);
+        if (type === 'unary' && tookMs > this.#slow.thresholdMs)
+          this.#slow.add({ method: name, tookMs, code });
       },
       received: (bytes) => {
         seen.messagesReceived++;

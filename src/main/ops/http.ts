@@ -1,10 +1,13 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Log } from '../../shared/base/log.ts';
 import { ETCD_VERSION } from '../../shared/model/version.ts';
+import { PAGE, PAGE_HEADERS } from './page.ts';
+import type { ServerStatus } from './status-json.ts';
 
 /**
  * The HTTP/1.1 pages that etcd also has (its etcdhttp package), with etcd's paths, texts and status codes:
- * `/health`, `/livez`, `/readyz` and one page per check below them, `/version`, `/metrics`.
+ * `/health`, `/livez`, `/readyz` and one page per check below them, `/version`, `/metrics`. Ours are `/`, a page for people,
+ * and `/status.json`, which it shows.
  */
 
 /** Undefined when all is well, else why not, in one line. */
@@ -24,6 +27,8 @@ export interface HttpParts {
   readonly versions: () => { readonly cluster: string; readonly storage: string };
   /** Prometheus' text, and its content type. */
   readonly metrics: { text(): Promise<string>; readonly contentType: string };
+  /** What `/status.json` says. */
+  readonly status: () => Promise<ServerStatus>;
   readonly log: Log;
 }
 
@@ -36,12 +41,14 @@ interface Page {
   readonly status: number;
   readonly type: string;
   readonly body: string;
+  readonly headers?: Readonly<Record<string, string>>;
 }
 
 type PageMaker = (query: URLSearchParams) => Promise<Page>;
 
 const TEXT = 'text/plain; charset=utf-8';
 const JSON_TYPE = 'application/json';
+const HTML = 'text/html; charset=utf-8';
 
 /** The handler of every HTTP/1.1 request; it never throws. */
 export function createHttpHandler(
@@ -69,6 +76,8 @@ export function createHttpHandler(
 function pagesOf(parts: HttpParts): Map<string, PageMaker> {
   const { checks } = parts;
   return new Map<string, PageMaker>([
+    ['/', async () => ({ status: 200, type: HTML, body: PAGE, headers: PAGE_HEADERS })],
+    ['/status.json', async () => statusPage(parts)],
     ['/health', (query) => healthPage(parts, query)],
     ['/version', async () => versionPage(parts)],
     ['/metrics', async () => metricsPage(parts)],
@@ -81,6 +90,11 @@ function versionPage({ versions }: HttpParts): Page {
   const { cluster: etcdcluster, storage } = versions();
   const body = JSON.stringify({ etcdserver: ETCD_VERSION, etcdcluster, storage });
   return { status: 200, type: JSON_TYPE, body };
+}
+
+async function statusPage({ status }: HttpParts): Promise<Page> {
+  const headers = { 'Cache-Control': 'no-store' };
+  return { status: 200, type: JSON_TYPE, body: `${JSON.stringify(await status())}\n`, headers };
 }
 
 async function metricsPage({ metrics }: HttpParts): Promise<Page> {
@@ -153,6 +167,7 @@ function send(request: IncomingMessage, response: ServerResponse, page: Page): v
     'Content-Type': page.type,
     'Content-Length': body.length,
     'X-Content-Type-Options': 'nosniff',
+    ...page.headers,
   });
   response.end(request.method === 'HEAD' ? undefined : body);
 }

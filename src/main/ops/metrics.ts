@@ -3,15 +3,21 @@ import { type Clock, systemClock } from '../../shared/base/clock.ts';
 import type { Gauge, Histogram } from '../../shared/base/metering.ts';
 import { EtcdMetrics } from './etcd-metrics.ts';
 import { type CallMeter, GrpcMetrics, type GrpcType } from './grpc-metrics.ts';
+import type { Totals } from './history.ts';
 import { OwnMetrics } from './own-metrics.ts';
 import { ThreadPauses } from './pauses.ts';
 import { exponentialBuckets, SeriesMaker } from './series.ts';
+import { SlowCalls } from './slow-calls.ts';
 import { SlowWriteMetrics } from './slow-write-metrics.ts';
 import { StoreMetrics } from './store-metrics.ts';
 
 /** Stages of a write, in their order. */
 const COMMIT_STAGES = ['gather', 'evaluate', 'upload', 'wait_turn', 'reply'] as const;
 export type CommitStage = (typeof COMMIT_STAGES)[number];
+
+/** KV's methods that write, but for transactions that only read. */
+const WRITES: ReadonlySet<string> = new Set(['Put', 'DeleteRange', 'Txn']);
+const READS: ReadonlySet<string> = new Set(['Range', 'RangeStream']);
 
 const SEQUENCE_STATES = ['durable', 'applied', 'evaluated'] as const;
 export type SequenceState = (typeof SEQUENCE_STATES)[number];
@@ -47,6 +53,7 @@ const NOT_KEPT = [
 export class Metrics {
   readonly #registry = new Registry();
   readonly #grpc: GrpcMetrics;
+  readonly slowCalls: SlowCalls;
   readonly etcd: EtcdMetrics;
   readonly own: OwnMetrics;
   readonly store: StoreMetrics;
@@ -65,7 +72,8 @@ export class Metrics {
     collectDefaultMetrics({ register: this.#registry, eventLoopMonitoringPrecision: HOUR_MS });
     for (const name of NOT_KEPT) this.#registry.removeSingleMetric(name);
     const make = new SeriesMaker(this.#registry);
-    this.#grpc = new GrpcMetrics(make, clock);
+    this.slowCalls = new SlowCalls(clock);
+    this.#grpc = new GrpcMetrics(make, clock, this.slowCalls);
     this.etcd = new EtcdMetrics(make);
     this.own = new OwnMetrics(make);
     this.store = new StoreMetrics(make);
@@ -108,6 +116,19 @@ export class Metrics {
   /** Counts the calls of one method, such as `etcdserverpb.KV`, `Range`, `unary`. Ask once and keep it. */
   calls(service: string, method: string, type: GrpcType): CallMeter {
     return this.#grpc.calls(service, method, type);
+  }
+
+  /** What the status page shows of the past. */
+  totals(): Totals {
+    const { calls: writes, seconds } = this.#grpc.ended(WRITES);
+    return {
+      writes,
+      reads: this.#grpc.ended(READS).calls,
+      puts: this.store.puts,
+      dollars: this.store.dollars.value,
+      storeErrors: this.store.errorCount,
+      writeSeconds: { bounds: seconds.bounds, counts: [...seconds.counts] },
+    };
   }
 
   /** Everything in Prometheus' text format. */
