@@ -154,13 +154,7 @@ describe('HTTP pages', () => {
         [405, 'GET', 'Method Not Allowed\n'],
       );
     }
-    for (const path of [
-      '/healthz',
-      '/readyz/',
-      '/livez/linearizable_read',
-      '/constructor',
-      '//health',
-    ]) {
+    for (const path of ['/healthz', '/readyz/', '/livez/linearizable_read', '/constructor', '//health']) {
       assert.equal((await ask(path)).status, 404, path);
     }
   });

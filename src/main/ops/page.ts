@@ -31,6 +31,7 @@ main { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 2
   padding-top: 1rem; padding-bottom: 1rem; }
 section { background: var(--card); border: 1px solid var(--line); border-radius: .6rem; padding: 1rem; min-width: 0; }
 section.wide { grid-column: 1 / -1; }
+@media (min-width: 68rem) { section.wide { grid-column: span 2; } }
 .big { display: flex; align-items: baseline; gap: .4rem; font-size: 1.9rem; font-weight: 600; line-height: 1.1; }
 .big span { font-size: .85rem; font-weight: 400; color: var(--soft); }
 svg { display: block; width: 100%; height: 3.2rem; margin: .6rem 0 .3rem; }
