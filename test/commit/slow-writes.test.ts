@@ -272,7 +272,7 @@ describe('the log of slow writes', () => {
 
   it('takes what is slower than 100 ms for slow until p99 is known, then what is slower than p99', () => {
     const clock = new ManualClock();
-    const { slowWrites, slow } = telling({ kind: 'p99' }, clock);
+    const { slowWrites, slow, lines } = telling({ kind: 'p99' }, clock);
     clock.advance(1000);
     slowWrites.finished(done(clock, 90));
     slowWrites.finished(done(clock, 110));
@@ -284,8 +284,11 @@ describe('the log of slow writes', () => {
     slow.length = 0;
     slowWrites.finished(done(clock, 39));
     assert.equal(slow.length, 0);
+    lines.length = 0;
     slowWrites.finished(done(clock, 45));
-    assert.equal(slow.length, 1);
+    assert.deepEqual([slow.length, lines.length], [1, 0], 'counted, and not worth a line');
+    slowWrites.finished(done(clock, 120));
+    assert.deepEqual([slow.length, lines.length > 0], [2, true]);
   });
 
   it('counts those writes of a batch that are slow, and not those that came later', () => {

@@ -21,7 +21,7 @@ export class ThreadPauses {
     make.read(
       'histogram',
       DELAY,
-      'How late a thread begins what is due at any moment, looked at 50 times a second.',
+      'How late a thread begins what is due at any moment, looked at 20 times a second.',
       () => this.#samples(DELAY, ['eventLoop'], (thread) => ({ thread })),
     );
     make.read('histogram', COLLECTION, 'Time that a thread stood still for a garbage collection.', () =>

@@ -6,8 +6,11 @@ import type { Clock } from './clock.ts';
  * buffer that the main thread reads when it is asked for metrics, so no message is needed.
  */
 
-/** How often the event loop is looked at: so late, as what is looked at, is what comes at any moment. */
-const LOOK_EVERY_MS = 20;
+/**
+ * How often the event loop is looked at: so late, as what is looked at, is what comes at any moment. An idle thread
+ * wakes for it, which costs 0.2 % of a core; 20 ms cost 0.5 %.
+ */
+const LOOK_EVERY_MS = 50;
 
 /** Upper bounds of the buckets, in seconds; one more is for what is longer. */
 export const PAUSE_BOUNDS_SECONDS = [
