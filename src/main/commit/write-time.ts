@@ -7,7 +7,7 @@ import type { Batch } from './batch.ts';
 export interface WriteTime {
   /** In the open batch, for its window. */
   gather: number;
-  /** In the open batch, which could not close because as many as may be were in flight. */
+  /** In the open batch, which could not close: as many as may be were in flight, or `--put-budget` had no PUT for it. */
   slot: number;
   /** On the way to the writer's thread and back, and for that thread while it did something else. */
   writer: number;
