@@ -272,6 +272,7 @@ export class Engine {
       compress: (body) => pool.compress(body),
       append: (key, object, writes, attempts) =>
         appender.append(key, object, writes, this.#uploads.signal, attempts),
+      putMs: () => appender.putMs,
       lead: (go) => this.gate.lead(go),
       durable: (evaluated) => this.#durable(evaluated),
       publish: (evaluated) => this.#publish(evaluated),

@@ -29,6 +29,8 @@ export class HeldPipeline {
   /** The most uploads that were ever past the last durable sequence. */
   depthSeen = 0;
   readonly pipeline: CommitPipeline;
+  /** What a PUT lately took. */
+  putMs: number | undefined;
   /** Whether this process may speak for the store; it may. */
   lead: (go: (error: Error | undefined) => void) => void = (go) => go(undefined);
   /** What the writer takes to answer: half of it evaluates, a quarter encodes. */
@@ -61,6 +63,7 @@ export class HeldPipeline {
         evaluate: ({ batch, requests }) => this.#evaluate(batch, requests),
         compress: async (body) => body,
         append: (key) => this.#append(key),
+        putMs: () => this.putMs,
         lead: (go) => this.lead(go),
         durable: ({ sequence }) => this.events.push(`durable ${sequence}`),
         publish: ({ sequence }) => this.events.push(`publish ${sequence}`),

@@ -94,7 +94,7 @@ describe('command line', () => {
     assert.equal(settings.cacheDir, resolve('data/cache'));
     assert.equal(settings.store, `file://${resolve('data/store')}`);
     assert.equal(settings.maxRequestBytes, 1_572_864);
-    assert.equal(settings.batchWindowMs, 5);
+    assert.equal(settings.batchWindowMs, 8);
     assert.deepEqual(settings.hedgeAfter, { kind: 'auto' });
     assert.equal(settings.watchProgressNotifyIntervalMs, 600_000);
     assert.equal(settings.tls, undefined);

@@ -13,9 +13,10 @@ import type { PutBudget } from '../store/put-budget.ts';
 import { type Batch, ENTERED, newTimes, type PendingWrite, type Stage, type WriteCallback } from './batch.ts';
 import { CompressionPolicy } from './compression.ts';
 import { PACED_BYTES_TIMES, Pace } from './pace.ts';
+import { BatchWindow } from './window.ts';
 
 export interface CommitOptions {
-  /** How long a batch gathers requests while others are in flight. */
+  /** How long a batch gathers requests while others are in flight, at most: see `BatchWindow`. */
   batchWindowMs: number;
   batchBytesMax: number;
   batchRequestsMax: number;
@@ -50,6 +51,8 @@ export interface CommitParts {
     writes: number,
     attempts: AppendAttempt[],
   ): Promise<'durable' | 'lost'>;
+  /** What a PUT to the store lately took; undefined while that is not known. */
+  putMs(): number | undefined;
   /** Calls back as soon as this process may speak for the store; with etcd's error if it may not. */
   lead(go: (error: Error | undefined) => void): void;
   /** A batch's turn has come: it and everything before it is durable. Called before its replies. */
@@ -92,7 +95,9 @@ export class CommitPipeline {
   readonly #chunkMax: { readonly requests: number; readonly bytes: number };
   /** Closed batches in log order; the first one is the next to be answered. */
   readonly #inFlight: Batch[] = [];
+  readonly #batchWindow: BatchWindow;
   #open: Batch;
+  /** Runs while the open batch gathers. */
   #window: Timer | undefined;
   #closeScheduled = false;
   #nextId = 1;
@@ -115,6 +120,7 @@ export class CommitPipeline {
     assert(options.pipelineDepth <= PIPELINE_DEPTH_MAX, 'the pipeline is deeper than the log allows');
     this.#options = options;
     this.#parts = parts;
+    this.#batchWindow = new BatchWindow(options.batchWindowMs, () => parts.putMs());
     this.#open = this.#newBatch();
     const { batchRequestsMax, batchBytesMax, queueRequestsMax, queueBytesMax } = options;
     const { clock, meter, putBudget: budget } = parts;
@@ -158,6 +164,7 @@ export class CommitPipeline {
     }
     this.#pendingRequests++;
     this.#pendingBytes += request.length;
+    this.#batchWindow.arrived(write.arrivedMs);
     if (this.#open.requests.length === 0) this.#open.stageSinceMs = write.arrivedMs;
     addTo(this.#open, write);
     this.#considerClosing();
@@ -251,12 +258,22 @@ export class CommitPipeline {
       this.#closeIfAllowed();
     } else if (this.#inFlight.length === 0) {
       this.#closeSoon();
-    } else if (this.#window === undefined) {
-      this.#window = this.#parts.clock.after(this.#options.batchWindowMs, () => {
-        this.#window = undefined;
-        this.#closeIfAllowed();
-      });
-    }
+    } else if (this.#window === undefined) this.#gather();
+  }
+
+  /** Closes the open batch when it is due, which writes that come meanwhile may put off. */
+  #gather(): void {
+    const leftMs = this.#leftMs();
+    if (leftMs <= 0) return this.#closeIfAllowed();
+    this.#window = this.#parts.clock.after(leftMs, () => {
+      this.#window = undefined;
+      if (this.#open.requests.length > 0) this.#gather();
+    });
+  }
+
+  /** Until the open batch is due; 0 or less when it is. */
+  #leftMs(): number {
+    return this.#batchWindow.dueMs(this.#open.stageSinceMs) - this.#parts.clock.monotonicMs();
   }
 
   /** Closes after the requests that this turn of the event loop brings, so that they share the chunk. */
@@ -371,9 +388,7 @@ export class CommitPipeline {
       if (next !== batch) next.waitedFor = batch.evaluated!.sequence;
       this.#finish(next);
     }
-    const windowOver =
-      this.#parts.clock.monotonicMs() - this.#open.stageSinceMs >= this.#options.batchWindowMs;
-    if (windowOver) this.#closeIfAllowed();
+    if (this.#leftMs() <= 0) this.#closeIfAllowed();
     else this.#considerClosing();
   }
 

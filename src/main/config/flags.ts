@@ -251,8 +251,8 @@ export const FLAGS = {
     'batch-window',
     '<duration>',
     duration(0, 10_000),
-    'how long a batch waits for more writes',
-    '5ms',
+    'how long a batch waits for more writes while others are under way; less where PUTs are fast, or no more come',
+    '8ms',
   ),
   batchMaxBytes: flag(
     'Writes',
@@ -283,7 +283,7 @@ export const FLAGS = {
     'hedge-after',
     '<delay>',
     hedgeAfter,
-    'when an upload is sent a second time: p95 (of recent uploads), a duration, off, or auto (at once where many writes share an upload, else p95; off on a directory)',
+    'when an upload is sent again: p95 (of recent uploads), a duration, off, or auto (at once where there are eight writes for each such PUT, else p95; off on a directory)',
     'auto',
   ),
   putBudget: flag(

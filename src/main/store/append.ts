@@ -6,7 +6,7 @@ import { UPLOAD_TRUST_MS } from '../../shared/model/limits.ts';
 import { withDeadline } from './deadline.ts';
 import { errorMessage, StoreError } from './errors.ts';
 import { type HedgedPut, hedgedPut } from './hedge.ts';
-import { HedgeBudget, LatencyWindow } from './latency.ts';
+import { LatencyWindow, PutAllowance } from './latency.ts';
 import type { PutBudget } from './put-budget.ts';
 import { backoffMs } from './retry.ts';
 import type { ObjectStore } from './store.ts';
@@ -36,13 +36,20 @@ const HEDGE_AFTER_P95_TIMES = 1.1;
 /** Until the store's latencies are known. */
 const HEDGE_AFTER_MS_AT_FIRST = 1_000;
 
+/** Keeps later hedges near 5 % of the uploads, so that a store that is slow throughout is not also loaded twice. */
+const HEDGES_PER_UPLOAD = 0.05;
+/** So that a burst of slow uploads can all be hedged. */
+const HEDGES_SAVED_MAX = 8;
+
 /**
  * Two PUTs at once cut the latency more than anything later can, and cost little where many writes share
  * them: see docs/decisions/batch-window-and-hedge.md for the figures.
  */
-const TWO_PUTS_WRITES_MIN = 8;
-/** Sending a large object twice takes from the others the bandwidth that it would win for itself. */
-const TWO_PUTS_BYTES_MAX = 256 * 1024;
+const COPIES_MAX = 2;
+const COPIES_PER_WRITE = 1 / 8;
+const COPIES_SAVED_MAX = 16;
+/** Sending a large object again takes from the others the bandwidth that it would win for itself. */
+const COPIED_BYTES_MAX = 256 * 1024;
 
 /** One request to the store on behalf of an append, for metrics. */
 export interface AppendAttempt {
@@ -61,8 +68,8 @@ type Writable<T> = { -readonly [Name in keyof T]: T[Name] };
 
 export interface AppenderOptions {
   /**
-   * When the second PUT is sent: after so many milliseconds, after the recent p95, or never. 'auto': at once for
-   * small objects that many writes wait for, else after the p95.
+   * When another PUT is sent: after so many milliseconds, after the recent p95, or never. 'auto': a second one at
+   * once for small objects, as long as there are eight writes for each; else after the p95.
    */
   readonly hedgeAfterMs: number | 'auto' | 'p95' | 'off';
   /** For one request, in milliseconds. Its outcome is unknown when it takes longer. */
@@ -88,7 +95,8 @@ export class Appender {
   readonly #store: ObjectStore;
   readonly #options: AppenderOptions;
   readonly #latencies = new LatencyWindow();
-  readonly #budget = new HedgeBudget();
+  readonly #hedges = new PutAllowance(HEDGES_PER_UPLOAD, HEDGES_SAVED_MAX, 1);
+  readonly #copies = new PutAllowance(COPIES_PER_WRITE, COPIES_SAVED_MAX, 0);
   #trouble: StoreTrouble | undefined;
 
   constructor(store: ObjectStore, options: AppenderOptions) {
@@ -99,6 +107,11 @@ export class Appender {
   /** Undefined while the store answers; else since when it fails, and its latest error. For /health. */
   get trouble(): StoreTrouble | undefined {
     return this.#trouble;
+  }
+
+  /** What a PUT lately took, in milliseconds: the median; undefined until that is known. */
+  get putMs(): number | undefined {
+    return this.#latencies.median;
   }
 
   /**
@@ -117,12 +130,13 @@ export class Appender {
   ): Promise<'durable' | 'lost'> {
     const { clock, random } = this.#options;
     if (!this.#isPrimary()) await this.#untilPrimary(signal);
+    this.#copies.earn(writes);
     const trustUntil = clock.monotonicMs() + UPLOAD_TRUST_MS;
     for (let failures = 1; ; failures++) {
       let failure: unknown;
       try {
-        this.#budget.earn();
-        const outcome = await hedgedPut(this.#hedgedPut(key, body, writes, attempts), signal);
+        this.#hedges.earn(1);
+        const outcome = await hedgedPut(this.#hedgedPut(key, body, attempts), signal);
         if (outcome === 'created' && clock.monotonicMs() <= trustUntil) return 'durable';
         const stored = outcome === 'created' ? await this.#readBack(key, signal, attempts) : outcome.stored;
         if (stored !== undefined) {
@@ -139,12 +153,13 @@ export class Appender {
     }
   }
 
-  #hedgedPut(key: string, body: Uint8Array, writes: number, attempts: AppendAttempt[]): HedgedPut {
-    const isTwin = this.#isWorthTwoPuts(body, writes);
+  #hedgedPut(key: string, body: Uint8Array, attempts: AppendAttempt[]): HedgedPut {
+    const copies = this.#copiesOf(body);
     return {
       clock: this.#options.clock,
-      hedgeAfterMs: isTwin ? 0 : this.#hedgeAfterMs(),
-      mayHedge: () => this.#isPrimary() && (isTwin || this.#maySpendOnHedge()),
+      copies,
+      hedgeAfterMs: copies > 1 ? undefined : this.#hedgeAfterMs(),
+      mayHedge: () => this.#isPrimary() && this.#maySpendOnHedge(),
       put: (request, stop) =>
         this.#attempt(key, request, attempts, stop, (signal) => this.#store.putIfAbsent(key, body, signal)),
       readBack: (stop) => this.#readBack(key, stop, attempts),
@@ -164,15 +179,17 @@ export class Appender {
   }
 
   #maySpendOnHedge(): boolean {
-    return (this.#options.putBudget?.hasOneToSpare() ?? true) && this.#budget.spend();
+    return (this.#options.putBudget?.hasOneToSpare() ?? true) && this.#hedges.spend();
   }
 
   /** Only while the store is well: one that is in trouble isn't helped by more requests. */
-  #isWorthTwoPuts(body: Uint8Array, writes: number): boolean {
+  #copiesOf(body: Uint8Array): number {
     const { hedgeAfterMs, putBudget } = this.#options;
-    if (hedgeAfterMs !== 'auto' || this.#trouble !== undefined || putBudget?.hasPlenty() === false)
-      return false;
-    return writes >= TWO_PUTS_WRITES_MIN && body.length <= TWO_PUTS_BYTES_MAX;
+    if (hedgeAfterMs !== 'auto' || this.#trouble !== undefined || putBudget?.hasPlenty() === false) return 1;
+    if (body.length > COPIED_BYTES_MAX) return 1;
+    let copies = 1;
+    while (copies < COPIES_MAX && this.#copies.spend()) copies++;
+    return copies;
   }
 
   #hedgeAfterMs(): number | undefined {

@@ -8,7 +8,9 @@ const SLOWER_PUT_MS_MAX = 1_000;
 
 export interface HedgedPut {
   readonly clock: Clock;
-  /** How long the first PUT may take before the second is sent, 0 for both at once; undefined: it never is. */
+  /** PUTs that are sent at once. */
+  readonly copies: number;
+  /** How long they may take before another one is sent; undefined: it never is. */
   readonly hedgeAfterMs: number | undefined;
   /** Asked when the time has come. */
   mayHedge(): boolean;
@@ -22,8 +24,8 @@ export interface HedgedPut {
 export type PutOutcome = 'created' | { readonly stored: Uint8Array | undefined };
 
 /**
- * Sends one conditional PUT and the same one again on another connection, when the first is slow or at once.
- * 'exists' decides nothing: whether it means the other PUT of the pair or another writer, only reading the
+ * Sends one conditional PUT and the same one again on other connections, at once or when the first is slow.
+ * 'exists' decides nothing: whether it means another PUT of these or another writer, only reading the
  * object back can tell. So it is read back, and whichever decides first does: the object, or 'created' from
  * the other PUT. Rejects, with the first failure, only when nothing is left that could still decide.
  */
@@ -66,11 +68,11 @@ class Race {
   }
 
   start(): void {
-    const { clock, hedgeAfterMs } = this.#work;
+    const { clock, copies, hedgeAfterMs } = this.#work;
     this.#signal?.addEventListener('abort', this.#onAbort);
     this.#send('put');
-    if (hedgeAfterMs === 0) this.#hedge();
-    else if (hedgeAfterMs !== undefined) this.#timer = clock.after(hedgeAfterMs, () => this.#hedge());
+    for (let copy = 1; copy < copies; copy++) this.#send('hedge');
+    if (hedgeAfterMs !== undefined) this.#timer = clock.after(hedgeAfterMs, () => this.#hedge());
   }
 
   #hedge(): void {

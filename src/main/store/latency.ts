@@ -5,11 +5,12 @@ const REFRESH_EVERY = 16;
 /** With fewer uploads than this there is no percentile to speak of. */
 const SAMPLES_MIN = 20;
 
-/** The 95th percentile of the latest uploads' latencies. */
+/** Percentiles of the latest uploads' latencies. */
 export class LatencyWindow {
   readonly #samples = new Float64Array(WINDOW);
   #recorded = 0;
   #p95: number | undefined;
+  #median: number | undefined;
 
   /** Adds one upload's latency in milliseconds. */
   record(latencyMs: number): void {
@@ -23,27 +24,36 @@ export class LatencyWindow {
     return this.#p95;
   }
 
+  /** In milliseconds; undefined until enough uploads were recorded. */
+  get median(): number | undefined {
+    return this.#median;
+  }
+
   #refresh(): void {
     if (this.#recorded < SAMPLES_MIN) return;
     const sorted = this.#samples.slice(0, Math.min(this.#recorded, WINDOW)).sort();
     this.#p95 = sorted[Math.ceil(sorted.length * 0.95) - 1];
+    this.#median = sorted[sorted.length >> 1];
   }
 }
 
-const HEDGES_PER_UPLOAD = 0.05;
-/** Unused allowance is kept up to this, so that a burst of slow uploads can all be hedged. */
-const HEDGES_SAVED_MAX = 8;
+/** How many more PUTs than uploads there may be: earned as uploads and writes come, saved up to a limit. */
+export class PutAllowance {
+  readonly #perEarned: number;
+  readonly #savedMax: number;
+  #saved: number;
 
-/** Keeps hedges near 5 % of the uploads, so that a store that is slow throughout is not also loaded twice. */
-export class HedgeBudget {
-  #saved = 1;
-
-  /** An upload began. */
-  earn(): void {
-    this.#saved = Math.min(HEDGES_SAVED_MAX, this.#saved + HEDGES_PER_UPLOAD);
+  constructor(perEarned: number, savedMax: number, saved: number) {
+    this.#perEarned = perEarned;
+    this.#savedMax = savedMax;
+    this.#saved = saved;
   }
 
-  /** Whether a hedge may begin now; it is then counted. */
+  earn(times: number): void {
+    this.#saved = Math.min(this.#savedMax, this.#saved + this.#perEarned * times);
+  }
+
+  /** Whether one more PUT may be sent now; it is then counted. */
   spend(): boolean {
     if (this.#saved < 1) return false;
     this.#saved--;
