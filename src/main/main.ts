@@ -35,21 +35,16 @@ import { runVerify, UNREADABLE } from './verify-command.ts';
 const FAILED = 1;
 /** Commands that only read a store give up when it fails for so long. */
 const READ_RETRY_MS = 60_000;
+/** The store may start at the same time as this program does. */
+const PROBE_RETRY_MS = 60_000;
 
-function storeOptions({ s3: { endpoint, region, addressing } }: Settings): OpenStoreOptions {
-  return {
-    clock: systemClock,
-    random: systemRandom,
-    environment: process.env,
-    endpoint,
-    region,
-    addressing: addressing === 'auto' ? undefined : addressing,
-  };
+function storeOptions({ s3 }: Settings, log: Log): OpenStoreOptions {
+  return { clock: systemClock, random: systemRandom, environment: process.env, log, ...s3 };
 }
 
 /** Opens the store to look at it. Nothing is written, so nothing is proved either. */
 async function openToRead(settings: Settings, url = settings.store): Promise<ReadableStore> {
-  const options = storeOptions(settings);
+  const options = storeOptions(settings, silentLog);
   const opened = await openStoreToRead(url, options);
   const retry = { clock: systemClock, random: systemRandom, retryForMs: READ_RETRY_MS };
   return openReferencesToRead(retryingReads(opened, retry), options);
@@ -62,10 +57,10 @@ async function openProbed(
   url = settings.store,
   log = silentLog,
 ): Promise<ObjectStore> {
-  const options = storeOptions(settings);
+  const options = storeOptions(settings, log);
   const opened = await openStore(url, options);
   const store = meteredStore(opened, storeMeter(metrics), systemClock);
-  await probeStore(store, systemRandom);
+  await probeStore(store, systemRandom, { clock: systemClock, retryForMs: PROBE_RETRY_MS, log });
   return openReferences(store, options, log);
 }
 
@@ -152,7 +147,7 @@ function interrupted(command: string): AbortSignal {
 
 function bothStores(settings: Settings): RestoreStores {
   return {
-    options: storeOptions(settings),
+    options: storeOptions(settings, silentLog),
     openProbed: (url) => openProbed(settings, new Metrics(), url),
   };
 }

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { openStore } from '../../src/main/store/open.ts';
 import { probeStore } from '../../src/main/store/probe.ts';
-import { S3Client } from '../../src/main/store/s3-client.ts';
+import { openS3Client } from '../../src/main/store/s3-client.ts';
 import { type S3Options, s3Target } from '../../src/main/store/s3-config.ts';
 import type { Clock } from '../../src/shared/base/clock.ts';
 import { systemClock } from '../../src/shared/base/clock.ts';
@@ -43,7 +43,7 @@ describe('the S3 store on a real S3 server', { skip: missingTools('go'), timeout
       assert.match(await uploads(), /<Upload>/);
       throw new Error('the builder failed');
     }
-    const client = new S3Client(await s3Target(url, options), options);
+    const client = await openS3Client(await s3Target(url, options), options);
     const uploads = async (): Promise<string> => {
       const reply = await client.send({ method: 'GET', query: { uploads: '' }, deed: 'list uploads' });
       assert.equal(reply.status, 200);

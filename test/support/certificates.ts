@@ -14,7 +14,7 @@ interface Certificate {
 /** An authority and what it signed, in a temporary directory. */
 export interface Certificates {
   readonly authority: Certificate;
-  /** For 127.0.0.1, ::1 and localhost. */
+  /** For 127.0.0.1, ::1, localhost, s3.test and *.s3.test. */
   readonly server: Certificate;
   /** Common name `client`. */
   readonly client: Certificate;
@@ -30,7 +30,12 @@ export function makeCertificates(): Certificates {
   const authority = selfSigned(directory, 'authority');
   return {
     authority,
-    server: signed(directory, 'server', authority, 'subjectAltName=IP:127.0.0.1,IP:::1,DNS:localhost'),
+    server: signed(
+      directory,
+      'server',
+      authority,
+      'subjectAltName=IP:127.0.0.1,IP:::1,DNS:localhost,DNS:s3.test,DNS:*.s3.test',
+    ),
     client: signed(directory, 'client', authority, 'extendedKeyUsage=clientAuth'),
     stranger: selfSigned(directory, 'stranger'),
     remove: () => rmSync(directory, { recursive: true, force: true }),

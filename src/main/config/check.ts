@@ -1,14 +1,9 @@
 import { isAbsolute, relative, resolve } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { LEASE_RENEWALS_PER_TTL } from '../../shared/model/limits.ts';
+import { s3Of } from './check-s3.ts';
 import { FLAGS, type FlagKey, type FlagValues } from './flags.ts';
-import {
-  type AutoCompactionSettings,
-  type S3Settings,
-  type Settings,
-  SettingsError,
-  type TlsSettings,
-} from './settings.ts';
+import { type AutoCompactionSettings, type Settings, SettingsError, type TlsSettings } from './settings.ts';
 
 /** What was given, by flag or environment, and under which name: `--batch-window` or `NETSY_BATCH_WINDOW`. */
 export type Given = ReadonlyMap<FlagKey, string>;
@@ -104,17 +99,6 @@ function tlsOf(values: FlagValues): TlsSettings | undefined {
     trustedCaFile: trustedCaFile && resolve(trustedCaFile),
     clientCertAuth: values.clientCertAuth,
   };
-}
-
-function s3Of(values: FlagValues, given: Given): S3Settings {
-  const isS3 = values.store?.startsWith('s3:') ?? false;
-  const stray = (['s3Endpoint', 's3Region', 's3Addressing'] as const).find((key) => given.has(key));
-  if (stray !== undefined && !isS3) {
-    throw new SettingsError(
-      `${label(stray, given)}: is for an S3 store; give --store s3://BUCKET/PREFIX or drop it`,
-    );
-  }
-  return { endpoint: values.s3Endpoint, region: values.s3Region, addressing: values.s3Addressing };
 }
 
 const HOUR_MS = 3_600_000;

@@ -5,6 +5,8 @@ import {
   RECORD_BYTES_MAX,
 } from '../../shared/model/limits.ts';
 import { authToken } from './auth-token.ts';
+import { flag, optional } from './flag.ts';
+import { S3_FLAGS } from './s3-flags.ts';
 import {
   anyText,
   boolean,
@@ -12,7 +14,6 @@ import {
   compactionRetention,
   DURATION_MS_MAX,
   duration,
-  endpointUrl,
   hedgeAfter,
   integer,
   perSecond,
@@ -24,62 +25,9 @@ import {
   urls,
 } from './values.ts';
 
-/**
- * The one table of flags. Names and forms that etcd has are etcd's (its `embed/config.go`); the others are ours.
- * Each flag's environment variable is NETSY_ and its name in capitals, as etcd does with ETCD_.
- */
-export interface Flag<T> {
-  readonly name: string;
-  readonly group: Group;
-  /** How the value is shown in the help, e.g. `<duration>`. */
-  readonly form: string;
-  /** Read like a given value; undefined when the flag has none. */
-  readonly default?: string;
-  readonly help: string;
-  readonly parse: (text: string) => T;
-}
-
-type Group =
-  | 'Serving'
-  | 'TLS'
-  | 'Auth'
-  | 'Store and cache'
-  | 'S3'
-  | 'Writes'
-  | 'Reads and watches'
-  | 'History'
-  | 'Snapshots and retention'
-  | 'Log';
-
 /** The environment variable of a flag. */
 export function environmentName(flagName: string): string {
   return `NETSY_${flagName.toUpperCase().replaceAll('-', '_')}`;
-}
-
-/** A flag that always has a value. */
-interface DefaultedFlag<T> extends Flag<T> {
-  readonly default: string;
-}
-
-function optional<T>(
-  group: Group,
-  name: string,
-  form: string,
-  parse: (text: string) => T,
-  help: string,
-): Flag<T> {
-  return { group, name, form, parse, help };
-}
-
-function flag<T>(
-  group: Group,
-  name: string,
-  form: string,
-  parse: (text: string) => T,
-  help: string,
-  defaultText: string,
-): DefaultedFlag<T> {
-  return { group, name, form, parse, help, default: defaultText };
 }
 
 const MAX_UINT32 = 2 ** 32 - 1;
@@ -88,6 +36,10 @@ const BCRYPT_COST_MIN = 4;
 const BCRYPT_COST_MAX = 31;
 const time = duration(0, DURATION_MS_MAX);
 
+/**
+ * The one table of flags. Names and forms that etcd has are etcd's (its `embed/config.go`); the others are ours.
+ * Each flag's environment variable is NETSY_ and its name in capitals, as etcd does with ETCD_.
+ */
 export const FLAGS = {
   listenClientUrls: flag(
     'Serving',
@@ -224,28 +176,7 @@ export const FLAGS = {
     'how long the primary of a store stays it without a sign of life; then a standby takes over',
     '10s',
   ),
-  s3Endpoint: optional(
-    'S3',
-    's3-endpoint',
-    '<url>',
-    endpointUrl,
-    'S3 server (default: the one of the AWS region)',
-  ),
-  s3Region: optional(
-    'S3',
-    's3-region',
-    '<text>',
-    anyText,
-    'region (default: AWS_REGION, then the shared config)',
-  ),
-  s3Addressing: flag(
-    'S3',
-    's3-addressing',
-    '<style>',
-    choice('auto', 'path', 'virtual'),
-    'where the bucket goes in a request: path, virtual (host name), or auto',
-    'auto',
-  ),
+  ...S3_FLAGS,
   batchWindow: flag(
     'Writes',
     'batch-window',

@@ -1,4 +1,5 @@
 import type { AuthTokenSettings } from '../auth/open-tokens.ts';
+import type { S3Options } from '../store/s3-config.ts';
 import type { HedgeAfter, SlowWrites } from './values.ts';
 
 /** A setting that can't be used. The message is one line that says what to change. */
@@ -15,11 +16,11 @@ export interface TlsSettings {
   readonly clientCertAuth: boolean;
 }
 
-export interface S3Settings {
-  readonly endpoint: string | undefined;
-  readonly region: string | undefined;
-  readonly addressing: 'auto' | 'path' | 'virtual';
-}
+/** How an S3 store is spoken to; what is undefined is taken from AWS's variables and files, or found out. */
+export type S3Settings = Pick<
+  S3Options,
+  'endpoint' | 'region' | 'addressing' | 'dialect' | 'caFile' | 'role' | 'written'
+>;
 
 /** History that is kept: of the latest `periodMs` milliseconds, or the latest `revisions`. */
 export type AutoCompactionSettings =

@@ -2,6 +2,7 @@ import { resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import type { Command } from 'commander';
 import type { FlagKey } from './flags.ts';
+import { S3_FLAGS } from './s3-flags.ts';
 import { type Settings, SettingsError } from './settings.ts';
 
 /** The words that follow a subcommand's name. */
@@ -32,9 +33,7 @@ export interface Subcommand<Order> {
 export const STORE_FLAGS: readonly FlagKey[] = [
   'store',
   'dataDir',
-  's3Endpoint',
-  's3Region',
-  's3Addressing',
+  ...(Object.keys(S3_FLAGS) as FlagKey[]),
   'poolThreads',
 ];
 

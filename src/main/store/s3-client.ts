@@ -1,10 +1,12 @@
-import { type Dispatcher, Pool } from 'undici';
-import type { Clock } from '../../shared/base/clock.ts';
+import type { Dispatcher } from 'undici';
 import { StoreError } from './errors.ts';
 import type { S3Options, S3Target } from './s3-config.ts';
-import { type CredentialProvider, defaultCredentials } from './s3-credentials.ts';
+import { type CredentialProvider, type Credentials, defaultCredentials } from './s3-credentials.ts';
+import { type Dialect, dialectOf } from './s3-dialect.ts';
+import { dispatcherFor, readTrust } from './s3-dispatcher.ts';
 import { connectionError, problemOf } from './s3-errors.ts';
-import { encodeUri, payloadHash, signRequest } from './s3-sign.ts';
+import { encodeUri, payloadHash } from './s3-sign.ts';
+import { StoreTime } from './s3-time.ts';
 
 const ATTEMPT_TIMEOUT_MS = 10_000;
 /** The deepest pipeline, every upload of it hedged, and room for reads. */
@@ -30,47 +32,96 @@ export interface S3Reply {
   readonly body: Uint8Array;
 }
 
+/** Once signed anew with another time, and once with other credentials. */
+const SENT_MAX = 3;
+
+/** What a store says of credentials that have expired, were replaced, or are not yet known everywhere. */
+const STALE_CREDENTIALS: ReadonlySet<string | undefined> = new Set([
+  'ExpiredToken',
+  'ExpiredTokenException',
+  'InvalidAccessKeyId',
+  'InvalidToken',
+  'RequestExpired',
+  'SignatureDoesNotMatch',
+  'TokenRefreshRequired',
+  'XAdminUserNotFound',
+]);
+
+/** Opens a client. Rejects with an Error of one line when an option can't be used; connects to nothing yet. */
+export async function openS3Client(target: S3Target, options: S3Options): Promise<S3Client> {
+  const { environment, clock, log } = options;
+  const caFile = options.caFile ?? (environment['AWS_CA_BUNDLE'] || undefined);
+  const time = new StoreTime(clock);
+  const { region } = target;
+  return new S3Client({
+    target,
+    time,
+    dialect: dialectOf(target, options),
+    credentials:
+      options.credentials ??
+      defaultCredentials({ environment, clock, time, region, role: options.role, caFile, log }),
+    dispatcher: dispatcherFor(target.origin, {
+      environment,
+      timeoutMs: options.attemptTimeoutMs ?? ATTEMPT_TIMEOUT_MS,
+      connections: options.connections ?? CONNECTIONS,
+      trust: caFile === undefined ? undefined : await readTrust(caFile),
+    }),
+  });
+}
+
+interface S3ClientParts {
+  readonly target: S3Target;
+  readonly time: StoreTime;
+  readonly dialect: Dialect;
+  readonly credentials: CredentialProvider;
+  readonly dispatcher: Dispatcher;
+}
+
 /** Signed requests to one bucket over kept-alive connections. Knows nothing of what they mean. */
 export class S3Client {
+  readonly dialect: Dialect;
   readonly #target: S3Target;
+  readonly #time: StoreTime;
   readonly #credentials: CredentialProvider;
-  readonly #clock: Clock;
-  readonly #pool: Pool;
-  /** How far the store's clock is ahead of ours, as far as it has complained. */
-  #skewMs = 0;
+  readonly #dispatcher: Dispatcher;
 
-  constructor(target: S3Target, options: S3Options) {
-    const timeoutMs = options.attemptTimeoutMs ?? ATTEMPT_TIMEOUT_MS;
+  constructor({ target, time, dialect, credentials, dispatcher }: S3ClientParts) {
+    this.dialect = dialect;
     this.#target = target;
-    this.#clock = options.clock;
-    this.#credentials = options.credentials ?? defaultCredentials(options.environment, options.clock);
-    this.#pool = new Pool(target.origin, {
-      connections: options.connections ?? CONNECTIONS,
-      pipelining: 1,
-      connectTimeout: timeoutMs,
-      headersTimeout: timeoutMs,
-      bodyTimeout: timeoutMs,
-    });
+    this.#time = time;
+    this.#credentials = credentials;
+    this.#dispatcher = dispatcher;
   }
 
   /**
-   * Sends one request and takes its whole reply, whatever the status. Rejects with a 'transient' `StoreError`
+   * Sends one request and takes its whole reply, whatever the status. What the store refuses because of our clock, or
+   * of credentials that were renewed, is signed and sent again. Rejects with a 'transient' `StoreError`
    * when there is no whole reply, 'denied' when there are no credentials, or the signal's reason.
    */
   async send(request: S3Request): Promise<S3Reply> {
     const hash = await payloadHash(request.body ?? NO_BODY);
-    const reply = await this.#sendOnce(request, hash);
-    return this.#correctSkew(reply) ? this.#sendOnce(request, hash) : reply;
+    for (let sent = 1; ; sent++) {
+      const credentials = await this.#credentials.get();
+      const signedMs = this.#time.nowMs();
+      const reply = await this.#sendOnce(request, hash, signedMs, credentials);
+      if (reply.status < 400 || sent === SENT_MAX) return reply;
+      if (!(await this.#hasMended(reply, signedMs, credentials))) return reply;
+    }
   }
 
   /** Ends all connections, also those with a request under way. */
   async close(): Promise<void> {
-    await this.#pool.destroy();
+    await this.#dispatcher.destroy();
   }
 
-  async #sendOnce(request: S3Request, hash: string): Promise<S3Reply> {
+  async #sendOnce(
+    request: S3Request,
+    hash: string,
+    wallMs: number,
+    credentials: Credentials,
+  ): Promise<S3Reply> {
     request.signal?.throwIfAborted();
-    const signed = signRequest(
+    const signed = this.dialect.sign(
       {
         method: request.method,
         host: this.#target.host,
@@ -78,12 +129,13 @@ export class S3Client {
         headers: request.headers ?? {},
         region: this.#target.region,
         payloadHash: hash,
-        wallMs: this.#clock.wallMs() + this.#skewMs,
+        wallMs,
       },
-      await this.#credentials.get(),
+      credentials,
     );
     try {
-      const response = await this.#pool.request({
+      const response = await this.#dispatcher.request({
+        origin: this.#target.origin,
         method: request.method,
         path: signed.path,
         headers: signed.headers,
@@ -97,13 +149,14 @@ export class S3Client {
     }
   }
 
-  /** Whether the store found our clock wrong and has said what time it is. */
-  #correctSkew(reply: S3Reply): boolean {
-    if (reply.status !== 403 || problemOf(reply).code !== 'RequestTimeTooSkewed') return false;
-    const storeMs = Date.parse(reply.header('date') ?? '');
-    if (Number.isNaN(storeMs)) return false;
-    this.#skewMs = storeMs - this.#clock.wallMs();
-    return true;
+  /** Whether the store refused the signature, and another one is worth trying now. */
+  async #hasMended(reply: S3Reply, signedMs: number, credentials: Credentials): Promise<boolean> {
+    // 404 because versitygw says so of an unknown access key.
+    if (![400, 401, 403, 404].includes(reply.status)) return false;
+    const { code } = problemOf(reply);
+    const isComplaint = code === 'RequestTimeTooSkewed';
+    if (this.#time.correct(reply.header('date'), signedMs, isComplaint)) return true;
+    return STALE_CREDENTIALS.has(code) && this.#credentials.renew(credentials);
   }
 }
 

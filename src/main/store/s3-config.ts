@@ -1,6 +1,10 @@
 import type { Clock } from '../../shared/base/clock.ts';
+import type { Log } from '../../shared/base/log.ts';
 import type { Random } from '../../shared/base/random.ts';
-import { type CredentialProvider, type Environment, readProfile } from './s3-credentials.ts';
+import type { Role } from './s3-credential-chain.ts';
+import type { CredentialProvider, Environment } from './s3-credentials.ts';
+import type { DialectName, Written } from './s3-dialect.ts';
+import { readProfile } from './s3-profile.ts';
 
 /** How a bucket is named in a request: in its path, or in its host name. */
 type Addressing = 'path' | 'virtual';
@@ -10,14 +14,24 @@ export interface S3Options {
   readonly random: Random;
   /** Of the process, or a test's; AWS's own variables are read from it. */
   readonly environment: Environment;
-  /** Instead of AWS_ENDPOINT_URL_S3 and AWS_ENDPOINT_URL. */
+  /** Instead of AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL and the profile's `endpoint_url`. */
   readonly endpoint?: string | undefined;
   /** Instead of AWS_REGION and AWS_DEFAULT_REGION. */
   readonly region?: string | undefined;
   /** Default: 'path' with an endpoint, 'virtual' without. */
   readonly addressing?: Addressing | undefined;
-  /** Default: the environment's, else the shared files'. */
+  /** Default: what `defaultCredentials` finds. */
   readonly credentials?: CredentialProvider | undefined;
+  /** To be taken on with the credentials that are found. */
+  readonly role?: Role | undefined;
+  /** A file of authorities (PEM) to trust beside Node's own. Instead of AWS_CA_BUNDLE. */
+  readonly caFile?: string | undefined;
+  /** What each object is to be written with. */
+  readonly written?: Written | undefined;
+  /** Default: by the endpoint's host. */
+  readonly dialect?: DialectName | undefined;
+  /** For what happens between requests. */
+  readonly log?: Log | undefined;
   /** How long to wait for a connection, for an answer, and between two pieces of it. */
   readonly attemptTimeoutMs?: number | undefined;
   /** Open at most at once: the pipeline's uploads, their hedges, and reads beside them. */
@@ -48,11 +62,7 @@ export async function s3Target(url: URL, options: S3Options): Promise<S3Target> 
   const { bucket, prefix } = bucketAndPrefix(url);
   const { environment } = options;
   const query = queryOf(url);
-  const endpoint =
-    query.endpoint ||
-    options.endpoint ||
-    environment['AWS_ENDPOINT_URL_S3'] ||
-    environment['AWS_ENDPOINT_URL'];
+  const endpoint = query.endpoint || options.endpoint || (await endpointOf(environment));
   const region = query.region || options.region || (await regionOf(environment));
   const base = endpoint ? parseEndpoint(endpoint) : awsEndpoint(region);
   // A certificate's wildcard covers one label, so a bucket with dots has no valid virtual host over TLS.
@@ -107,6 +117,15 @@ function queryOf(url: URL): { endpoint?: string; region?: string; addressing?: A
 async function regionOf(environment: Environment): Promise<string> {
   const named = environment['AWS_REGION'] || environment['AWS_DEFAULT_REGION'];
   return named || (await readProfile(environment)).get('region') || REGION_DEFAULT;
+}
+
+/** https://docs.aws.amazon.com/sdkref/latest/guide/feature-ss-endpoints.html */
+async function endpointOf(environment: Environment): Promise<string | undefined> {
+  if (environment['AWS_IGNORE_CONFIGURED_ENDPOINT_URLS']?.toLowerCase() === 'true') return undefined;
+  const named = environment['AWS_ENDPOINT_URL_S3'] || environment['AWS_ENDPOINT_URL'];
+  if (named) return named;
+  const profile = await readProfile(environment);
+  return profile.get('s3 endpoint_url') || profile.get('endpoint_url');
 }
 
 function parseEndpoint(endpoint: string): URL {

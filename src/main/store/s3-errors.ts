@@ -26,6 +26,13 @@ const KINDS: Readonly<Record<string, StoreErrorKind>> = {
   ConditionalRequestConflict: 'transient',
   OperationAborted: 'transient',
   SlowDown: 'transient',
+  // KMS's, with status 400: it can't give out data keys so fast, or has trouble of its own.
+  Throttling: 'transient',
+  ThrottlingException: 'transient',
+  'KMS.ThrottlingException': 'transient',
+  'KMS.InternalException': 'transient',
+  'KMS.KMSInternalException': 'transient',
+  'KMS.DependencyTimeoutException': 'transient',
   ExpiredToken: 'denied',
   InvalidToken: 'denied',
   InvalidAccessKeyId: 'denied',
@@ -73,7 +80,7 @@ function textOf(reply: S3Reply): string {
 /** The error for a reply that is not success. `deed` completes "cannot …". */
 export function replyError(reply: S3Reply, deed: string): StoreError {
   const { code, message } = problemOf(reply);
-  const kind = (code === undefined ? undefined : KINDS[code]) ?? kindOfStatus(reply.status);
+  const kind = kindOfCode(code) ?? kindOfStatus(reply.status);
   const said = [code, message].filter((part) => part !== undefined).join(': ');
   const status = `HTTP ${reply.status}`;
   return new StoreError(
@@ -85,6 +92,12 @@ export function replyError(reply: S3Reply, deed: string): StoreError {
       retryAfterMs: retryAfterMs(reply),
     },
   );
+}
+
+function kindOfCode(code: string | undefined): StoreErrorKind | undefined {
+  if (code === undefined) return undefined;
+  // A key that is disabled or gone is an operator's to mend, as permissions are.
+  return KINDS[code] ?? (code.startsWith('KMS.') ? 'denied' : undefined);
 }
 
 function kindOfStatus(status: number): StoreErrorKind {

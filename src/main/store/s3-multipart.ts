@@ -57,7 +57,8 @@ export async function* gatherParts(pieces: AsyncIterable<Uint8Array>): AsyncIter
 
 async function createUpload(upload: MultipartUpload): Promise<string> {
   const deed = `begin the upload of ${upload.key}`;
-  const reply = await send(upload, { method: 'POST', query: { uploads: '' }, deed });
+  const { written: headers } = upload.client.dialect;
+  const reply = await send(upload, { method: 'POST', query: { uploads: '' }, headers, deed });
   const uploadId = childText(replyXml(reply, 'InitiateMultipartUploadResult', deed), 'UploadId');
   if (!uploadId) throw replyError(reply, deed);
   return uploadId;

@@ -1,6 +1,6 @@
 import { NO_BYTES } from '../../shared/base/bytes.ts';
 import { checkKey } from './keys.ts';
-import { S3Client, type S3Reply, type S3Request } from './s3-client.ts';
+import { openS3Client, type S3Client, type S3Reply, type S3Request } from './s3-client.ts';
 import { type S3Options, type S3Target, s3Target } from './s3-config.ts';
 import { problemOf, replyError } from './s3-errors.ts';
 import { listObjects } from './s3-list.ts';
@@ -12,7 +12,8 @@ const PART_RETRY_MS = 60_000;
 
 /** Opens `s3://bucket/prefix` (see `s3Target`). Connects to nothing yet: see `probe.ts`. */
 export async function openS3Store(url: URL, options: S3Options): Promise<ObjectStore> {
-  return new S3Store(await s3Target(url, options), options);
+  const target = await s3Target(url, options);
+  return new S3Store(target, await openS3Client(target, options), options);
 }
 
 class S3Store implements ObjectStore {
@@ -21,9 +22,9 @@ class S3Store implements ObjectStore {
   readonly #prefix: string;
   readonly #options: S3Options;
 
-  constructor(target: S3Target, options: S3Options) {
+  constructor(target: S3Target, client: S3Client, options: S3Options) {
     this.url = `s3://${target.bucket}/${target.prefix}`;
-    this.#client = new S3Client(target, options);
+    this.#client = client;
     this.#prefix = target.prefix;
     this.#options = options;
   }
@@ -55,14 +56,8 @@ class S3Store implements ObjectStore {
 
   async putIfAbsent(key: string, body: Uint8Array, signal?: AbortSignal): Promise<'created' | 'exists'> {
     const deed = `create ${key}`;
-    const reply = await this.#send({
-      method: 'PUT',
-      key,
-      headers: { 'if-none-match': '*' },
-      body,
-      signal,
-      deed,
-    });
+    const { createOnly: headers } = this.#client.dialect;
+    const reply = await this.#send({ method: 'PUT', key, headers, body, signal, deed });
     if (reply.status === 200) return 'created';
     if (reply.status === 412) return 'exists';
     throw replyError(reply, deed);
@@ -70,7 +65,8 @@ class S3Store implements ObjectStore {
 
   async put(key: string, body: Uint8Array, signal?: AbortSignal): Promise<void> {
     const deed = `write ${key}`;
-    const reply = await this.#send({ method: 'PUT', key, body, signal, deed });
+    const { written: headers } = this.#client.dialect;
+    const reply = await this.#send({ method: 'PUT', key, headers, body, signal, deed });
     if (reply.status !== 200) throw replyError(reply, deed);
   }
 
