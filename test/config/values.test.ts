@@ -9,6 +9,7 @@ import {
   endpointUrl,
   hedgeAfter,
   integer,
+  perSecond,
   quota,
   size,
   slowWrites,
@@ -84,6 +85,14 @@ describe('flag values', () => {
     assert.deepEqual(slowWrites('p99'), { kind: 'p99' });
     assert.deepEqual(slowWrites('200ms'), { kind: 'fixed', slowerThanMs: 200 });
     refuses(slowWrites, 'p95', '200', 'on', '');
+  });
+
+  it('reads a rate per second', () => {
+    assert.equal(perSecond(1, 100)('off'), undefined);
+    assert.deepEqual(perSecond(1, 100)('10/s'), { perSecond: 10 });
+    assert.deepEqual(perSecond(1, 100)('10'), { perSecond: 10 });
+    assert.deepEqual(perSecond(1, 100)('2.5/s'), { perSecond: 2.5 });
+    refuses(perSecond(1, 100), '0/s', '101/s', '10/m', '10 /s', '-1/s', '1e3', '');
   });
 
   it('reads when to hedge', () => {

@@ -68,9 +68,12 @@ describe('a server with --put-budget', { timeout: 120_000 }, () => {
     assert.equal(Number(count), warmedUp + written);
   });
 
-  it('says how long batches waited for it', async () => {
+  it('says how long batches waited for it, and sends few of them twice under load', async () => {
     const metrics = await (await fetch(`${netsy.endpoint}/metrics`)).text();
-    const count = /^netsy_put_budget_wait_seconds_count (\d+)$/m.exec(metrics)?.[1];
-    assert.ok(Number(count) > SECONDS, `${count} batches waited`);
+    const counted = (name: string): number => Number(new RegExp(`^${name} (\\d+)$`, 'm').exec(metrics)?.[1]);
+    const waited = counted('netsy_put_budget_wait_seconds_count');
+    assert.ok(waited > SECONDS, `${waited} batches waited`);
+    const [batches, hedges] = [counted('netsy_batch_requests_count'), counted('netsy_uploads_hedged_total')];
+    assert.ok(hedges < batches / 3, `${hedges} of ${batches} were sent twice`);
   });
 });
