@@ -33,6 +33,8 @@ import type { ObjectStore, ReadableStore } from './store/store.ts';
 import { runVerify, UNREADABLE } from './verify-command.ts';
 
 const FAILED = 1;
+/** After the drain: files and threads are closed by then, or the process ends without. */
+const CLOSING_MS_MAX = 5_000;
 /** Commands that only read a store give up when it fails for so long. */
 const READ_RETRY_MS = 60_000;
 /** The store may start at the same time as this program does. */
@@ -74,7 +76,7 @@ async function serve(settings: Settings, warnings: readonly string[]): Promise<v
     node: process.version,
   });
   let serving: Server | undefined;
-  stopOnSignals(async () => serving?.stop(), log);
+  stopOnSignals(async () => serving?.stop(), settings.drainTimeoutMs, log);
   const metrics = new Metrics();
   recordPauses(metrics.pauses.add('main'), systemClock);
   const store = await openProbed(settings, metrics, settings.store, log);
@@ -100,19 +102,24 @@ async function serve(settings: Settings, warnings: readonly string[]): Promise<v
   });
   const role = await server.start();
   serving = server;
-  log.info('serving', { clients: server.addresses, role });
+  const { addresses: clients, metricsAddresses: metricsUrls } = server;
+  log.info('serving', { clients, ...(metricsUrls.length > 0 && { metrics: metricsUrls }), role });
 }
 
 /**
  * The first SIGTERM or SIGINT drains, a second one ends at once. From the start on, when there is nothing to drain
  * yet: as a container's first process, one without a handler would not be ended by them.
  */
-function stopOnSignals(drain: () => Promise<void>, log: Log): void {
+function stopOnSignals(drain: () => Promise<void>, drainTimeoutMs: number, log: Log): void {
   let stopping = false;
   const stop = (signal: NodeJS.Signals): void => {
     if (stopping) process.exit(FAILED);
     stopping = true;
     log.info('stopping', { signal });
+    systemClock.after(drainTimeoutMs + CLOSING_MS_MAX, () => {
+      log.error('stopping took too long: ended at once; nothing that was acknowledged is lost');
+      process.exit(FAILED);
+    });
     drain().then(
       () => process.exit(0),
       (error: unknown) => {

@@ -43,12 +43,14 @@ import type { Identity } from './rpc/identity.ts';
 import { Listener } from './rpc/listener.ts';
 import { maintenanceHandlers } from './rpc/maintenance.ts';
 import { CLUSTER_NEEDS, MAINTENANCE_NEEDS } from './rpc/needs.ts';
+import { OpenStreams } from './rpc/open-streams.ts';
 import type { OwnCallParts } from './rpc/own-calls.ts';
 import { electionHandlers, lockHandlers } from './rpc/recipes.ts';
 import { REFLECTION_SERVICES, reflectionHandlers } from './rpc/reflection.ts';
-import { addService, type ServiceHandlers } from './rpc/service.ts';
+import { addService, duplexPaths, type ServiceHandlers } from './rpc/service.ts';
 import { SnapshotStreams } from './rpc/snapshot.ts';
-import { readTlsFiles } from './rpc/tls-files.ts';
+import { readTlsFiles, type TlsMaterial } from './rpc/tls-files.ts';
+import { TlsReload } from './rpc/tls-reload.ts';
 import { watchHandlers } from './rpc/watch.ts';
 import { kvService, leaseService } from './services.ts';
 import { Snapshot } from './state/snapshot-client.ts';
@@ -61,8 +63,10 @@ import type { ObjectStore } from './store/store.ts';
 import { Checkpointer } from './upkeep/checkpointer.ts';
 
 const CACHE_FILE = 'cache.sqlite';
+const ETCD_SERVICES = [KV, Watch, Lease, Cluster, Maintenance, Auth, Lock, Election];
 /** One upload try; after it the outcome is unknown and the same upload is tried again. */
 const ATTEMPT_TIMEOUT_MS = 10_000;
+/** Of the drain's time, what replies on their way get. */
 const CLOSE_GRACE_MS = 2_000;
 const GATEWAY_THREADS = 1;
 /** An upload that has been under way for longer means that the store is away. */
@@ -86,6 +90,8 @@ export class Server {
   readonly #parts: ServerParts;
   readonly #grpc: GrpcServer;
   readonly #listener: Listener;
+  readonly #streams: OpenStreams;
+  readonly #tlsReload: TlsReload | undefined;
   readonly #gateway: Gateway;
   /** The gateway's own, so that a large list as JSON holds no chunk up. */
   readonly #gatewayPool = new TaskPool(GATEWAY_THREADS);
@@ -123,28 +129,13 @@ export class Server {
     this.#startedMs = clock.wallMs();
     this.#health = new HealthService(clock, () => this.#unhealthyReason());
     this.#grpc = new GrpcServer(grpcServerOptions(settings));
+    this.#streams = new OpenStreams(settings.limits.streams);
     this.#addServices();
     this.#tokenKeys = readTokenKeys(settings.authToken);
     this.#gateway = this.#createGateway();
-    const tls = settings.tls && readTlsFiles(settings.tls);
-    this.#listener = new Listener({
-      urls: settings.listenClientUrls,
-      ...(tls && { tls }),
-      grpc: this.#grpc,
-      http: createFront({
-        gateway: this.#gateway,
-        pages: createHttpHandler({
-          ...this.#checks(),
-          metrics: this.#metricsPage(),
-          status: () => this.#status(),
-          log,
-        }),
-        certificatesCount: () =>
-          settings.tls?.trustedCaFile !== undefined && this.#engine?.auth.enabled === true,
-      }),
-      log,
-      clock,
-    });
+    const material = settings.tls && readTlsFiles(settings.tls.files);
+    this.#listener = this.#createListener(material);
+    this.#tlsReload = this.#createTlsReload(material);
   }
 
   /** Undefined until recovery is over. */
@@ -157,6 +148,11 @@ export class Server {
     return this.#listener.addresses;
   }
 
+  /** Where the pages are served besides. */
+  get metricsAddresses(): readonly string[] {
+    return this.#listener.metricsAddresses;
+  }
+
   /** Resolves when it serves, as the primary or as a standby. Calls that come earlier wait. */
   async start(): Promise<'primary' | 'standby'> {
     const { settings, random, metrics } = this.#parts;
@@ -166,6 +162,7 @@ export class Server {
     this.#node = new Node(settings.dataDir, random);
     // Bound first: a port in use must not make this process take the log over from the one that uses it.
     await this.#listener.listen();
+    this.#tlsReload?.start();
     const pool = new TaskPool(settings.poolThreads);
     this.#pool = pool;
     const { id: nodeId, memberId } = this.#node;
@@ -188,20 +185,35 @@ export class Server {
     return role;
   }
 
-  /** Answers what was taken, ends streams, and lets go of everything. */
+  /**
+   * Answers what was taken, ends streams, and lets go of everything. What is not over by `--drain-timeout` is cut: its
+   * clients are told that the server stopped, and don't know whether their writes were made.
+   */
   async stop(): Promise<void> {
+    const { settings, clock, log, store } = this.#parts;
+    const endMs = clock.monotonicMs() + settings.drainTimeoutMs;
+    const leftMs = (): number => Math.max(0, endMs - clock.monotonicMs());
+    const cut = clock.after(settings.drainTimeoutMs, () => {
+      log.warn('not drained within --drain-timeout: what is under way is cut', {
+        ms: settings.drainTimeoutMs,
+      });
+      this.abort();
+    });
+    this.#tlsReload?.stop();
     this.#listener.stopAccepting();
     this.#checkpointer?.stop();
     await this.#core?.drain();
     this.#health.stop();
     this.#history.stop();
-    await this.#core?.release();
-    await this.#listener.close(CLOSE_GRACE_MS);
+    this.#streams.stop();
+    await Promise.race([this.#core?.release(), clock.sleep(leftMs())]);
+    await this.#listener.close(Math.min(CLOSE_GRACE_MS, leftMs()));
+    cut.cancel();
     this.#gateway.close();
     await this.#gatewayPool.close();
     await this.#core?.close();
     await this.#pool?.close();
-    await this.#parts.store.close();
+    await store.close();
     this.#node?.close();
   }
 
@@ -251,7 +263,7 @@ export class Server {
       make: (engine: Engine) => ServiceHandlers,
     ): void => {
       const handlers = ready.then((engine) => ({ ...make(engine), leader: engine.leaderRequirement }));
-      addService(this.#grpc, service, handlers, meterOf);
+      addService(this.#grpc, service, handlers, meterOf, this.#streams);
     };
     const kv = (engine: Engine): ServiceHandlers => kvService(engine, settings);
     add(KV, kv);
@@ -300,15 +312,52 @@ export class Server {
       }),
     );
     // These answer before recovery is over.
-    addService(this.#grpc, Health, Promise.resolve(this.#health.handlers), meterOf);
+    addService(this.#grpc, Health, Promise.resolve(this.#health.handlers), meterOf, this.#streams);
     const reflection = Promise.resolve(reflectionHandlers());
-    for (const service of REFLECTION_SERVICES) addService(this.#grpc, service, reflection, meterOf);
+    for (const service of REFLECTION_SERVICES) {
+      addService(this.#grpc, service, reflection, meterOf, this.#streams);
+    }
+  }
+
+  #createListener(material: TlsMaterial | undefined): Listener {
+    const { settings, log, clock } = this.#parts;
+    const { tls, limits, listenMetricsUrls } = settings;
+    const pages = createHttpHandler({
+      ...this.#checks(),
+      metrics: this.#metricsPage(),
+      status: () => this.#status(),
+      log,
+    });
+    const duplex = duplexPaths([...ETCD_SERVICES, ...REFLECTION_SERVICES]);
+    return new Listener({
+      urls: settings.listenClientUrls,
+      metrics: { urls: listenMetricsUrls, http: pages },
+      ...(tls && material && { tls: { ...tls, material } }),
+      limits,
+      grpc: this.#grpc,
+      isDuplex: (path) => duplex.has(path),
+      http: createFront({
+        gateway: this.#gateway,
+        pages,
+        certificatesCount: () =>
+          tls?.files.trustedCaFile !== undefined && this.#engine?.auth.enabled === true,
+      }),
+      log,
+      clock,
+    });
+  }
+
+  #createTlsReload(material: TlsMaterial | undefined): TlsReload | undefined {
+    const { settings, clock, log } = this.#parts;
+    if (settings.tls === undefined || material === undefined) return undefined;
+    const changed = (read: TlsMaterial): void => this.#listener.setTls(read);
+    return new TlsReload({ files: settings.tls.files, material, clock, log, changed });
   }
 
   #createGateway(): Gateway {
     const { settings, clock } = this.#parts;
     return new Gateway({
-      services: [KV, Watch, Lease, Cluster, Maintenance, Auth, Lock, Election],
+      services: ETCD_SERVICES,
       inject: (connection) => this.#listener.inject(connection),
       json: new GatewayJson(this.#gatewayPool),
       messageBytesMax: settings.maxRequestBytes + GRPC_OVERHEAD_BYTES,

@@ -25,6 +25,10 @@ function printed(...argv: string[]): string {
   return parsed.text;
 }
 
+const PAIR = ['--cert-file=a.crt', '--key-file=a.key'];
+const HTTPS = '--listen-client-urls=https://[::1]:1';
+const MUTUAL = [...PAIR, '--trusted-ca-file=ca.crt', HTTPS];
+
 /** A usable value of each flag that is not its default, and the flags it needs beside it. */
 const SAMPLES: Record<FlagKey, { text: string; beside?: string[] }> = {
   listenClientUrls: { text: 'http://127.0.0.1:1,http://[::1]:2' },
@@ -35,21 +39,24 @@ const SAMPLES: Record<FlagKey, { text: string; beside?: string[] }> = {
   maxConcurrentStreams: { text: '100' },
   grpcKeepaliveInterval: { text: '1h' },
   grpcKeepaliveTimeout: { text: '5s' },
-  certFile: { text: 'a.crt', beside: ['--key-file=a.key', '--listen-client-urls=https://[::1]:1'] },
-  keyFile: { text: 'a.key', beside: ['--cert-file=a.crt', '--listen-client-urls=https://[::1]:1'] },
-  trustedCaFile: {
-    text: 'ca.crt',
-    beside: ['--cert-file=a.crt', '--key-file=a.key', '--listen-client-urls=https://127.0.0.1:1'],
-  },
-  clientCertAuth: {
-    text: 'true',
-    beside: [
-      '--cert-file=a.crt',
-      '--key-file=a.key',
-      '--trusted-ca-file=ca.crt',
-      '--listen-client-urls=https://127.0.0.1:1',
-    ],
-  },
+  listenMetricsUrls: { text: 'http://127.0.0.1:1,http://localhost:2' },
+  maxConnections: { text: '100' },
+  maxStreams: { text: '100' },
+  maxHeaderBytes: { text: '8KiB' },
+  handshakeTimeout: { text: '3s' },
+  requestReadTimeout: { text: '20s' },
+  drainTimeout: { text: '0' },
+  certFile: { text: 'a.crt', beside: ['--key-file=a.key', HTTPS] },
+  keyFile: { text: 'a.key', beside: ['--cert-file=a.crt', HTTPS] },
+  trustedCaFile: { text: 'ca.crt', beside: [...PAIR, HTTPS] },
+  clientCertAuth: { text: 'true', beside: MUTUAL },
+  clientCertAllowedCn: { text: 'one,two', beside: MUTUAL },
+  clientCertAllowedHostname: { text: 'one.example,10.0.0.1', beside: MUTUAL },
+  clientCrlFile: { text: 'revoked.crl', beside: MUTUAL },
+  tlsMinVersion: { text: 'TLS1.3', beside: MUTUAL },
+  tlsMaxVersion: { text: 'TLS1.2', beside: MUTUAL },
+  cipherSuites: { text: 'TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384', beside: MUTUAL },
+  insecure: { text: 'true' },
   authToken: { text: 'jwt,sign-method=RS256,priv-key=a.key,ttl=10m' },
   authTokenTtl: { text: '60' },
   bcryptCost: { text: '12' },
@@ -209,6 +216,29 @@ describe('settings that do not fit together', () => {
     ['--listen-client-urls=https://127.0.0.1:1', /needs --cert-file and --key-file$/],
     ['--client-cert-auth --cert-file=a --key-file=b', /^--client-cert-auth: needs --trusted-ca-file/],
     ['--trusted-ca-file=a', /^--trusted-ca-file: no listen URL uses TLS/],
+    ['--client-cert-allowed-cn=a', /^--client-cert-allowed-cn: needs --trusted-ca-file/],
+    ['--client-crl-file=a', /^--client-crl-file: needs --trusted-ca-file/],
+    [
+      `${MUTUAL.join(' ')} --client-cert-allowed-cn=a --client-cert-allowed-hostname=b`,
+      /^--client-cert-allowed-cn: can not be used with --client-cert-allowed-hostname; drop one of them$/,
+    ],
+    ['--client-cert-allowed-hostname=*.a', /^--client-cert-allowed-hostname: "\*\.a" is not a host name/],
+    ['--client-cert-allowed-hostname=.a', /^--client-cert-allowed-hostname: "\.a" is not a host name/],
+    ['--client-cert-allowed-cn=a,,b', /^--client-cert-allowed-cn: "a,,b" has an empty name/],
+    [
+      `${MUTUAL.join(' ')} --tls-min-version=TLS1.3 --tls-max-version=TLS1.2`,
+      /^--tls-min-version: TLS1\.3 is newer than --tls-max-version$/,
+    ],
+    [
+      `${MUTUAL.join(' ')} --tls-min-version=TLS1.3 --cipher-suites=TLS_RSA_WITH_AES_128_GCM_SHA256`,
+      /^--cipher-suites: those of TLS 1\.3 are fixed/,
+    ],
+    ['--cipher-suites=TLS_AES_128_GCM_SHA256', /^--cipher-suites: .* has none for TLS 1\.2/],
+    ['--cipher-suites=TLS_RSA_WITH_RC4_128_SHA', /^--cipher-suites: "TLS_RSA_WITH_RC4_128_SHA" is not known/],
+    [
+      '--listen-metrics-urls=https://127.0.0.1:1',
+      /^--listen-metrics-urls: https:\/\/127\.0\.0\.1:1 needs --cert-file and --key-file$/,
+    ],
     ['--batch-max-bytes=1MiB', /^--batch-max-bytes: 1048576 is less than --max-request-bytes, 1572864/],
     ['--queue-max-bytes=2MiB', /^--queue-max-bytes: 2097152 is less than --batch-max-bytes/],
     ['--queue-max-requests=999', /^--queue-max-requests: 999 is less than --batch-max-requests, 1000/],
@@ -238,4 +268,50 @@ describe('settings that do not fit together', () => {
   for (const [words, line] of cases) {
     it(`refuses ${words}`, () => assert.match(refusal(words), line));
   }
+});
+
+describe('plain text', () => {
+  const refused = (url: string): RegExp =>
+    new RegExp(
+      `^--listen-client-urls: ${url.replace(/[[\].]/g, '\\$&')} would serve other machines without TLS; use https:// with --cert-file and --key-file, or add --insecure$`,
+    );
+
+  it('is served on loopback, however it is written', () => {
+    for (const host of ['127.0.0.1', '127.9.9.9', 'localhost', '[::1]', '[0:0:0:0:0:0:0:1]']) {
+      parseSettings([`--listen-client-urls=http://${host}:1`], {});
+    }
+  });
+
+  it('is refused on every other address, in one line that says what to change', () => {
+    for (const host of ['0.0.0.0', '10.0.0.1', '128.0.0.1', '[::]', '[fe80::1]', '[::ffff:10.0.0.1]']) {
+      assert.match(refusal(`--listen-client-urls=http://${host}:1`), refused(`http://${host}:1`));
+    }
+    assert.match(
+      refusal('--listen-client-urls=http://127.0.0.1:1,http://0.0.0.0:2'),
+      refused('http://0.0.0.0:2'),
+    );
+    assert.match(refusal('--listen-metrics-urls=http://0.0.0.0:1'), /^--listen-metrics-urls: http:/);
+  });
+
+  it('is served everywhere with --insecure, with a warning', () => {
+    const parsed = parseCommandLine(['--insecure', '--listen-client-urls=http://0.0.0.0:1'], {});
+    assert.ok(parsed.command === 'serve');
+    assert.match(parsed.warnings.join(), /^--insecure: .* can read and change everything$/);
+  });
+});
+
+describe('cipher suites', () => {
+  it('have Go’s names, and those of TLS 1.3 stay', () => {
+    const { tls } = parseSettings(
+      [
+        ...MUTUAL,
+        '--cipher-suites=TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,TLS_AES_128_GCM_SHA256,TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305',
+      ],
+      {},
+    );
+    assert.equal(
+      tls?.rules.ciphers,
+      'TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256:TLS_AES_128_GCM_SHA256:ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-CHACHA20-POLY1305',
+    );
+  });
 });

@@ -39,7 +39,12 @@ async function withMirror(
   const server = createServer((socket) => {
     sockets.push(socket.on('error', () => {}));
     const handOver = (connection: NodeJS.EventEmitter): void => void http2.emit('connection', connection);
-    new Opening(socket, { clock: systemClock, maxConcurrentStreams: undefined, handOver }).start();
+    new Opening(socket, {
+      clock: systemClock,
+      maxConcurrentStreams: undefined,
+      timeoutMs: 30_000,
+      handOver,
+    }).start();
   }).listen(0, '127.0.0.1');
   await once(server, 'listening');
   const { port } = server.address() as AddressInfo;

@@ -11,6 +11,7 @@ import {
   closing,
   echoes,
   Front,
+  LIMITS,
   MAX_REQUEST_BYTES,
   openStream,
   plain,
@@ -251,6 +252,8 @@ describe('listener', { timeout: 60_000 }, () => {
       await once(other, 'close');
       const listener = new Listener({
         urls: [`http://127.0.0.1:${free}`, front.url],
+        limits: LIMITS,
+        isDuplex: () => false,
         grpc: new grpc.Server(),
         http: () => {},
         log: { debug() {}, info() {}, warn() {}, error() {} },

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { after, before, describe, it } from 'node:test';
-import { readTlsFiles } from '../../src/main/rpc/tls-files.ts';
+import { readTlsFiles, type TlsFiles } from '../../src/main/rpc/tls-files.ts';
 import { type Certificates, makeCertificates } from '../support/certificates.ts';
 import { missingTools } from '../support/tools.ts';
 
@@ -11,14 +12,27 @@ describe('TLS files', { skip: missingTools('openssl') }, () => {
   });
   after(() => made?.remove());
 
-  function files(): { certFile: string; keyFile: string; trustedCaFile: string | undefined } {
+  function files(): TlsFiles {
     assert.ok(made !== undefined);
-    return { ...made.server, trustedCaFile: made.authority.certFile };
+    const { certFile, keyFile } = made.server;
+    return { certFile, keyFile, trustedCaFile: made.authority.certFile, clientCrlFile: undefined };
   }
 
   it('are read', () => {
     assert.deepEqual(readTlsFiles(files()).ca, made?.authority.cert);
     assert.ok(!('ca' in readTlsFiles({ ...files(), trustedCaFile: undefined })));
+  });
+
+  it('have lists of revoked certificates in PEM, one after the other, or in DER as etcd’s', () => {
+    assert.ok(made !== undefined);
+    const clientCrlFile = made.revoke(made.client);
+    const pem = readFileSync(clientCrlFile, 'utf8');
+    assert.deepEqual(readTlsFiles({ ...files(), clientCrlFile }).crl, [pem]);
+    writeFileSync(clientCrlFile, pem + pem);
+    assert.equal(readTlsFiles({ ...files(), clientCrlFile }).crl?.length, 2);
+    const der = Buffer.from(pem.replace(/-----[^-]+-----/g, ''), 'base64');
+    writeFileSync(clientCrlFile, der);
+    assert.deepEqual(readTlsFiles({ ...files(), clientCrlFile }).crl, [pem]);
   });
 
   it('are refused in one line that names the flag', () => {
@@ -30,6 +44,7 @@ describe('TLS files', { skip: missingTools('openssl') }, () => {
     refuses({ certFile: keyFile }, /^--cert-file: .*\.key is not a certificate in PEM form$/);
     refuses({ keyFile: certFile }, /^--key-file: .* is not the key of --cert-file \(.*\)$/);
     refuses({ keyFile: made?.client.keyFile }, /^--key-file: .* is not the key of --cert-file \(.*\)$/);
+    refuses({ clientCrlFile: certFile }, /^--client-crl-file: .*\.crt is not a list of revoked certificates/);
     refuses({ trustedCaFile: keyFile }, /^--trusted-ca-file: .*\.key is not a certificate in PEM form$/);
   });
 });

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
 /** One key pair: its files, and their contents. */
-interface Certificate {
+export interface Certificate {
   readonly certFile: string;
   readonly keyFile: string;
   readonly cert: Buffer;
@@ -20,6 +20,11 @@ export interface Certificates {
   readonly client: Certificate;
   /** Common name `stranger`, signed by itself: nobody trusts it. */
   readonly stranger: Certificate;
+  readonly directory: string;
+  /** A new certificate of the authority's, with this common name and openssl's line of extensions. */
+  sign(name: string, extension: string): Certificate;
+  /** Writes the authority's list of revoked certificates, as PEM, and says where. */
+  revoke(...certificates: readonly Certificate[]): string;
   /** Deletes the directory. */
   remove(): void;
 }
@@ -38,6 +43,9 @@ export function makeCertificates(): Certificates {
     ),
     client: signed(directory, 'client', authority, 'extendedKeyUsage=clientAuth'),
     stranger: selfSigned(directory, 'stranger'),
+    directory,
+    sign: (name, extension) => signed(directory, name, authority, extension),
+    revoke: (...certificates) => revocationList(directory, authority, certificates),
     remove: () => rmSync(directory, { recursive: true, force: true }),
   };
 }
@@ -83,6 +91,23 @@ function signed(directory: string, name: string, authority: Certificate, extensi
     certFile,
   );
   return read(certFile, keyFile);
+}
+
+function revocationList(
+  directory: string,
+  authority: Certificate,
+  certificates: readonly Certificate[],
+): string {
+  const at = (name: string): string => join(directory, name);
+  writeFileSync(at('revoked.index'), '');
+  writeFileSync(
+    at('ca.conf'),
+    `[ca]\ndefault_ca = own\n[own]\ndatabase = ${at('revoked.index')}\ndefault_md = sha256\n`,
+  );
+  const own = ['ca', '-config', at('ca.conf'), '-cert', authority.certFile, '-keyfile', authority.keyFile];
+  for (const { certFile } of certificates) openssl(...own, '-revoke', certFile);
+  openssl(...own, '-gencrl', '-crldays', '1', '-out', at('revoked.crl'));
+  return at('revoked.crl');
 }
 
 function paths(directory: string, name: string): { certFile: string; keyFile: string } {

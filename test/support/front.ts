@@ -3,8 +3,9 @@ import type { IncomingMessage } from 'node:http';
 import type { ClientHttp2Session, ClientHttp2Stream } from 'node:http2';
 import * as grpc from '@grpc/grpc-js';
 import { grpcServerOptions } from '../../src/main/rpc/grpc-options.ts';
-import { Listener } from '../../src/main/rpc/listener.ts';
+import { Listener, type ListenerOptions, type ListenerTls } from '../../src/main/rpc/listener.ts';
 import { callFailure } from '../../src/main/rpc/status.ts';
+import type { TlsMaterial } from '../../src/main/rpc/tls-files.ts';
 import { type Clock, systemClock } from '../../src/shared/base/clock.ts';
 import type { Log, LogFields } from '../../src/shared/base/log.ts';
 import { MalformedMessageError } from '../../src/shared/etcd/wire.ts';
@@ -12,7 +13,17 @@ import { MalformedMessageError } from '../../src/shared/etcd/wire.ts';
 export const MAX_REQUEST_BYTES = 64 * 1024;
 const KEEPALIVE_INTERVAL_MS = 100;
 export const RANGE = '/etcdserverpb.KV/Range';
-const HOLD = '/etcdserverpb.Watch/Watch';
+export const HOLD = '/etcdserverpb.Watch/Watch';
+
+type Limits = ListenerOptions['limits'];
+type FrontTls = TlsMaterial | ListenerTls;
+
+export const LIMITS: Limits = {
+  connections: 10_000,
+  headerBytes: 65_536,
+  handshakeMs: 30_000,
+  requestReadMs: 60_000,
+};
 
 /** A service of two methods over bytes: Range echoes, Watch stays open until its client ends. */
 export class Front {
@@ -24,14 +35,18 @@ export class Front {
   readonly grpc = new grpc.Server(
     grpcServerOptions({
       maxRequestBytes: MAX_REQUEST_BYTES,
-      maxConcurrentStreams: 321,
+      limits: { streamsPerConnection: 321 },
       grpcKeepaliveIntervalMs: KEEPALIVE_INTERVAL_MS,
       grpcKeepaliveTimeoutMs: 10_000,
     }),
   );
   readonly listener: Listener;
+  /** How long an echo takes. */
+  holdEchoesMs = 0;
+  readonly #clock: Clock;
 
-  constructor(tls?: { cert: Buffer; key: Buffer; ca?: Buffer }, clock: Clock = systemClock) {
+  constructor(tls?: FrontTls, clock: Clock = systemClock, limits: Partial<Limits> = {}) {
+    this.#clock = clock;
     this.grpc.register(
       RANGE,
       (call: UnaryCall, reply: Reply) => this.#echo(call, reply),
@@ -49,7 +64,9 @@ export class Front {
     const scheme = tls === undefined ? 'http' : 'https';
     this.listener = new Listener({
       urls: [`${scheme}://127.0.0.1:0`],
-      ...(tls === undefined ? {} : { tls }),
+      ...(tls === undefined ? {} : { tls: 'material' in tls ? tls : { material: tls } }),
+      limits: { ...LIMITS, ...limits },
+      isDuplex: (path) => path === HOLD,
       grpc: this.grpc,
       http: (request, response) => response.end(`${request.method} ${request.url} ${request.httpVersion}`),
       log: this.#log(),
@@ -73,6 +90,7 @@ export class Front {
     this.peers.push(call.getPeer());
     this.names.push(call.getAuthContext()?.sslPeerCertificate?.subject.CN?.toString());
     if (call.request.toString() === 'malformed') reply(callFailure(new MalformedMessageError('field 0')));
+    else if (this.holdEchoesMs > 0) this.#clock.after(this.holdEchoesMs, () => reply(null, call.request));
     else reply(null, call.request);
   }
 
@@ -101,10 +119,11 @@ export function asIs(bytes: Buffer): Buffer {
 
 export async function withFront(
   body: (front: Front) => Promise<void>,
-  tls?: { cert: Buffer; key: Buffer; ca?: Buffer },
+  tls?: FrontTls,
   clock?: Clock,
+  limits?: Partial<Limits>,
 ): Promise<void> {
-  const front = new Front(tls, clock);
+  const front = new Front(tls, clock, limits);
   await front.listener.listen();
   try {
     await body(front);

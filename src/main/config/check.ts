@@ -2,8 +2,9 @@ import { isAbsolute, relative, resolve } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { LEASE_RENEWALS_PER_TTL } from '../../shared/model/limits.ts';
 import { s3Of } from './check-s3.ts';
+import { tlsOf } from './check-tls.ts';
 import { FLAGS, type FlagKey, type FlagValues } from './flags.ts';
-import { type AutoCompactionSettings, type Settings, SettingsError, type TlsSettings } from './settings.ts';
+import { type AutoCompactionSettings, type Settings, SettingsError } from './settings.ts';
 
 /** What was given, by flag or environment, and under which name: `--batch-window` or `NETSY_BATCH_WINDOW`. */
 export type Given = ReadonlyMap<FlagKey, string>;
@@ -22,10 +23,20 @@ export function settingsOf(values: FlagValues, given: Given): Settings {
     advertiseClientUrls: values.advertiseClientUrls ?? [],
     maxRequestBytes: values.maxRequestBytes,
     maxTxnOps: values.maxTxnOps,
-    maxConcurrentStreams: values.maxConcurrentStreams,
     grpcKeepaliveIntervalMs: values.grpcKeepaliveInterval,
     grpcKeepaliveTimeoutMs: values.grpcKeepaliveTimeout,
+    listenMetricsUrls: values.listenMetricsUrls ?? [],
+    limits: {
+      connections: values.maxConnections,
+      streamsPerConnection: values.maxConcurrentStreams,
+      streams: values.maxStreams,
+      headerBytes: values.maxHeaderBytes,
+      handshakeMs: values.handshakeTimeout,
+      requestReadMs: values.requestReadTimeout,
+    },
+    drainTimeoutMs: values.drainTimeout,
     tls: tlsOf(values),
+    insecure: values.insecure,
     authToken: values.authToken,
     simpleTokenTtlMs: (values.authTokenTtl || SIMPLE_TOKEN_TTL_SECONDS) * 1000,
     bcryptCost: values.bcryptCost,
@@ -70,35 +81,6 @@ export function settingsOf(values: FlagValues, given: Given): Settings {
 /** How a message names a flag: as it was given, else by its own name. */
 function label(key: FlagKey, given: Given): string {
   return given.get(key) ?? `--${FLAGS[key].name}`;
-}
-
-function tlsOf(values: FlagValues): TlsSettings | undefined {
-  const { certFile, keyFile, trustedCaFile } = values;
-  if (certFile !== undefined && keyFile === undefined) {
-    throw new SettingsError('--cert-file: needs --key-file, the private key of that certificate');
-  }
-  if (keyFile !== undefined && certFile === undefined) {
-    throw new SettingsError('--key-file: needs --cert-file, the certificate of that key');
-  }
-  if (values.clientCertAuth && trustedCaFile === undefined) {
-    throw new SettingsError('--client-cert-auth: needs --trusted-ca-file, who signs client certificates');
-  }
-  const secure = values.listenClientUrls.find((url) => url.startsWith('https:'));
-  if (secure === undefined) {
-    if (trustedCaFile === undefined) return undefined;
-    throw new SettingsError(
-      '--trusted-ca-file: no listen URL uses TLS; use https:// in --listen-client-urls',
-    );
-  }
-  if (certFile === undefined || keyFile === undefined) {
-    throw new SettingsError(`--listen-client-urls: ${secure} needs --cert-file and --key-file`);
-  }
-  return {
-    certFile: resolve(certFile),
-    keyFile: resolve(keyFile),
-    trustedCaFile: trustedCaFile && resolve(trustedCaFile),
-    clientCertAuth: values.clientCertAuth,
-  };
 }
 
 const HOUR_MS = 3_600_000;

@@ -211,6 +211,12 @@ function warningsOf({ settings, given }: Read, environment: Environment): string
   if (certificate !== undefined && plain !== undefined) {
     warnings.push(`${certificate}: ${plain} does not use TLS; the certificate is not used there`);
   }
+  const insecure = given.get('insecure');
+  if (insecure !== undefined && settings.insecure) {
+    warnings.push(
+      `${insecure}: whoever is between this server and its clients can read and change everything`,
+    );
+  }
   const known = new Set(FLAG_KEYS.map((key) => environmentName(FLAGS[key].name)));
   for (const variable of Object.keys(environment)) {
     if (!variable.startsWith('NETSY_') || known.has(variable) || SERVICE_VARIABLE.test(variable)) continue;

@@ -6,10 +6,11 @@ import {
 } from '../../shared/model/limits.ts';
 import { authToken } from './auth-token.ts';
 import { flag, optional } from './flag.ts';
+import { LIMIT_FLAGS } from './limit-flags.ts';
 import { S3_FLAGS } from './s3-flags.ts';
+import { TLS_FLAGS } from './tls-flags.ts';
 import {
   anyText,
-  boolean,
   choice,
   compactionRetention,
   DURATION_MS_MAX,
@@ -56,6 +57,13 @@ export const FLAGS = {
     urls('advertise'),
     'what clients are told to connect to (default: where it listens)',
   ),
+  listenMetricsUrls: optional(
+    'Serving',
+    'listen-metrics-urls',
+    '<urls>',
+    urls('listen'),
+    'where to listen for the pages of metrics and health besides; https uses the TLS files of clients',
+  ),
   name: flag('Serving', 'name', '<text>', anyText, 'name of this member, for people', 'default'),
   maxRequestBytes: flag(
     'Serving',
@@ -73,14 +81,6 @@ export const FLAGS = {
     'most operations in one transaction',
     '128',
   ),
-  maxConcurrentStreams: flag(
-    'Serving',
-    'max-concurrent-streams',
-    '<count>',
-    integer(1, MAX_UINT32),
-    'most calls that one connection may have open at a time',
-    String(MAX_UINT32),
-  ),
   grpcKeepaliveInterval: flag(
     'Serving',
     'grpc-keepalive-interval',
@@ -97,23 +97,8 @@ export const FLAGS = {
     'how long a ping may stay unanswered before the connection is closed',
     '20s',
   ),
-  certFile: optional('TLS', 'cert-file', '<path>', anyText, 'certificate of this server (PEM)'),
-  keyFile: optional('TLS', 'key-file', '<path>', anyText, 'private key of the certificate (PEM)'),
-  trustedCaFile: optional(
-    'TLS',
-    'trusted-ca-file',
-    '<path>',
-    anyText,
-    'authorities (PEM) that sign client certificates; giving it requires one, as in etcd',
-  ),
-  clientCertAuth: flag(
-    'TLS',
-    'client-cert-auth',
-    '[true|false]',
-    boolean,
-    'require a client certificate signed by --trusted-ca-file; its common name is a user’s, once auth is enabled',
-    'false',
-  ),
+  ...LIMIT_FLAGS,
+  ...TLS_FLAGS,
   authToken: flag(
     'Auth',
     'auth-token',

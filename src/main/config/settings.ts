@@ -1,4 +1,7 @@
 import type { AuthTokenSettings } from '../auth/open-tokens.ts';
+import type { ClientLimits } from '../rpc/client-limits.ts';
+import type { AllowedClients } from '../rpc/client-names.ts';
+import type { TlsFiles, TlsRules } from '../rpc/tls-files.ts';
 import type { S3Options } from '../store/s3-config.ts';
 import type { HedgeAfter, SlowWrites } from './values.ts';
 
@@ -8,12 +11,13 @@ export class SettingsError extends Error {
 }
 
 export interface TlsSettings {
-  readonly certFile: string;
-  readonly keyFile: string;
   /** As in etcd, naming authorities means that every client must show a certificate of theirs. */
-  readonly trustedCaFile: string | undefined;
+  readonly files: TlsFiles;
   /** Whether the common name of a client's certificate is a user's. */
   readonly clientCertAuth: boolean;
+  /** Undefined: everyone whom the authorities signed. */
+  readonly allowedClients: AllowedClients | undefined;
+  readonly rules: TlsRules;
 }
 
 /** How an S3 store is spoken to; what is undefined is taken from AWS's variables and files, or found out. */
@@ -39,12 +43,18 @@ export interface Settings {
   readonly advertiseClientUrls: readonly string[];
   readonly maxRequestBytes: number;
   readonly maxTxnOps: number;
-  readonly maxConcurrentStreams: number;
   /** 0 is never. */
   readonly grpcKeepaliveIntervalMs: number;
   readonly grpcKeepaliveTimeoutMs: number;
+  /** Like the client URLs; possibly none. */
+  readonly listenMetricsUrls: readonly string[];
+  readonly limits: ClientLimits;
+  /** How long a stop lets calls go on. */
+  readonly drainTimeoutMs: number;
   /** Set exactly when one of the listen URLs is https. */
   readonly tls: TlsSettings | undefined;
+  /** Whether plain text was allowed beyond loopback. */
+  readonly insecure: boolean;
   readonly authToken: AuthTokenSettings;
   readonly simpleTokenTtlMs: number;
   readonly bcryptCost: number;

@@ -1,5 +1,6 @@
 import type { Metadata } from '@grpc/grpc-js';
 import type { Credentials } from '../auth/store.ts';
+import { lastCommonName } from './client-names.ts';
 import type { UnaryCall } from './service.ts';
 
 /** What a call carries of who makes it. Nothing of it is looked at while auth is disabled. */
@@ -30,9 +31,7 @@ function has(metadata: Metadata, field: string): boolean {
   return metadata.get(field).length > 0;
 }
 
-/** A name without a common name has an empty one, as in Go. With several, the last counts, as in Go. */
+/** A name without a common name has an empty one, as in Go. */
 function commonNameOf({ sslPeerCertificate }: ReturnType<Caller['getAuthContext']>): string | undefined {
-  if (sslPeerCertificate === undefined) return undefined;
-  const names = sslPeerCertificate.subject.CN as string | string[] | undefined;
-  return (Array.isArray(names) ? names.at(-1) : names) ?? '';
+  return sslPeerCertificate && (lastCommonName(sslPeerCertificate.subject) ?? '');
 }

@@ -1,10 +1,11 @@
 import type { ServerOptions } from '@grpc/grpc-js';
 import { GRPC_OVERHEAD_BYTES } from '../../shared/model/limits.ts';
+import type { ClientLimits } from './client-limits.ts';
 
 /** The settings that the gRPC server needs. */
-export interface GrpcLimits {
+export interface GrpcSettings {
   readonly maxRequestBytes: number;
-  readonly maxConcurrentStreams: number;
+  readonly limits: Pick<ClientLimits, 'streamsPerConnection'>;
   /** 0 is never. */
   readonly grpcKeepaliveIntervalMs: number;
   readonly grpcKeepaliveTimeoutMs: number;
@@ -18,18 +19,18 @@ export interface GrpcLimits {
  * - `grpc-node.max_session_memory`: left to grpc-js, which lifts node's 10 MB. At that limit node resets streams,
  *   which would end watches; the watch room and the request queues bound what a session holds.
  */
-export function grpcServerOptions(limits: GrpcLimits): ServerOptions {
+export function grpcServerOptions(settings: GrpcSettings): ServerOptions {
   const keepalive = {
-    'grpc.keepalive_time_ms': limits.grpcKeepaliveIntervalMs,
-    'grpc.keepalive_timeout_ms': limits.grpcKeepaliveTimeoutMs,
+    'grpc.keepalive_time_ms': settings.grpcKeepaliveIntervalMs,
+    'grpc.keepalive_timeout_ms': settings.grpcKeepaliveTimeoutMs,
   };
   return {
-    'grpc.max_concurrent_streams': limits.maxConcurrentStreams,
+    'grpc.max_concurrent_streams': settings.limits.streamsPerConnection,
     // As etcd: what is a little too large reaches the service, which answers with etcd's own error.
-    'grpc.max_receive_message_length': limits.maxRequestBytes + GRPC_OVERHEAD_BYTES,
+    'grpc.max_receive_message_length': settings.maxRequestBytes + GRPC_OVERHEAD_BYTES,
     'grpc.max_send_message_length': -1,
     // Bookkeeping of every call for a debugging service that this server doesn't offer.
     'grpc.enable_channelz': 0,
-    ...(limits.grpcKeepaliveIntervalMs === 0 ? {} : keepalive),
+    ...(settings.grpcKeepaliveIntervalMs === 0 ? {} : keepalive),
   };
 }

@@ -1,14 +1,15 @@
 import {
   createServer as createHttpServer,
+  type ServerOptions as HttpServerOptions,
   type IncomingMessage,
   type Server,
   type ServerResponse,
 } from 'node:http';
 import type { Http2Server, ServerHttp2Session } from 'node:http2';
-import { createServer as createHttpsServer } from 'node:https';
+import { createServer as createHttpsServer, Server as HttpsServer } from 'node:https';
 import type { AddressInfo, Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
-import type { TLSSocket } from 'node:tls';
+import type { SecureContextOptions, TLSSocket } from 'node:tls';
 import {
   type ConnectionInjector,
   type Server as GrpcServer,
@@ -18,8 +19,12 @@ import {
 import { assert } from '../../shared/base/assert.ts';
 import { type Clock, systemClock } from '../../shared/base/clock.ts';
 import type { Log } from '../../shared/base/log.ts';
+import type { ClientLimits } from './client-limits.ts';
+import { type AllowedClients, clientRefusal } from './client-names.ts';
 import { tellProtocol } from './first-bytes.ts';
 import { Opening } from './opening.ts';
+import { SlowRequests } from './slow-requests.ts';
+import type { TlsMaterial, TlsRules } from './tls-files.ts';
 
 /**
  * Sockets. One port speaks gRPC and HTTP/1.1; a connection's first bytes tell which.
@@ -33,10 +38,9 @@ import { Opening } from './opening.ts';
  * grpc-js serves nothing but gRPC over h2.
  */
 
-/** How long a connection may take over its TLS handshake, its first bytes, and an HTTP/1.1 request's headers. */
-const SILENCE_MS_MAX = 30_000;
-/** An HTTP/1.1 request must have arrived whole by then. */
-const HTTP_REQUEST_MS_MAX = 60_000;
+/** Of pages' URLs: a few scrapers, probes and people. */
+const METRICS_CONNECTIONS_MAX = 256;
+const REFUSED_LOG_EVERY_MS = 10_000;
 const HTTP_TIMEOUT_CHECK_MS = 5_000;
 /** TCP's own keepalive, for peers that vanish without a word. */
 const TCP_KEEPALIVE_DELAY_MS = 30_000;
@@ -49,40 +53,78 @@ export const CONNECTION_WINDOW_BYTES = 8 * 1024 * 1024;
 
 type HttpHandler = (request: IncomingMessage, response: ServerResponse) => void;
 
-/** PEM files' contents. With `ca`, every client must show a certificate that it signed. */
-export interface TlsMaterial {
-  readonly cert: Buffer;
-  readonly key: Buffer;
-  readonly ca?: Buffer;
+/** How https is spoken. */
+export interface ListenerTls {
+  readonly material: TlsMaterial;
+  readonly rules?: TlsRules;
+  /** Undefined: all whom the authorities of `material` signed; everyone when there are none. */
+  readonly allowedClients?: AllowedClients | undefined;
 }
 
 export interface ListenerOptions {
   /** `http(s)://HOST:PORT` each; port 0 takes a free one. */
   readonly urls: readonly string[];
+  /** URLs that serve HTTP/1.1 pages and nothing else. */
+  readonly metrics?: { readonly urls: readonly string[]; readonly http: HttpHandler };
   /** Needed when a URL is https. */
-  readonly tls?: TlsMaterial;
+  readonly tls?: ListenerTls;
+  readonly limits: Pick<ClientLimits, 'connections' | 'headerBytes' | 'handshakeMs' | 'requestReadMs'>;
   readonly grpc: GrpcServer;
+  /** Whether a gRPC method's path is one of a bidirectional stream. */
+  readonly isDuplex: (path: string) => boolean;
   readonly http: HttpHandler;
   readonly log: Log;
   readonly clock?: Clock;
+}
+
+interface EndpointParts {
+  readonly url: string;
+  /** Named when it can't be bound. */
+  readonly flag: string;
+  readonly http: HttpHandler;
+  /** Whether HTTP/2 is served, which is gRPC. */
+  readonly grpc: boolean;
+  readonly connectionsMax: number;
+}
+
+interface Endpoint extends EndpointParts {
+  readonly server: Server;
 }
 
 export class Listener {
   readonly #options: ListenerOptions;
   readonly #clock: Clock;
   readonly #injector: ConnectionInjector;
-  readonly #servers = new Map<string, Server>();
+  readonly #endpoints: readonly Endpoint[];
   /** Every open socket; a TLS connection has two, the raw one and the one inside. */
   readonly #sockets = new Set<Socket>();
   /** HTTP/2 connections that grpc-js has not got yet. */
   readonly #openings = new Set<Opening>();
+  /** Connections refused since that was last logged. */
+  #refused = 0;
   #closing = false;
 
   constructor(options: ListenerOptions) {
     this.#options = options;
     this.#clock = options.clock ?? systemClock;
-    this.#injector = createInjector(options.grpc);
-    for (const url of options.urls) this.#servers.set(url, this.#createServer(url));
+    this.#injector = this.#createInjector();
+    const { urls, metrics, limits, http } = options;
+    const clients = urls.map((url) =>
+      this.#createEndpoint({
+        url,
+        flag: '--listen-client-urls',
+        http,
+        grpc: true,
+        connectionsMax: limits.connections,
+      }),
+    );
+    const pages = metrics?.urls.map((url) =>
+      this.#createEndpoint({
+        ...{ url, flag: '--listen-metrics-urls', http: metrics.http, grpc: false },
+        connectionsMax: METRICS_CONNECTIONS_MAX,
+      }),
+    );
+    this.#endpoints = [...clients, ...(pages ?? [])];
   }
 
   /**
@@ -90,19 +132,28 @@ export class Listener {
    * line that says what to change.
    */
   async listen(): Promise<void> {
-    const bound = await Promise.allSettled([...this.#servers].map(([url, server]) => bind(url, server)));
+    const bound = await Promise.allSettled(this.#endpoints.map(bind));
     const failed = bound.find((result) => result.status === 'rejected');
     if (failed === undefined) return;
     await this.close(0);
     throw failed.reason;
   }
 
-  /** Where it listens, as URLs with the ports that were bound; in the order of the options. */
+  /** Where it listens for clients, as URLs with the ports that were bound; in the order of the options. */
   get addresses(): readonly string[] {
-    return [...this.#servers].map(([url, server]) => {
-      const address = server.address() as AddressInfo | null;
-      return address === null ? url : url.replace(/:\d+$/, `:${address.port}`);
-    });
+    return this.#endpoints.filter(({ grpc }) => grpc).map(boundAddress);
+  }
+
+  /** As `addresses`, of the metrics' URLs. */
+  get metricsAddresses(): readonly string[] {
+    return this.#endpoints.filter(({ grpc }) => !grpc).map(boundAddress);
+  }
+
+  /** What connections from now on get; those that are open go on as they are. Sessions of before can't be resumed. */
+  setTls(material: TlsMaterial): void {
+    for (const { server } of this.#endpoints) {
+      if (server instanceof HttpsServer) server.setSecureContext(this.#secureOptions(material));
+    }
   }
 
   /** Serves gRPC on a connection from within this process. */
@@ -113,7 +164,7 @@ export class Listener {
   /** Refuses new connections; the open ones go on. Never fails, and may be called twice. */
   stopAccepting(): void {
     this.#closing = true;
-    for (const server of this.#servers.values()) server.close(() => {});
+    for (const { server } of this.#endpoints) server.close(() => {});
   }
 
   /**
@@ -132,9 +183,38 @@ export class Listener {
     this.#injector.destroy();
   }
 
-  #createServer(url: string): Server {
+  /**
+   * grpc-js 1.14 has no server option for the receive windows (`grpc-node.flow_control_window` is read by its client
+   * alone) nor for the size of headers, so they are set on the HTTP/2 server that it makes for an injector, which it
+   * keeps in a private map. A test watches that this still works with the grpc-js that is installed.
+   */
+  #createInjector(): ConnectionInjector {
+    const { grpc, limits, isDuplex, log } = this.#options;
+    const { http2Servers } = grpc as unknown as { http2Servers: Map<Http2Server, unknown> };
+    const before = new Set(http2Servers.keys());
+    const injector = grpc.createConnectionInjector(ServerCredentials.createInsecure());
+    const server = [...http2Servers.keys()].find((candidate) => !before.has(candidate));
+    assert(server !== undefined, 'grpc-js keeps the HTTP/2 server of an injector in http2Servers');
+    server.updateSettings({ initialWindowSize: STREAM_WINDOW_BYTES, maxHeaderListSize: limits.headerBytes });
+    server.on('session', (session: ServerHttp2Session) => {
+      if (!session.destroyed) session.setLocalWindowSize(CONNECTION_WINDOW_BYTES);
+    });
+    new SlowRequests({ timeoutMs: limits.requestReadMs, isDuplex, clock: this.#clock, log }).watch(server);
+    return injector;
+  }
+
+  #createEndpoint(parts: EndpointParts): Endpoint {
+    const { url, grpc, http, connectionsMax } = parts;
     const secure = url.startsWith('https:');
-    const server = secure ? this.#createSecureServer() : createHttpServer(HTTP_OPTIONS, this.#onRequest);
+    const handler: HttpHandler = (request, response) => {
+      if (this.#closing) response.shouldKeepAlive = false;
+      http(request, response);
+    };
+    const server = secure
+      ? this.#createSecureServer(handler)
+      : createHttpServer(this.#httpOptions(), handler);
+    server.maxConnections = connectionsMax;
+    server.on('drop', () => this.#onRefused(url, connectionsMax));
     const event = secure ? 'secureConnection' : 'connection';
     const serveHttp = server.listeners(event) as ((socket: Socket) => void)[];
     assert(serveHttp.length === 1, `node's ${event} listener is the only one`);
@@ -146,34 +226,73 @@ export class Listener {
     });
     server.on(event, (socket: Socket) => {
       if (secure) this.#track(socket);
-      this.#route(socket, (http) => serveHttp[0]?.call(server, http));
+      if (secure && !this.#admits(socket as TLSSocket)) return;
+      this.#route(socket, grpc, (plain) => serveHttp[0]?.call(server, plain));
     });
-    return server;
+    return { ...parts, server };
   }
 
-  #createSecureServer(): Server {
-    const { tls } = this.#options;
+  #httpOptions(): HttpServerOptions {
+    const { handshakeMs, requestReadMs, headerBytes } = this.#options.limits;
+    const headersTimeout = Math.min(handshakeMs, requestReadMs);
+    return {
+      noDelay: true,
+      keepAlive: true,
+      keepAliveInitialDelay: TCP_KEEPALIVE_DELAY_MS,
+      headersTimeout,
+      requestTimeout: requestReadMs,
+      connectionsCheckingInterval: Math.min(HTTP_TIMEOUT_CHECK_MS, headersTimeout),
+      maxHeaderSize: headerBytes,
+    };
+  }
+
+  #secureOptions(material: TlsMaterial): SecureContextOptions {
+    const { minVersion = 'TLSv1.2', maxVersion = 'TLSv1.3', ciphers } = this.#options.tls?.rules ?? {};
+    return {
+      ...material,
+      crl: [...(material.crl ?? [])],
+      minVersion,
+      maxVersion,
+      ...(ciphers && { ciphers }),
+    };
+  }
+
+  #createSecureServer(http: HttpHandler): Server {
+    const { tls, limits } = this.#options;
     assert(tls !== undefined, 'an https URL needs a certificate');
+    const { material } = tls;
     const server = createHttpsServer(
       {
-        ...HTTP_OPTIONS,
-        ...tls,
-        minVersion: 'TLSv1.2',
-        requestCert: tls.ca !== undefined,
-        rejectUnauthorized: tls.ca !== undefined,
+        ...this.#httpOptions(),
+        ...this.#secureOptions(material),
+        requestCert: material.ca !== undefined,
+        rejectUnauthorized: material.ca !== undefined,
         ALPNProtocols: ['http/1.1', 'h2'],
-        handshakeTimeout: SILENCE_MS_MAX,
+        handshakeTimeout: limits.handshakeMs,
       },
-      this.#onRequest,
+      http,
     );
     server.on('tlsClientError', (error: Error, socket: TLSSocket) => this.#onHandshakeError(error, socket));
     return server;
   }
 
-  readonly #onRequest = (request: IncomingMessage, response: ServerResponse): void => {
-    if (this.#closing) response.shouldKeepAlive = false;
-    this.#options.http(request, response);
-  };
+  /** Whether a client that has shown a certificate may come in; else it is closed. */
+  #admits(socket: TLSSocket): boolean {
+    const allowed = this.#options.tls?.allowedClients;
+    const refusal = allowed && clientRefusal(allowed, socket);
+    if (refusal !== undefined) this.#onHandshakeError(new Error(refusal), socket);
+    return refusal === undefined;
+  }
+
+  /** One line for many: a flood must not become a flood of the log. */
+  #onRefused(url: string, connectionsMax: number): void {
+    if (this.#refused++ > 0) return;
+    this.#clock.after(REFUSED_LOG_EVERY_MS, () => {
+      const fields = { url, refused: this.#refused, connectionsMax };
+      this.#options.log.warn('connections refused: as many as are allowed are open', fields);
+      this.#refused = 0;
+    });
+  }
 
   /** As etcd, a refused client is a warning; one that only hung up, as port scanners and probes do, is not. */
   #onHandshakeError(error: Error & { code?: string }, socket: TLSSocket): void {
@@ -194,11 +313,12 @@ export class Listener {
     });
   }
 
-  #route(socket: Socket, serveHttp: (socket: Socket) => void): void {
-    tellProtocol(socket, this.#clock, SILENCE_MS_MAX, (protocol) => {
+  #route(socket: Socket, grpc: boolean, serveHttp: (socket: Socket) => void): void {
+    tellProtocol(socket, this.#clock, this.#options.limits.handshakeMs, (protocol) => {
       if (this.#closing) socket.destroy();
       else if (protocol === 'http1') serveHttp(socket);
-      else this.#open(socket);
+      else if (grpc) this.#open(socket);
+      else socket.destroy();
     });
   }
 
@@ -211,6 +331,7 @@ export class Listener {
     const opening = new Opening(socket, {
       clock: this.#clock,
       maxConcurrentStreams: maxConcurrentStreams(this.#options.grpc),
+      timeoutMs: this.#options.limits.handshakeMs,
       handOver: (connection) => {
         this.#openings.delete(opening);
         this.#injector.injectConnection(connection);
@@ -220,33 +341,6 @@ export class Listener {
     socket.once('close', () => this.#openings.delete(opening));
     opening.start();
   }
-}
-
-const HTTP_OPTIONS = {
-  noDelay: true,
-  keepAlive: true,
-  keepAliveInitialDelay: TCP_KEEPALIVE_DELAY_MS,
-  headersTimeout: SILENCE_MS_MAX,
-  requestTimeout: HTTP_REQUEST_MS_MAX,
-  connectionsCheckingInterval: HTTP_TIMEOUT_CHECK_MS,
-};
-
-/**
- * grpc-js 1.14 has no server option for the receive windows (`grpc-node.flow_control_window` is read by its client
- * alone), so they are set on the HTTP/2 server that it makes for an injector, which it keeps in a private map. A test
- * watches that this still works with the grpc-js that is installed.
- */
-function createInjector(grpc: GrpcServer): ConnectionInjector {
-  const { http2Servers } = grpc as unknown as { http2Servers: Map<Http2Server, unknown> };
-  const before = new Set(http2Servers.keys());
-  const injector = grpc.createConnectionInjector(ServerCredentials.createInsecure());
-  const server = [...http2Servers.keys()].find((candidate) => !before.has(candidate));
-  assert(server !== undefined, 'grpc-js keeps the HTTP/2 server of an injector in http2Servers');
-  server.updateSettings({ initialWindowSize: STREAM_WINDOW_BYTES });
-  server.on('session', (session: ServerHttp2Session) => {
-    if (!session.destroyed) session.setLocalWindowSize(CONNECTION_WINDOW_BYTES);
-  });
-  return injector;
 }
 
 /** The limit that the server was made with, from grpc-js's private options; undefined when it has none. */
@@ -262,13 +356,14 @@ function closed(socket: Socket): Promise<void> {
   });
 }
 
-function bind(url: string, server: Server): Promise<void> {
+function bind({ url, server, flag }: Endpoint): Promise<void> {
   const { hostname, port, protocol } = new URL(url);
   const host = hostname.replace(/^\[|\]$/g, '');
   // URL drops the port that is its scheme's own.
   const portNumber = port === '' ? (protocol === 'https:' ? 443 : 80) : Number(port);
   return new Promise((resolve, reject) => {
-    const onError = (error: NodeJS.ErrnoException): void => reject(new Error(bindMessage(url, error)));
+    const onError = (error: NodeJS.ErrnoException): void =>
+      reject(new Error(`${flag}: ${url} ${bindTrouble(error)}`));
     server.once('error', onError);
     server.listen(portNumber, host, () => {
       server.off('error', onError);
@@ -277,11 +372,16 @@ function bind(url: string, server: Server): Promise<void> {
   });
 }
 
-function bindMessage(url: string, error: NodeJS.ErrnoException): string {
+function bindTrouble({ code, message }: NodeJS.ErrnoException): string {
   const why: Record<string, string> = {
     EADDRINUSE: 'is in use already; end what listens there or choose another port',
     EACCES: 'needs privileges that this process has not; choose a port from 1024 up',
     EADDRNOTAVAIL: 'is not an address of this machine; use one that is, or 0.0.0.0 for all',
   };
-  return `--listen-client-urls: ${url} ${why[error.code ?? ''] ?? `can't be bound: ${error.message}`}`;
+  return why[code ?? ''] ?? `can't be bound: ${message}`;
+}
+
+function boundAddress({ url, server }: Endpoint): string {
+  const address = server.address() as AddressInfo | null;
+  return address === null ? url : url.replace(/:\d+$/, `:${address.port}`);
 }

@@ -30,8 +30,6 @@ import {
 
 /** A client that has no request for so long is handed over unseen: it gets gRPC's keepalive. */
 const FIRST_REQUEST_MS_MAX = 10_000;
-/** SETTINGS must be acknowledged by then. */
-const ACKNOWLEDGEMENT_MS_MAX = 30_000;
 /**
  * How much may come before the acknowledgement. Clients may send 65,535 bytes of DATA before the window is opened;
  * the rest is for headers.
@@ -46,6 +44,8 @@ export interface OpeningOptions {
   readonly clock: Clock;
   /** SETTINGS_MAX_CONCURRENT_STREAMS, as the server behind will say it; undefined is no limit. */
   readonly maxConcurrentStreams: number | undefined;
+  /** By then the SETTINGS must be acknowledged, and what the client has begun to say must be said. */
+  readonly timeoutMs: number;
   /** Takes the connection; called at most once, with no listener of this class left on the socket. */
   readonly handOver: (connection: Duplex) => void;
 }
@@ -80,10 +80,10 @@ export class Opening {
 
   /** Begins; it may hand over at once. */
   start(): void {
-    const { clock } = this.#options;
+    const { clock, timeoutMs } = this.#options;
     this.#timers = [
-      clock.after(FIRST_REQUEST_MS_MAX, () => this.#giveUp()),
-      clock.after(ACKNOWLEDGEMENT_MS_MAX, () => this.#socket.destroy()),
+      clock.after(Math.min(FIRST_REQUEST_MS_MAX, timeoutMs), () => this.#giveUp()),
+      clock.after(timeoutMs, () => this.#socket.destroy()),
     ];
     this.#socket.on('readable', this.#onReadable).on('end', this.#onEnd).on('close', this.#release);
     this.#onReadable();
@@ -119,9 +119,12 @@ export class Opening {
     return this.#socket.read() as Buffer | null;
   }
 
+  /** A client that is silent is handed over; one that has stopped in the middle is not waited for. */
   #giveUp(): void {
+    const begun = !this.#prefaceRead || this.#joiner.open || this.#cutter.rest.length > 0;
+    if (begun) this.#socket.destroy();
     this.#givenUp = true;
-    this.#advance();
+    if (!begun) this.#advance();
   }
 
   /** Goes as far as the bytes at hand allow. */

@@ -45,6 +45,11 @@ export type MeterOfMethod = (
   type: 'unary' | 'server_stream' | 'bidi_stream',
 ) => CallMeter;
 
+/** Asked before each streaming call; the error refuses it. */
+interface StreamAdmission {
+  admit(call: StreamingCall | DuplexCall): Error | undefined;
+}
+
 type Kind = 'unary' | 'serverStream' | 'duplex';
 
 const METER_TYPES = { unary: 'unary', serverStream: 'server_stream', duplex: 'bidi_stream' } as const;
@@ -70,6 +75,7 @@ export function addService(
   service: DescService,
   handlers: Promise<ServiceHandlers>,
   meterOf: MeterOfMethod,
+  streams: StreamAdmission = EVERY_STREAM,
 ): void {
   const late: LateHandlers = { now: undefined, ready: handlers };
   handlers.then(
@@ -92,9 +98,21 @@ export function addService(
       responseSerialize: countedBytes(meter.sent),
       responseDeserialize: sameBytes,
     };
-    implementation[name] = implement(service.typeName, name, kind, late, meter);
+    implementation[name] = implement(service.typeName, name, kind, { late, meter, streams });
   }
   server.addService(definition, implementation);
+}
+
+const EVERY_STREAM: StreamAdmission = { admit: () => undefined };
+
+/** The paths of the bidirectional methods of these services. */
+export function duplexPaths(services: readonly DescService[]): ReadonlySet<string> {
+  const paths = services.flatMap(({ typeName, methods }) =>
+    methods
+      .filter(({ methodKind }) => kindOf(methodKind) === 'duplex')
+      .map(({ name }) => `/${typeName}/${name}`),
+  );
+  return new Set(paths);
 }
 
 function kindOf(methodKind: DescService['methods'][number]['methodKind']): Kind {
@@ -112,8 +130,7 @@ function implement(
   service: string,
   name: string,
   kind: Kind,
-  late: LateHandlers,
-  meter: CallMeter,
+  { late, meter, streams }: { late: LateHandlers; meter: CallMeter; streams: StreamAdmission },
 ): UntypedServiceImplementation[string] {
   const missing = notImplemented(service, name);
   if (kind === 'unary') {
@@ -135,6 +152,12 @@ function implement(
   return (call: DuplexCall): void => {
     const startedMs = meter.started();
     const fail = (failure: CallFailure): void => void call.emit('error', failure);
+    const tooMany = streams.admit(call);
+    if (tooMany !== undefined) {
+      const failure = callFailure(tooMany);
+      meter.handled(failure.code, startedMs);
+      return fail(failure);
+    }
     whenReady(late, fail, (handlers) => {
       const handle = kind === 'duplex' ? handlers.duplex?.[name] : handlers.serverStream?.[name];
       if (handle === undefined) {
