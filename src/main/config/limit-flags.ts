@@ -3,7 +3,7 @@ import { DURATION_MS_MAX, duration, integer, size } from './values.ts';
 
 const CONNECTIONS_MAX = 1_000_000;
 const STREAMS_MAX = 2 ** 32 - 1;
-/** node's HTTP/2 takes no larger field, and looks at so much of a connection before it is handed over. */
+/** node's HTTP/2 takes no larger field. */
 const HEADER_BYTES_MAX = 65_536;
 const HEADER_BYTES_MIN = 4096;
 
@@ -38,7 +38,7 @@ export const LIMIT_FLAGS = {
     'max-header-bytes',
     '<size>',
     size(HEADER_BYTES_MIN, HEADER_BYTES_MAX),
-    'largest headers of a request',
+    'largest headers of an HTTP/1.1 request; those of a gRPC call have at most 128 fields and 144KiB',
     '64KiB',
   ),
   handshakeTimeout: flag(
