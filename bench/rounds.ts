@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { LoadProcess } from './load/load-process.ts';
 import { Sampler } from './measure/sampler.ts';
-import { slowWriteTotals } from './measure/slow-writes.ts';
+import { serverMetrics } from './measure/server-metrics.ts';
 import type { BenchOptions } from './options.ts';
 import type { Outcome } from './outcome.ts';
 import { type Child, wasInterrupted } from './processes.ts';
@@ -134,7 +134,7 @@ class OneRun {
       loads,
       store: usesStore ? store : undefined,
       pids,
-      slowWrites: () => slowWriteTotals(server.host, server.port),
+      metrics: () => serverMetrics(server.host, server.port),
     };
     const startLoad = (): Promise<LoadProcess> => this.startLoad();
     await runScenario({ around, scenario, server, prefix, startLoad, listener: this.listener() });

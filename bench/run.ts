@@ -9,6 +9,7 @@ import { endpointProgram, type Program } from './programs/program.ts';
 import { programOf } from './programs/programs.ts';
 import { reportHtml } from './report/html.ts';
 import { judge } from './report/judge.ts';
+import { pauseTable } from './report/pauses.ts';
 import { slowWriteTable } from './report/slow-writes.ts';
 import { standings } from './report/standing.ts';
 import {
@@ -107,6 +108,7 @@ function report(options: BenchOptions, outcome: Outcome): boolean {
     watchTable(results),
     costTable(results),
     slowWriteTable(results),
+    pauseTable(results),
     ...toolTables(outcome),
   ];
   // What one scenario says nothing of is not printed; the report has the whole table.

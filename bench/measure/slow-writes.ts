@@ -1,3 +1,5 @@
+import { samplesIn } from './server-metrics.ts';
+
 /**
  * Where netsy says that the time of its slow writes went (`--slow-write-log`; by default those slower than p99), from
  * its metrics.
@@ -23,37 +25,21 @@ export interface SlowWrites {
   readonly requests: Readonly<Record<string, number>>;
 }
 
-/** Undefined when the server doesn't tell. */
-export async function slowWriteTotals(host: string, port: number): Promise<SlowWriteTotals | undefined> {
-  try {
-    const answer = await fetch(`http://${host}:${port}/metrics`, { signal: AbortSignal.timeout(5000) });
-    return totalsIn(await answer.text());
-  } catch {
-    // No HTTP page there.
-    return undefined;
-  }
-}
-
 /** Of what `/metrics` says; undefined when it isn't netsy's. */
 export function totalsIn(text: string): SlowWriteTotals | undefined {
-  const writes = new RegExp(`^${WRITES} (\\S+)$`, 'm').exec(text)?.[1];
+  const [writes] = samplesIn(text, WRITES);
   if (writes === undefined) return undefined;
-  const byLabel = (name: string): Record<string, number> =>
-    Object.fromEntries(
-      [...text.matchAll(new RegExp(`^${name}\\{\\w+="(\\w+)"\\} (\\S+)$`, 'gm'))].map(([, label, value]) => [
-        label!,
-        Number(value),
-      ]),
-    );
-  return { writes: Number(writes), seconds: byLabel(SECONDS), requests: byLabel(REQUESTS) };
+  const byLabel = (name: string, label: string): Record<string, number> =>
+    Object.fromEntries(samplesIn(text, name).map(({ labels, value }) => [labels[label]!, value]));
+  return { writes: writes.value, seconds: byLabel(SECONDS, 'stage'), requests: byLabel(REQUESTS, 'request') };
 }
 
 /** Of the writes between two looks; undefined when none was slow. */
 export function slowWritesBetween(
-  before: SlowWriteTotals,
+  before: SlowWriteTotals | undefined,
   after: SlowWriteTotals | undefined,
 ): SlowWrites | undefined {
-  if (after === undefined || after.writes <= before.writes) return undefined;
+  if (before === undefined || after === undefined || after.writes <= before.writes) return undefined;
   const writes = after.writes - before.writes;
   const means = (
     all: Readonly<Record<string, number>>,

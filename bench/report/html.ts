@@ -3,6 +3,7 @@ import type { PhaseResult } from '../scenarios/phase.ts';
 import { SCENARIOS } from '../scenarios/scenario.ts';
 import { chartHtml, escapeHtml } from './chart.ts';
 import { budgetCharts, concurrencyCharts, percentileCharts, traceCharts, windowCharts } from './curves.ts';
+import { PAUSE_TITLES, pauseRows } from './pauses.ts';
 import { SLOW_WRITE_TITLES, slowWriteRows } from './slow-writes.ts';
 import type { Standing } from './standing.ts';
 import { groupBy, median } from './statistics.ts';
@@ -51,6 +52,7 @@ export function reportHtml(report: Report): string {
     section('Latency against batch window and pipeline depth', charts(windowCharts(results))),
     section('Latency against the budget of PUTs', charts(budgetCharts(results))),
     section('Where the time of slow writes went', slowWritesHtml(results)),
+    section('What held threads up', pausesHtml(results)),
     section('PUTs and what they cost', costHtml(results)),
     section('autocannon and k6', toolsHtml(outcome)),
     section('CPU and memory over time', tracesHtml(outcome.traces)),
@@ -158,6 +160,14 @@ function slowWritesHtml(results: readonly PhaseResult[]): string {
   const what =
     'What the server says of its writes slower than the p99 of the five seconds before, warm-up included: mean ms per stage, and requests to the store per upload.';
   return `<p class="muted">${what}</p>${tableHtml(['phase', ...SLOW_WRITE_TITLES], rows)}`;
+}
+
+function pausesHtml(results: readonly PhaseResult[]): string {
+  const rows = pauseRows(results).map(({ name, figures }): Cell[] => [name, ...figures]);
+  if (rows.length === 0) return '';
+  const what =
+    'What the server says of its threads, warm-up included: how late the event loop began what was due, on the mean and 99 % of the time, and its collections of garbage.';
+  return `<p class="muted">${what}</p>${tableHtml(['phase', ...PAUSE_TITLES], rows)}`;
 }
 
 function costHtml(results: readonly PhaseResult[]): string {

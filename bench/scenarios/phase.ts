@@ -3,8 +3,9 @@ import type { LoadProcess } from '../load/load-process.ts';
 import type { PhaseReport } from '../load/protocol.ts';
 import { type ForeignKeys, isWrite, type OperationName } from '../load/workload.ts';
 import { Latencies, type LatencySummary } from '../measure/latency.ts';
+import { pausesBetween, type ThreadPauses } from '../measure/pauses.ts';
 import { threadsOf, type Usage, usageOf } from '../measure/resources.ts';
-import { type SlowWrites, type SlowWriteTotals, slowWritesBetween } from '../measure/slow-writes.ts';
+import { type SlowWrites, slowWritesBetween, totalsIn } from '../measure/slow-writes.ts';
 import type { BenchOptions } from '../options.ts';
 import type { StoreStats } from '../store/slow-store.ts';
 import type { BenchStore } from '../stores.ts';
@@ -47,6 +48,8 @@ export interface PhaseResult {
   readonly p999OverPut?: number;
   /** Where the server says that its slow writes' time went, warm-up included. */
   readonly slowWrites?: SlowWrites;
+  /** What it says held its threads up, warm-up included. */
+  readonly pauses?: readonly ThreadPauses[];
   /** CPU seconds per second of the window, by process. */
   readonly cpu: Readonly<Record<string, number>>;
   /** The same of the server's threads: the main thread's, and the others' from the busiest down. */
@@ -66,8 +69,8 @@ export interface Surroundings {
   readonly store: BenchStore | undefined;
   /** The processes of each part: server, store, load. */
   readonly pids: ReadonlyMap<string, readonly number[]>;
-  /** Asked before and after a phase, so that asking disturbs nothing. */
-  slowWrites(): Promise<SlowWriteTotals | undefined>;
+  /** The server's; asked before and after a phase, so that asking disturbs nothing. */
+  metrics(): Promise<string | undefined>;
 }
 
 const drainMs = 30_000;
@@ -78,8 +81,8 @@ export async function runPhase(
   phase: Phase,
   foreign?: ForeignKeys,
 ): Promise<PhaseResult> {
-  const writes = isWrite(phase.operation);
-  const slowBefore = writes ? await around.slowWrites() : undefined;
+  const before = await around.metrics();
+  const begunMs = performance.now();
   const window = new WindowProbe(around);
   const seconds = phase.seconds ?? around.options.seconds;
   const reports = await Promise.all(
@@ -100,8 +103,20 @@ export async function runPhase(
     }),
   );
   const result = summarize(around, phase, seconds, reports, await window.result());
-  const slowWrites = slowBefore && slowWritesBetween(slowBefore, await around.slowWrites());
-  return { ...result, ...(slowWrites ? { slowWrites } : {}) };
+  const after = await around.metrics();
+  return { ...result, ...toldBetween(before, after, (performance.now() - begunMs) / 1000) };
+}
+
+/** What netsy's metrics tell of a phase. */
+function toldBetween(
+  before: string | undefined,
+  after: string | undefined,
+  seconds: number,
+): Pick<PhaseResult, 'slowWrites' | 'pauses'> {
+  if (before === undefined || after === undefined) return {};
+  const slowWrites = slowWritesBetween(totalsIn(before), totalsIn(after));
+  const pauses = pausesBetween(before, after, seconds);
+  return { ...(slowWrites ? { slowWrites } : {}), ...(pauses.length > 0 ? { pauses } : {}) };
 }
 
 /** Whole requests only; the first processes take what doesn't divide. */

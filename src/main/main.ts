@@ -75,16 +75,20 @@ async function serve(settings: Settings, warnings: readonly string[]): Promise<v
     store: settings.store,
     node: process.version,
   });
-  let serving: Server | undefined;
-  stopOnSignals(async () => serving?.stop(), settings.drainTimeoutMs, log);
   const metrics = new Metrics();
-  recordPauses(metrics.pauses.add('main'), systemClock);
-  const store = await openProbed(settings, metrics, settings.store, log);
   const slowWrites = new SlowWrites(settings.slowWriteLog, {
     clock: systemClock,
     log,
     meter: metrics.slowWrites,
   });
+  let serving: Server | undefined;
+  const stop = async (): Promise<void> => {
+    await serving?.stop();
+    slowWrites.flush();
+  };
+  stopOnSignals(stop, settings.drainTimeoutMs, log);
+  recordPauses(metrics.pauses.add('main'), systemClock);
+  const store = await openProbed(settings, metrics, settings.store, log);
   const server = new Server({
     settings,
     store,
@@ -96,6 +100,7 @@ async function serve(settings: Settings, warnings: readonly string[]): Promise<v
     fatal: (error) => {
       log.error('stopping: this process can not go on', { error: error.message });
       server.abort();
+      slowWrites.flush();
       // Replies that were handed to the network may still leave.
       setImmediate(() => process.exit(FAILED));
     },

@@ -1,11 +1,14 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { pausesBetween } from '../../bench/measure/pauses.ts';
 import { slowWritesBetween, totalsIn } from '../../bench/measure/slow-writes.ts';
 import { emptyOutcome } from '../../bench/outcome.ts';
 import { reportHtml } from '../../bench/report/html.ts';
+import { pauseTable } from '../../bench/report/pauses.ts';
 import { SLOW_WRITE_TITLES, slowWriteRows, slowWriteTable } from '../../bench/report/slow-writes.ts';
 import { WRITE_STAGES } from '../../src/main/commit/write-time.ts';
 import { Metrics } from '../../src/main/ops/metrics.ts';
+import { recorder } from '../../src/shared/base/pauses.ts';
 import { phaseResult } from './results.ts';
 
 const noTime = { gather: 0, slot: 0, writer: 0, evaluate: 0, seal: 0, lease: 0, put: 0, turn: 0, reply: 0 };
@@ -60,4 +63,25 @@ test('text and page say where the time went: medians of the rounds, every stage 
     lines: [],
   });
   assert.match(html, /Where the time of slow writes went/);
+});
+
+test('the report reads what the metrics say of threads between two looks', async () => {
+  const metrics = new Metrics();
+  const record = recorder(metrics.pauses.add('main'));
+  record('eventLoop', 900);
+  record('minor', 900);
+  const before = await metrics.text();
+  for (let looks = 0; looks < 100; looks++) record('eventLoop', looks < 98 ? 1.5 : 40);
+  record('minor', 3);
+  record('major', 17);
+  const pauses = pausesBetween(before, await metrics.text(), 10);
+  const [main] = pauses;
+  assert.deepEqual([pauses.length, main!.thread, main!.delayP99Ms], [1, 'main', 50]);
+  const near = (actual: number, expected: number): void =>
+    assert.ok(Math.abs(actual - expected) < 1e-6, `${actual}`);
+  near(main!.delayMeanMs, (98 * 1.5 + 80) / 100);
+  near(main!.gcMsPerSecond, 2);
+  near(main!.gcPerSecond, 0.2);
+  assert.match(pauseTable([phaseResult({ pauses })]), /2000\/s due +2\.27 +50\.00 +2\.00 +0\.20 +- /);
+  assert.deepEqual(pausesBetween('', 'etcd_server_has_leader 1\n', 10), []);
 });

@@ -327,6 +327,11 @@ describe('the log of slow writes', () => {
     assert.equal(told().length, 2);
     slowWrites.finished(done(clock, 90));
     assert.deepEqual(told().at(-1), [90, undefined]);
+    slowWrites.finished(done(clock, 95));
+    slowWrites.flush();
+    assert.deepEqual(told().at(-1), [95, undefined], 'the process ends');
+    slowWrites.flush();
+    assert.deepEqual([told().length, clock.waiting], [4, 0]);
   });
 
   it('off silences the lines, not the counts', () => {

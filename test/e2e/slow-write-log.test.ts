@@ -154,6 +154,13 @@ describe('a server says where the time of a slow write went', { timeout: 120_000
       'they are not right, and not there twice',
     );
   });
+
+  it('what was kept for the next line is told when the process ends', async () => {
+    await netsy.stop();
+    const told = slowLines(netsy).filter(({ level }) => level === 'info');
+    assert.equal(told.length, 2);
+    assertAddsUp(told[1]!);
+  });
 });
 
 it('with the defaults, nothing is said of writes that are not slow', { timeout: 60_000 }, async () => {

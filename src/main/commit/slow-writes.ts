@@ -1,4 +1,4 @@
-import type { Clock } from '../../shared/base/clock.ts';
+import type { Clock, Timer } from '../../shared/base/clock.ts';
 import type { Log, LogFields } from '../../shared/base/log.ts';
 import type { AppendAttempt } from '../store/append.ts';
 import type { Batch } from './batch.ts';
@@ -47,8 +47,9 @@ export class SlowWrites {
   readonly #p99 = new RecentP99();
   #thresholdMs: number;
   #toldMs = Number.NEGATIVE_INFINITY;
-  /** The slowest that is not told yet; then its line's time is set. */
+  /** The slowest that is not told yet; then `#timer` is set. */
   #held: { readonly fields: LogFields; readonly latencyMs: number } | undefined;
+  #timer: Timer | undefined;
   #heldBatches = 0;
   #heldWrites = 0;
 
@@ -99,10 +100,16 @@ export class SlowWrites {
       log.info('slow write', fields);
       return;
     }
-    if (this.#held === undefined) clock.after(this.#toldMs + TELL_EVERY_MS - now, () => this.#tellHeld());
+    if (this.#held === undefined)
+      this.#timer = clock.after(this.#toldMs + TELL_EVERY_MS - now, () => this.#tellHeld());
     if (this.#held === undefined || latencyMs > this.#held.latencyMs) this.#held = { fields, latencyMs };
     this.#heldBatches++;
     this.#heldWrites += writes;
+  }
+
+  /** The process ends: says what it kept for later. */
+  flush(): void {
+    if (this.#held !== undefined) this.#tellHeld();
   }
 
   #tellHeld(): void {
@@ -111,6 +118,7 @@ export class SlowWrites {
       batches: this.#heldBatches - 1,
       writes: this.#heldWrites - (fields['slowWrites'] as number),
     };
+    this.#timer?.cancel();
     this.#held = undefined;
     this.#heldBatches = 0;
     this.#heldWrites = 0;
