@@ -10,6 +10,8 @@ import type { CommandOutput } from './command-output.ts';
 import { SlowWrites } from './commit/slow-writes.ts';
 import { parseCommandLine } from './config/command-line.ts';
 import type { Settings } from './config/settings.ts';
+import { runConfigCheck } from './config-command.ts';
+import { runDoctor } from './doctor-command.ts';
 import { runFork } from './fork-command.ts';
 import { runImport } from './import-command.ts';
 import { inspectFiles } from './inspect.ts';
@@ -200,12 +202,29 @@ async function main(): Promise<void> {
         outputOf('restore'),
         interrupted('restore'),
       );
+    case 'config':
+      return runConfigCheck(commandLine, outputOf('config').result);
+    case 'doctor': {
+      const isWell = await runDoctor(commandLine, {
+        clock: systemClock,
+        random: systemRandom,
+        openStore: () => openStore(commandLine.settings.store, storeOptions(commandLine.settings, silentLog)),
+        result: outputOf('doctor').result,
+      });
+      if (!isWell) process.exitCode = FAILED;
+      return;
+    }
     case 'fork':
       return runFork(commandLine, bothStores(commandLine.settings), outputOf('fork'), interrupted('fork'));
     case 'serve':
       return serve(commandLine.settings, commandLine.warnings);
   }
 }
+
+/** Whoever reads what a command prints may stop early, as `head` does. */
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  process.exit(error.code === 'EPIPE' ? 0 : FAILED);
+});
 
 main().catch((error: unknown) => {
   const message = error instanceof Error ? error.message : String(error);

@@ -1,29 +1,45 @@
 import { Command, CommanderError, Option } from 'commander';
 import { ETCD_VERSION, NETSY_VERSION } from '../../shared/model/version.ts';
 import { type Given, settingsOf } from './check.ts';
+import { COMPLETION, type CompletionOrder, SHELLS } from './command-completion.ts';
+import { CONFIG, type ConfigOrder } from './command-config.ts';
+import { DOCTOR, type DoctorOrder } from './command-doctor.ts';
 import { FORK, type ForkOrder } from './command-fork.ts';
 import { IMPORT, type ImportOrder } from './command-import.ts';
 import { INSPECT, type InspectOrder } from './command-inspect.ts';
 import { RESTORE, type RestoreOrder } from './command-restore.ts';
 import { STATUS, type StatusOrder } from './command-status.ts';
 import { VERIFY, type VerifyOrder } from './command-verify.ts';
+import { type CompletedCommand, completionScript } from './completion.ts';
 import type { Flag } from './flag.ts';
 import { environmentName, FLAGS, type FlagKey, type FlagValues } from './flags.ts';
 import { type Settings, SettingsError } from './settings.ts';
+import { type ShownValue, shownValue } from './shown-values.ts';
 import type { Subcommand, Words } from './subcommand.ts';
 import { ValueError } from './values.ts';
 
 /** What a subcommand's words ask for. */
-type Order = InspectOrder | ImportOrder | RestoreOrder | ForkOrder | VerifyOrder | StatusOrder;
+type Order =
+  | InspectOrder
+  | ImportOrder
+  | RestoreOrder
+  | ForkOrder
+  | VerifyOrder
+  | StatusOrder
+  | ConfigOrder
+  | DoctorOrder
+  | CompletionOrder;
 
 /** What the command line asks for. */
 export type CommandLine =
   | { readonly command: 'serve'; readonly settings: Settings; readonly warnings: readonly string[] }
-  | Order
+  | Exclude<Order, CompletionOrder>
   /** Help or version: print the text to stdout and end with code 0. */
   | { readonly command: 'print'; readonly text: string };
 
-const SUBCOMMANDS: readonly Subcommand<Order>[] = [INSPECT, IMPORT, RESTORE, FORK, VERIFY, STATUS];
+const SUBCOMMANDS: readonly Subcommand<Order>[] = [
+  ...[CONFIG, DOCTOR, STATUS, VERIFY, INSPECT, IMPORT, RESTORE, FORK, COMPLETION],
+];
 
 export type Environment = Readonly<Record<string, string | undefined>>;
 
@@ -47,6 +63,8 @@ Examples:
                                                a new store, as the old one was then
   netsy fork --store file:///var/lib/netsy/store --into file:///var/lib/netsy/try
                                                a new store that goes on from where the old one is now
+  netsy config check                           check flags and environment, and say what would be used
+  netsy doctor --store s3://bucket/prefix      try the store, the clock, the disk, TLS files and ports
   netsy status s3://bucket/prefix              say what is in a store, and what it costs
   netsy verify s3://bucket/prefix              read all of a store, and say whether it is whole
 `;
@@ -73,7 +91,10 @@ export function parseCommandLine(argv: readonly string[], environment: Environme
       return { command: 'print', text: `${printed.trimEnd()}\n` };
     throw new SettingsError(oneLine(error, argv));
   }
-  if (called !== undefined) return called.subcommand.order(wordsOf(program, called.parsed, environment));
+  if (called !== undefined) {
+    const order = called.subcommand.order(wordsOf(program, called.parsed, environment));
+    return order.command === 'completion' ? completion(program, order) : order;
+  }
   const [stray] = program.args;
   if (stray !== undefined) {
     const names = SUBCOMMANDS.map(({ name }) => name).join(', ');
@@ -90,8 +111,54 @@ function wordsOf(program: Command, parsed: Command, environment: Environment): W
     operands: parsed.args,
     options,
     settings: (over = {}) => readSettings({ ...given, ...over }, environment).settings,
+    effective: () => {
+      const read = readSettings(given, environment);
+      const values = FLAG_KEYS.map((key) => shownOf(key, given, environment));
+      return { settings: read.settings, warnings: warningsOf(read, environment), values };
+    },
   };
 }
+
+function shownOf(
+  key: FlagKey,
+  given: Readonly<Record<string, unknown>>,
+  environment: Environment,
+): ShownValue {
+  const flag: Flag<unknown> = FLAGS[key];
+  const source = sourceOf(key, given, environment);
+  return {
+    flag: flag.name,
+    value: source && shownValue(flag.name, source.text),
+    source: source?.given === true ? source.label : 'default',
+  };
+}
+
+function completion(program: Command, { shell }: CompletionOrder): CommandLine {
+  const commands = [program, ...program.commands].map((command): CompletedCommand => {
+    const flags = command.options.map(({ long, flags: form, description }) => {
+      const words = /\[?([a-z|]+\|[a-z|]+)\]?/.exec(form.replace(/^.*? /, ''))?.[1]?.split('|') ?? [];
+      const values = words.length > 0 ? words : (CHOICES[long ?? ''] ?? []);
+      const isPath = form.includes('<path>');
+      return { name: long ?? '', help: description, takesValue: /[<[]/.test(form), values, isPath };
+    });
+    const name = command === program ? '' : command.name();
+    return { name, help: command.description(), flags, words: OPERANDS[name] ?? [] };
+  });
+  return { command: 'print', text: completionScript(shell, commands) };
+}
+
+/** The first operands that are words of ours. */
+const OPERANDS: Readonly<Record<string, readonly string[]>> = { config: ['check'], completion: SHELLS };
+/** What flags take that take one of a few words. */
+const CHOICES: Readonly<Record<string, readonly string[]>> = {
+  '--log-level': ['debug', 'info', 'warn', 'error', 'panic', 'fatal'],
+  '--log-format': ['json', 'console'],
+  '--s3-addressing': ['auto', 'path', 'virtual'],
+  '--auto-compaction-mode': ['periodic', 'revision'],
+  '--hedge-after': ['auto', 'p95', 'off'],
+  '--retention': ['forever'],
+  '--auth-token': ['simple'],
+};
 
 /** The settings alone, for callers that only serve. Throws `SettingsError`. */
 export function parseSettings(argv: readonly string[], environment: Environment): Settings {

@@ -4,6 +4,7 @@ import type { Command } from 'commander';
 import type { FlagKey } from './flags.ts';
 import { S3_FLAGS } from './s3-flags.ts';
 import { type Settings, SettingsError } from './settings.ts';
+import type { ShownValue } from './shown-values.ts';
 
 /** The words that follow a subcommand's name. */
 export interface Words {
@@ -12,6 +13,12 @@ export interface Words {
   readonly options: Readonly<Record<string, unknown>>;
   /** The settings by flag and environment; the texts in `over` win. Throws `SettingsError`. */
   settings(over?: Readonly<Partial<Record<FlagKey, string>>>): Settings;
+  /** The settings, what is odd about them, and each flag's value with where it came from. Throws `SettingsError`. */
+  effective(): {
+    readonly settings: Settings;
+    readonly warnings: readonly string[];
+    readonly values: readonly ShownValue[];
+  };
 }
 
 /** One of netsy's commands besides serving. Each has a file of its own, `command-NAME.ts`. */

@@ -1,0 +1,105 @@
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, it } from 'node:test';
+import type { Flag } from '../../src/main/config/flag.ts';
+import { FLAGS } from '../../src/main/config/flags.ts';
+import { shownValue } from '../../src/main/config/shown-values.ts';
+import { MAIN, runNetsy, temporaryDirectory } from '../support/netsy.ts';
+
+const ALL: readonly Flag<unknown>[] = Object.values(FLAGS);
+
+describe('netsy config check', { timeout: 60_000 }, () => {
+  it('says of every flag what would be used, and where it came from', () => {
+    const words = ['config', 'check', '--json', '--name', 'north'];
+    const { code, stdout } = runNetsy(words, { NETSY_BATCH_WINDOW: '7ms', NETSY_BATCHWINDOW: '1' });
+    assert.equal(code, 0);
+    const told = JSON.parse(stdout) as {
+      ok: boolean;
+      warnings: string[];
+      values: { flag: string; value?: string; source: string }[];
+    };
+    assert.deepEqual(
+      told.values.map(({ flag }) => flag),
+      ALL.map(({ name }) => name),
+    );
+    const of = (name: string): unknown => told.values.find(({ flag }) => flag === name);
+    assert.deepEqual(of('name'), { flag: 'name', value: 'north', source: '--name' });
+    assert.deepEqual(of('batch-window'), {
+      flag: 'batch-window',
+      value: '7ms',
+      source: 'NETSY_BATCH_WINDOW',
+    });
+    assert.deepEqual(of('log-level'), { flag: 'log-level', value: 'info', source: 'default' });
+    assert.match(told.warnings.join(), /NETSY_BATCHWINDOW: is not a setting/);
+    const { stdout: text } = runNetsy(['config', 'check', '--name', 'north']);
+    assert.match(text, /^--name +north +--name$/m);
+  });
+
+  it('ends with 1 and one line that says what to change, also of a file that can not be read', () => {
+    const refusal = (...words: string[]): string => {
+      const { code, stderr, stdout } = runNetsy(['config', 'check', ...words]);
+      assert.equal(code, 1);
+      assert.equal(stdout, '');
+      assert.equal(stderr.trim().split('\n').length, 1);
+      return stderr.trim();
+    };
+    assert.match(refusal('--batch-window', 'soon'), /^netsy: --batch-window: "soon" is not a duration/);
+    const key = join(temporaryDirectory(), 'missing.key');
+    assert.match(refusal('--auth-token', `jwt,sign-method=RS256,priv-key=${key},ttl=1m`), /missing\.key/);
+    const tls = ['--cert-file', key, '--key-file', key, '--listen-client-urls', 'https://127.0.0.1:0'];
+    assert.match(refusal(...tls), /^netsy: --cert-file: can't be read: /);
+    const { code, stderr } = runNetsy(['config', 'chek']);
+    assert.deepEqual(
+      [code, stderr.trim()],
+      [1, 'netsy: config: "chek" is not known; use netsy config check'],
+    );
+  });
+
+  it('shows no secret', () => {
+    assert.equal(shownValue('proxy', 'http://me:secret@proxy:3128'), 'http://(hidden)@proxy:3128');
+    assert.equal(shownValue('store', 's3://bucket/p?token=secret'), 's3://bucket/p?(hidden)');
+    assert.equal(shownValue('s3-secret-access-key', 'secret'), '(hidden)');
+    assert.equal(shownValue('session-token', 'secret'), '(hidden)');
+    assert.equal(shownValue('auth-token', 'simple'), 'simple');
+  });
+});
+
+describe('netsy completion', { timeout: 60_000 }, () => {
+  /** What bash would offer after these words. */
+  function offered(...words: string[]): string[] {
+    const script = join(temporaryDirectory(), 'netsy.bash');
+    writeFileSync(script, runNetsy(['completion', 'bash']).stdout);
+    const typed = ['netsy', ...words].map((word) => `'${word}'`).join(' ');
+    const run = `source ${script}; COMP_WORDS=(${typed}); COMP_CWORD=${words.length}; _netsy; echo "\${COMPREPLY[@]}"`;
+    const { stdout, stderr } = spawnSync('bash', ['-c', run], { encoding: 'utf8' });
+    assert.equal(stderr, '');
+    return stdout.trim().split(' ');
+  }
+
+  it('bash is offered commands, flags of the command, and the words that a flag takes', () => {
+    assert.deepEqual(offered('--snapshot-'), ['--snapshot-records', '--snapshot-bytes', '--snapshot-age']);
+    assert.deepEqual(offered('ver'), ['verify']);
+    assert.deepEqual(offered('status', '--js'), ['--json']);
+    assert.deepEqual(offered('--log-format', ''), ['json', 'console']);
+    assert.deepEqual(offered('config', 'ch'), ['check']);
+    assert.deepEqual(offered('completion', 'z'), ['zsh']);
+  });
+
+  it('every shell gets every flag of the server and every command', () => {
+    for (const shell of ['bash', 'zsh', 'fish']) {
+      const { code, stdout } = runNetsy(['completion', shell]);
+      assert.equal(code, 0);
+      for (const { name } of ALL) assert.ok(stdout.includes(name), `${shell}: ${name}`);
+      for (const name of ['status', 'verify', 'doctor', 'restore']) assert.ok(stdout.includes(name), name);
+    }
+    assert.equal(runNetsy(['completion', 'tcsh']).code, 1);
+  });
+
+  it('a reader that stops early is no error', () => {
+    const line = `'${process.execPath}' '${MAIN}' completion fish | head -n 1; echo "\${PIPESTATUS[0]}"`;
+    const { stdout, stderr } = spawnSync('bash', ['-c', line], { encoding: 'utf8' });
+    assert.deepEqual([stdout.trim().split('\n').pop(), stderr], ['0', '']);
+  });
+});
