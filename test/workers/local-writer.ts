@@ -21,7 +21,7 @@ export interface Write {
   readonly request: Uint8Array;
 }
 
-const TABLES = ['log_position', 'history', 'current', 'leases', 'system'];
+const TABLES = ['log_position', 'history', 'current', 'key_blocks', 'leases', 'system'];
 
 /** The state worker without its thread: a test decides when what it evaluated becomes durable. */
 export class LocalWriter {

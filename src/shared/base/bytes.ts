@@ -28,3 +28,10 @@ export function int64Bytes(value: bigint): Buffer {
 export function bytesInt64(bytes: Uint8Array): bigint {
   return asBuffer(bytes).readBigInt64BE();
 }
+
+/** The smallest key that sorts after `key`. */
+export function keyAfter(key: Uint8Array): Uint8Array {
+  const next = new Uint8Array(key.length + 1);
+  next.set(key);
+  return next;
+}

@@ -11,6 +11,9 @@ import {
 import { kvOfRecord } from '../contract/chunk-rows.ts';
 import { type CachePosition, type Connection, PositionTable } from './database.ts';
 import type { LoggedChange } from './evaluate.ts';
+import { KeyBlocks } from './key-blocks.ts';
+
+const CURRENT = 'current (key, id, mod_revision, create_revision, version, lease) VALUES (?, ?, ?, ?, ?, ?)';
 
 /** One durable chunk, ready to be applied. */
 export interface DurableChunk {
@@ -35,11 +38,13 @@ export class Applier {
   /** Told of every record before its rows are written, while `apply` runs; a standby makes events of them. */
   observer: ChangeObserver | undefined;
   readonly #positions: PositionTable;
+  readonly #blocks: KeyBlocks;
   /** Of the last record; known from the first record of an import on. */
   #lastSub: number;
   readonly #rowOfKey: Statement;
   readonly #leaseCount: Statement;
   readonly #insertHistory: Statement;
+  readonly #insertCurrent: Statement;
   readonly #upsertCurrent: Statement;
   readonly #deleteCurrent: Statement;
   readonly #insertLease: Statement;
@@ -50,6 +55,7 @@ export class Applier {
 
   constructor(connection: Connection) {
     this.#positions = new PositionTable(connection);
+    this.#blocks = new KeyBlocks(connection);
     this.position = this.#positions.read();
     const lastSub = connection.prepare('SELECT sub FROM history ORDER BY id DESC LIMIT 1').pluck();
     this.#lastSub = (lastSub.get() as number | undefined) ?? 0;
@@ -58,10 +64,8 @@ export class Applier {
     this.#insertHistory = connection.prepare(
       'INSERT INTO history (id, revision, sub, previous_id, deleted, key, kv) VALUES (?, ?, ?, ?, ?, ?, ?)',
     );
-    this.#upsertCurrent = connection.prepare(
-      `INSERT OR REPLACE INTO current (key, id, mod_revision, create_revision, version, lease)
-       VALUES (?, ?, ?, ?, ?, ?)`,
-    );
+    this.#insertCurrent = connection.prepare(`INSERT INTO ${CURRENT}`);
+    this.#upsertCurrent = connection.prepare(`INSERT OR REPLACE INTO ${CURRENT}`);
     this.#deleteCurrent = connection.prepare('DELETE FROM current WHERE key = ?');
     this.#insertLease = connection.prepare('INSERT INTO leases (id, ttl_seconds) VALUES (?, ?)');
     this.#deleteLease = connection.prepare('DELETE FROM leases WHERE id = ?');
@@ -87,6 +91,7 @@ export class Applier {
 
   #applyAll(chunks: DurableChunk[]): CachePosition {
     const position = { ...this.position };
+    this.#blocks.begin();
     for (const chunk of chunks) {
       assert(
         chunk.sequence === position.nextSequence,
@@ -98,6 +103,7 @@ export class Applier {
       if (position.epoch === 0) checkFirstEpoch(chunk);
       for (const change of chunk.changes) this.#applyChange(position, change);
     }
+    this.#blocks.end();
     this.#positions.write(position);
     return position;
   }
@@ -174,10 +180,16 @@ export class Applier {
     assert(previousId !== undefined, `revision ${revision}.${sub} changes a key that does not exist`);
     this.observer?.(record, kv, previousId);
     this.#insertHistory.run(id, revision, sub, previousId, record.deleted ? 1 : 0, key, kv);
-    if (record.deleted) this.#deleteCurrent.run(key);
-    else {
+    if (record.deleted) {
+      const { changes } = this.#deleteCurrent.run(key);
+      if (changes > 0) this.#blocks.died(key);
+    } else {
+      // An import may have lost the delete between two creates.
+      const lived = record.created ? isImported && this.#rowOfKey.get(key) !== undefined : previousId !== 0;
+      if (!lived) this.#blocks.born(key);
       const lease = record.lease === 0n ? null : int64Bytes(record.lease);
-      this.#upsertCurrent.run(key, id, revision, record.createRevision, record.version, lease);
+      const store = lived ? this.#upsertCurrent : this.#insertCurrent;
+      store.run(key, id, revision, record.createRevision, record.version, lease);
     }
   }
 }

@@ -36,6 +36,11 @@ const TABLES: readonly Table[] = [
       `record ${id}, revision ${modified}, created at ${created}, version ${version}, lease ${leaseText(lease!)}`,
   },
   {
+    select: 'SELECT first, keys FROM key_blocks ORDER BY first',
+    place: ([first]) => `count of keys from ${keyText(first as Buffer)} on`,
+    text: ([, keys]) => `${String(keys)} keys up to the next count`,
+  },
+  {
     select: 'SELECT id, ttl_seconds FROM leases ORDER BY id',
     place: ([id]) => `lease ${leaseText(id)}`,
     text: ([, ttl]) => `TTL ${ttl} s`,

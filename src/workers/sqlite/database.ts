@@ -2,20 +2,22 @@ import { closeSync, fsyncSync, openSync, rmSync } from 'node:fs';
 import Database from 'better-sqlite3';
 import { bytesInt64, int64Bytes } from '../../shared/base/bytes.ts';
 import type { LogPosition } from '../contract/writer.ts';
+import { countBlocks, KEY_BLOCKS } from './key-blocks.ts';
 
 /**
  * The cache: one SQLite file that holds a prefix of the durable log and nothing more (invariant 3).
  *
  * `history` has one row per KeyValue record, in log order; its `kv` is etcd's encoded KeyValue, so that
  * lists, events and prev_kv are copies of bytes. `current` has one small row per living key, which is what
- * compares, counts and lists scan; the value stands only in `history`, so that a write stores it once.
+ * compares and lists scan; the value stands only in `history`, so that a write stores it once. `key_blocks` has the
+ * numbers of living keys that counts add up.
  * Measured with 200,000 records of 1.1 KB in random key order and 8 KiB pages: 23,600 inserts/s and 264 MB
  * this way, 12,000 inserts/s and 534 MB with the value in `current` too (which lists 1.8 times as fast).
  *
  * A lease id is 8 bytes big-endian, not an SQLite integer, because JavaScript numbers can't hold it.
  */
 
-const SCHEMA_VERSION = 2;
+const SCHEMA_VERSION = 3;
 /** SQLite's result codes. */
 const DAMAGE = /^SQLITE_(CORRUPT|NOTADB)/;
 const DISK_TROUBLE = /^SQLITE_(FULL|IOERR)/;
@@ -42,7 +44,7 @@ CREATE TABLE current (
 ) WITHOUT ROWID;
 CREATE TABLE leases (id BLOB PRIMARY KEY, ttl_seconds INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE system (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
-`;
+${KEY_BLOCKS}`;
 const INDEXES = `
 CREATE INDEX history_by_revision ON history (revision);
 CREATE INDEX history_by_key ON history (key, id);
@@ -119,6 +121,7 @@ export function openToFill(file: string): Connection {
 /** Makes a filled cache a cache: everything is on the disk before the mark that says so. */
 export function endFilling(connection: Connection, file: string): void {
   connection.exec(INDEXES);
+  countBlocks(connection);
   const descriptor = openSync(file, 'r+');
   try {
     fsyncSync(descriptor);

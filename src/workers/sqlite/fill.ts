@@ -4,6 +4,7 @@ import { readSnapshotRows } from '../contract/snapshot-rows.ts';
 import type { SnapshotPiece } from '../contract/task.ts';
 import type { FilledPosition } from '../contract/writer.ts';
 import { type Connection, endFilling, openToFill, PositionTable } from './database.ts';
+import { beginsBlock } from './key-blocks.ts';
 
 /**
  * Fills a new cache from a snapshot: the rows that applying the log up to there would have left. Every table and
@@ -15,6 +16,7 @@ export class CacheFiller {
   readonly #connection: Connection;
   readonly #insertHistory: Statement;
   readonly #insertState: Statement;
+  readonly #insertBlock: Statement;
   readonly #insertLease: Statement;
   readonly #insertSystem: Statement;
 
@@ -28,6 +30,7 @@ export class CacheFiller {
     const prepare = (sql: string): Statement => this.#connection.prepare(sql);
     this.#insertHistory = prepare('INSERT INTO history VALUES (?, ?, ?, ?, ?, ?, ?)');
     this.#insertState = prepare('INSERT INTO states VALUES (?, ?, ?, ?, ?, ?, ?)');
+    this.#insertBlock = prepare('INSERT OR IGNORE INTO key_blocks VALUES (?, 0)');
     this.#insertLease = prepare('INSERT INTO leases VALUES (?, ?)');
     this.#insertSystem = prepare('INSERT INTO system VALUES (?, ?)');
   }
@@ -40,6 +43,7 @@ export class CacheFiller {
         const deleted = row.deleted ? 1 : 0;
         this.#insertHistory.run(ordinal, revision, sub, previousOrdinal, deleted, key, kv);
         this.#insertState.run(key, ordinal, revision, createRevision, version, lease ?? null, deleted);
+        if (beginsBlock(key)) this.#insertBlock.run(key);
       }
       for (const { id, ttlSeconds } of leases) this.#insertLease.run(int64Bytes(id), ttlSeconds);
       for (const { name, value } of system) this.#insertSystem.run(name, value);

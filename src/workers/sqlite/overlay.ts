@@ -85,6 +85,11 @@ export class OverlayView implements KeyView {
     return limit > 0 ? states.slice(0, limit) : states;
   }
 
+  listKvs(range: KeyRange, revision: number, limit: number): Uint8Array[] {
+    if (this.#changedIn(range, revision).size === 0) return this.#rows.listKvs(range, revision, limit);
+    return this.list(range, revision, limit).map((state) => this.kv(state));
+  }
+
   count(range: KeyRange, revision: number): number {
     const changed = this.#changedIn(range, revision);
     let count = this.#rows.count(range, revision);
@@ -94,6 +99,9 @@ export class OverlayView implements KeyView {
     }
     return count;
   }
+
+  /** Pages are read from readers. */
+  countedBehind(): void {}
 
   kv(state: KeyState): Uint8Array {
     return state.kv ?? this.#rows.kv(state);

@@ -1,4 +1,4 @@
-import { compareBytes } from '../../shared/base/bytes.ts';
+import { compareBytes, keyAfter } from '../../shared/base/bytes.ts';
 import { EtcdError } from '../../shared/etcd/errors.ts';
 import type { RangeRequest } from '../../shared/etcd/requests.ts';
 import { decodeKeyValue, keyValueBytes, stripValue } from '../../shared/etcd/responses.ts';
@@ -23,6 +23,27 @@ export interface RangeResult {
 export function executeRange(view: KeyView, request: RangeRequest): RangeResult {
   const revision = readRevision(view, request.revision);
   if (request.countOnly) return { kvs: [], more: false, count: view.count(request, revision) };
+  return isPage(request) ? readPage(view, request, revision) : readChosen(view, request, revision);
+}
+
+/** The first keys of the range, up to the limit. */
+function readPage(view: KeyView, request: RangeRequest, revision: number): RangeResult {
+  const limit = Math.max(0, request.limit);
+  const kvs = request.keysOnly
+    ? view.list(request, revision, limit).map((state) => answerKv(view, state, request))
+    : view.listKvs(request, revision, limit);
+  if (limit === 0 || kvs.length < limit) return { kvs, more: false, count: kvs.length };
+  const count = view.count(request, revision);
+  if (count > limit) {
+    const lastKey = decodeKeyValue(kvs[limit - 1]!).key;
+    const behind = { key: keyAfter(lastKey), rangeEnd: request.rangeEnd };
+    view.countedBehind(behind, revision, count - limit);
+  }
+  return { kvs, more: count > limit, count };
+}
+
+/** Keys that are sorted, or chosen by their revisions, before the limit cuts them off. */
+function readChosen(view: KeyView, request: RangeRequest, revision: number): RangeResult {
   const limit = Math.max(0, request.limit);
   const inKeyOrder = isDefaultOrdering(request) && !hasRevisionFilters(request);
   const listed = view.list(request, revision, inKeyOrder && limit > 0 ? limit + 1 : 0);
@@ -42,7 +63,14 @@ export function readRevision(view: KeyView, asked: number): number {
   return revision;
 }
 
-/** True when the answer is in key order anyway. */
+/** True when the answer is the first keys of the range, in key order. */
+function isPage(request: RangeRequest): boolean {
+  const { sortTarget, sortOrder } = request;
+  const inKeyOrder = sortTarget === SortTarget.Key && sortOrder !== SortOrder.Descend;
+  return inKeyOrder && !hasRevisionFilters(request);
+}
+
+/** True when the keys that the limit lets through are those that come first. */
 function isDefaultOrdering(request: RangeRequest): boolean {
   return (
     request.sortOrder === SortOrder.None ||

@@ -1,4 +1,4 @@
-import { int64Bytes } from '../../shared/base/bytes.ts';
+import { int64Bytes, keyAfter } from '../../shared/base/bytes.ts';
 import { FrameReader, FrameWriter } from '../../shared/base/frames.ts';
 import { EtcdError, etcdErrorId } from '../../shared/etcd/errors.ts';
 import { decodeRangeRequest, decodeTxnRequest } from '../../shared/etcd/requests.ts';
@@ -171,11 +171,4 @@ export class ReaderState {
     const newestRevision = this.#rows.revision;
     return { kvs: out.finish(), keys: chosen.length, nextKey, newestRevision, remaining };
   }
-}
-
-/** The smallest key that sorts after `key`. */
-function keyAfter(key: Uint8Array): Uint8Array {
-  const next = new Uint8Array(key.length + 1);
-  next.set(key);
-  return next;
 }

@@ -2,9 +2,12 @@ import type { Statement } from 'better-sqlite3';
 import { assert } from '../../shared/base/assert.ts';
 import { bytesInt64 } from '../../shared/base/bytes.ts';
 import { decodeKeyValue } from '../../shared/etcd/responses.ts';
-import { isSingleKey, isUnbounded, type KeyRange } from '../../shared/model/key-range.ts';
+import type { KeyRange } from '../../shared/model/key-range.ts';
 import type { KeyState } from '../../shared/model/key-state.ts';
+import { KeyCounts } from './counts.ts';
 import { type Connection, PositionTable } from './database.ts';
+import { PageCounts } from './page-counts.ts';
+import { boundsOf, SHAPES, shapeOf } from './range-shape.ts';
 import type { KeyView } from './view.ts';
 
 type CurrentRow = [
@@ -19,18 +22,6 @@ type HistoryRow = [id: number, key: Buffer, deleted: number, kv: Buffer];
 
 const CURRENT_COLUMNS = 'key, id, mod_revision, create_revision, version, lease';
 
-/** The three shapes of a key range, as SQL conditions. */
-const SHAPES = ['key = ?', 'key >= ?', 'key >= ? AND key < ?'] as const;
-
-function shapeOf(range: KeyRange): number {
-  if (isSingleKey(range)) return 0;
-  return isUnbounded(range) ? 1 : 2;
-}
-
-function boundsOf(range: KeyRange): Uint8Array[] {
-  return shapeOf(range) === 2 ? [range.key, range.rangeEnd] : [range.key];
-}
-
 /**
  * The keys as SQLite's rows have them. In a reader every call must happen inside one read transaction
  * that `refresh` began in; the writer refreshes after each apply.
@@ -39,47 +30,47 @@ export class RowView implements KeyView {
   revision = 0;
   compactRevision = -1;
   epoch = 0;
+  #nextHistoryId = 0;
   readonly #position: PositionTable;
   readonly #get: Statement;
   readonly #kv: Statement;
   readonly #list: Statement[];
-  readonly #count: Statement[];
   readonly #historyEnd: Statement;
+  readonly #listKvs: Statement[];
   readonly #listOld: Statement[];
-  readonly #countOld: Statement[];
+  readonly #listOldKvs: Statement[];
+  readonly #counts: KeyCounts;
+  readonly #pageCounts = new PageCounts();
   readonly #leaseKeys: Statement;
 
   constructor(connection: Connection) {
     this.#position = new PositionTable(connection);
     this.#get = connection.prepare(`SELECT ${CURRENT_COLUMNS} FROM current WHERE key = ?`).raw();
     this.#kv = connection.prepare('SELECT kv FROM history WHERE id = ?').pluck();
-    this.#list = SHAPES.map((where) =>
-      connection.prepare(`SELECT ${CURRENT_COLUMNS} FROM current WHERE ${where} ORDER BY key LIMIT ?`).raw(),
-    );
-    this.#count = SHAPES.map((where) =>
-      connection.prepare(`SELECT count(*) FROM current WHERE ${where}`).pluck(),
-    );
+    const eachShape = (sqlOf: (where: string) => string): Statement[] =>
+      SHAPES.map((where) => connection.prepare(sqlOf(where)));
+    const list = (where: string, columns: string): string =>
+      `SELECT ${columns} FROM current WHERE ${where} ORDER BY key LIMIT ?`;
+    this.#list = eachShape((where) => list(where, CURRENT_COLUMNS)).map((statement) => statement.raw());
+    // One statement for all values costs a quarter of one for each.
+    this.#listKvs = eachShape(
+      (where) => `SELECT history.kv FROM (${list(where, 'id')}) AS listed
+                  LEFT JOIN history ON history.id = listed.id`,
+    ).map((statement) => statement.pluck());
     this.#historyEnd = connection
       .prepare('SELECT id FROM history WHERE revision > ? ORDER BY revision, id LIMIT 1')
       .pluck();
-    const newest = (where: string): string =>
-      `(SELECT max(id) AS id FROM history WHERE ${where} AND id < ? GROUP BY key ORDER BY key)`;
-    this.#listOld = SHAPES.map((where) =>
-      connection
-        .prepare(
-          `SELECT history.id, history.key, history.deleted, history.kv FROM ${newest(where)} AS newest
-           CROSS JOIN history ON history.id = newest.id WHERE history.deleted = 0 LIMIT ?`,
-        )
-        .raw(),
+    const listOld = (where: string, columns: string): string =>
+      `SELECT ${columns}
+       FROM (SELECT max(id) AS id FROM history WHERE ${where} AND id < ? GROUP BY key ORDER BY key) AS newest
+       CROSS JOIN history ON history.id = newest.id WHERE history.deleted = 0 LIMIT ?`;
+    this.#listOld = eachShape((where) =>
+      listOld(where, 'history.id, history.key, history.deleted, history.kv'),
+    ).map((statement) => statement.raw());
+    this.#listOldKvs = eachShape((where) => listOld(where, 'history.kv')).map((statement) =>
+      statement.pluck(),
     );
-    this.#countOld = SHAPES.map((where) =>
-      connection
-        .prepare(
-          `SELECT count(*) FROM ${newest(where)} AS newest
-           CROSS JOIN history ON history.id = newest.id WHERE history.deleted = 0`,
-        )
-        .pluck(),
-    );
+    this.#counts = new KeyCounts(connection);
     this.#leaseKeys = connection.prepare('SELECT key FROM current WHERE lease = ? ORDER BY key').pluck();
   }
 
@@ -89,6 +80,7 @@ export class RowView implements KeyView {
     this.revision = position.revision;
     this.compactRevision = position.compactRevision;
     this.epoch = position.epoch;
+    this.#nextHistoryId = position.nextHistoryId;
   }
 
   get(key: Uint8Array): KeyState | undefined {
@@ -106,10 +98,27 @@ export class RowView implements KeyView {
     return (rows as HistoryRow[]).map(stateOfHistory);
   }
 
-  count(range: KeyRange, revision: number): number {
+  listKvs(range: KeyRange, revision: number, limit: number): Uint8Array[] {
     const shape = shapeOf(range);
-    if (revision >= this.revision) return this.#count[shape]!.get(...boundsOf(range)) as number;
-    return this.#countOld[shape]!.get(...boundsOf(range), this.#endOf(revision)) as number;
+    const sqlLimit = limit > 0 ? limit : -1;
+    if (revision >= this.revision) {
+      const kvs = this.#listKvs[shape]!.all(...boundsOf(range), sqlLimit) as (Buffer | null)[];
+      assert(!kvs.includes(null), 'history row of a living key is missing');
+      return kvs as Buffer[];
+    }
+    return this.#listOldKvs[shape]!.all(...boundsOf(range), this.#endOf(revision), sqlLimit) as Buffer[];
+  }
+
+  count(range: KeyRange, revision: number): number {
+    if (revision >= this.revision) return this.#counts.now(range);
+    const known = this.#pageCounts.get(range, revision);
+    if (known !== undefined) return known;
+    const endId = this.#endOf(revision);
+    return this.#counts.before(range, endId, this.#nextHistoryId - endId);
+  }
+
+  countedBehind(range: KeyRange, revision: number, count: number): void {
+    this.#pageCounts.set(range, revision, count);
   }
 
   kv(state: KeyState): Uint8Array {

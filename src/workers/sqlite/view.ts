@@ -14,8 +14,12 @@ export interface KeyView {
   get(key: Uint8Array): KeyState | undefined;
   /** Living keys of `range` at `revision`, in key order, at most `limit` of them (0: all). */
   list(range: KeyRange, revision: number, limit: number): KeyState[];
+  /** The encoded KeyValues of what `list` gives. */
+  listKvs(range: KeyRange, revision: number, limit: number): Uint8Array[];
   /** How many living keys `range` has at `revision`. */
   count(range: KeyRange, revision: number): number;
+  /** Takes note of how many keys lie behind a page, whose reader may ask for them next. */
+  countedBehind(range: KeyRange, revision: number, count: number): void;
   /** The encoded KeyValue of a state that this view gave. */
   kv(state: KeyState): Uint8Array;
 }
