@@ -12,7 +12,8 @@ import { decodeRangeRequest, type RangeRequest } from '../../src/shared/etcd/req
 import { decodeKeyValue } from '../../src/shared/etcd/responses.ts';
 import { snapshotKey } from '../../src/shared/format/names.ts';
 import { WriteKind } from '../../src/workers/contract/writer.ts';
-import { type Connection, openToRead } from '../../src/workers/sqlite/database.ts';
+import { compareCaches } from '../../src/workers/sqlite/cache-differences.ts';
+import { type Connection, openToRead, openToWrite } from '../../src/workers/sqlite/database.ts';
 import { beginsBlock } from '../../src/workers/sqlite/key-blocks.ts';
 import { executeRange } from '../../src/workers/sqlite/range.ts';
 import { RowView } from '../../src/workers/sqlite/rows.ts';
@@ -208,6 +209,8 @@ describe('counts', () => {
       );
       assert.equal(page.more, seen + LIMIT < KEYS);
       // Neither the rest of another range, nor of another revision.
+      const earlier = rangeRequest({ key, rangeEnd: bytes('l'), revision: revision - 900, limit: LIMIT });
+      assert.equal(executeRange(view, earlier).count, Math.max(0, KEYS - 900 - seen));
       const other = { key, rangeEnd: bytes(nameOf(9000)) };
       const expected = keys.filter((one) => inRange(Buffer.from(key).toString(), nameOf(9000), one)).length;
       assert.equal(executeRange(view, rangeRequest({ ...other, revision, limit: LIMIT })).count, expected);
@@ -241,6 +244,24 @@ describe('counts', () => {
     }
     connection.close();
     writer.close();
+  });
+
+  it('that are wrong are among the differences of two caches', () => {
+    const [right, wrong] = [new LocalWriter(), new LocalWriter()];
+    for (const writer of [right, wrong]) {
+      writer.load([firstChunk()]);
+      writer.begin();
+      writer.evaluate(NAMES.map(put));
+      writer.apply(writer.chunks.at(-1)!.sequence);
+      writer.close();
+    }
+    assert.equal(compareCaches(right.file, wrong.file, 10).count, 0);
+    const connection = openToWrite(wrong.file);
+    connection.exec("UPDATE key_blocks SET keys = 7 WHERE first = X''");
+    connection.close();
+    const { differences, count } = compareCaches(right.file, wrong.file, 10);
+    assert.equal(count, 1);
+    assert.match(differences[0]!.found, /^7 keys/);
   });
 });
 
