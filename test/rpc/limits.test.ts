@@ -157,9 +157,14 @@ describe('slow clients', { timeout: 60_000 }, () => {
       await withFront(
         async (front) => {
           const socket = socketTo(front);
-          if (bytes.length > 0) socket.write(bytes);
-          // What is wrong is not the acknowledgement.
-          if (bytes.length >= HELLO.length) socket.once('data', () => void socket.write(NOTHING));
+          const greets = bytes.length > HELLO.length;
+          if (greets) {
+            // So that what is wrong is not the acknowledgement.
+            socket.write(HELLO);
+            await once(socket, 'data');
+            socket.write(ACK);
+          }
+          socket.write(bytes.subarray(greets ? HELLO.length : 0));
           await closing(socket);
           await stillServes(front);
         },
