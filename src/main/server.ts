@@ -47,6 +47,7 @@ import { OpenStreams } from './rpc/open-streams.ts';
 import type { OwnCallParts } from './rpc/own-calls.ts';
 import { electionHandlers, lockHandlers } from './rpc/recipes.ts';
 import { REFLECTION_SERVICES, reflectionHandlers } from './rpc/reflection.ts';
+import { RequestLog } from './rpc/request-log.ts';
 import { addService, duplexPaths, type ServiceHandlers } from './rpc/service.ts';
 import { SnapshotStreams } from './rpc/snapshot.ts';
 import { readTlsFiles, type TlsMaterial } from './rpc/tls-files.ts';
@@ -257,7 +258,13 @@ export class Server {
     const ready = new Promise<Engine>((resolve) => {
       this.#ready = resolve;
     });
-    const meterOf: Parameters<typeof addService>[3] = (...of) => metrics.calls(...of);
+    metrics.slowCalls.thresholdMs = settings.warningUnaryRequestMs;
+    const slow = {
+      log: this.#parts.log,
+      clock: this.#parts.clock,
+      slowerThanMs: settings.warningUnaryRequestMs,
+    };
+    const meterOf = new RequestLog(slow).watch((...of) => metrics.calls(...of));
     const add = (
       service: Parameters<typeof addService>[1],
       make: (engine: Engine) => ServiceHandlers,

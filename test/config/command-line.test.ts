@@ -99,6 +99,7 @@ const SAMPLES: Record<FlagKey, { text: string; beside?: string[] }> = {
   retention: { text: 'forever' },
   logLevel: { text: 'debug' },
   logFormat: { text: 'console' },
+  warningUnaryRequestDuration: { text: '1s' },
   slowWriteLog: { text: '250ms' },
 };
 

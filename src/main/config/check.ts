@@ -71,6 +71,7 @@ export function settingsOf(values: FlagValues, given: Given): Settings {
     logLevel: values.logLevel === 'panic' ? 'fatal' : values.logLevel,
     logFormat: values.logFormat,
     slowWriteLog: values.slowWriteLog,
+    warningUnaryRequestMs: values.warningUnaryRequestDuration,
   };
   checkWrites(settings, given);
   checkPutBudget(settings, given);

@@ -262,7 +262,11 @@ function readValue(flag: Flag<unknown>, label: string, text: string): unknown {
   try {
     return flag.parse(text);
   } catch (error) {
-    if (error instanceof ValueError) throw new SettingsError(`${label}: ${error.message}`);
+    if (error instanceof ValueError) {
+      // What is refused may be a URL with a password in it.
+      const shown = error.message.replaceAll(text, shownValue(flag.name, text));
+      throw new SettingsError(`${label}: ${shown}`);
+    }
     throw error;
   }
 }

@@ -346,6 +346,14 @@ export const FLAGS = {
     'log where the time of a slow write went: of those slower than p99 (of recent writes) and than 100ms, or than a duration; off. A line a minute names the slowest; level debug has them all',
     'p99',
   ),
+  warningUnaryRequestDuration: flag(
+    'Log',
+    'warning-unary-request-duration',
+    '<duration>',
+    time,
+    'warn of requests that take longer, with what they asked for but without values; as in etcd',
+    '300ms',
+  ),
   logFormat: flag('Log', 'log-format', '<form>', choice('json', 'console'), 'json or console', 'json'),
 };
 

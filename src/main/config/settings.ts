@@ -93,4 +93,6 @@ export interface Settings {
   readonly logLevel: 'debug' | 'info' | 'warn' | 'error' | 'fatal';
   readonly logFormat: 'json' | 'console';
   readonly slowWriteLog: SlowWrites;
+  /** Unary calls that take longer are logged. */
+  readonly warningUnaryRequestMs: number;
 }

@@ -56,14 +56,14 @@ export class EtcdMetrics {
   readonly walWriteBytes: { add(bytes: number): void };
   readonly healthSuccess: { add(count: number): void };
   readonly healthFailures: { add(count: number): void };
-  readonly slowApplies: { add(count: number): void };
   /** Infinite without a limit: with 0, etcd's alerts on it would fire for ever. */
   readonly quotaBackendBytes: { set(bytes: number): void };
   /** Renewed at each scrape; undefined until there is something to say. */
   readings: EtcdReadings | undefined;
   readonly #make: SeriesMaker;
 
-  constructor(make: SeriesMaker) {
+  /** `slow` counts the calls that took long. */
+  constructor(make: SeriesMaker, slow: { readonly count: number }) {
     this.#make = make;
     this.walFsyncSeconds = make.histogram(
       'etcd_disk_wal_fsync_duration_seconds',
@@ -88,9 +88,11 @@ export class EtcdMetrics {
       'etcd_server_health_failures',
       'The total number of failed health checks',
     );
-    this.slowApplies = make.counter(
+    make.read(
+      'counter',
       'etcd_server_slow_apply_total',
       'The total number of slow apply requests (likely overloaded from slow disk).',
+      () => [{ labels: {}, value: slow.count }],
     );
     this.quotaBackendBytes = make.gauge(
       'etcd_server_quota_backend_bytes',

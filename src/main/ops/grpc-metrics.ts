@@ -8,8 +8,8 @@ export type GrpcType = 'unary' | 'server_stream' | 'client_stream' | 'bidi_strea
 export interface CallMeter {
   /** A call has come; give what this answers, a time, to `handled`. */
   started(): number;
-  /** It has ended with gRPC's code. */
-  handled(code: number, startedMs: number): void;
+  /** It has ended with gRPC's code; answers how long it took, in milliseconds. */
+  handled(code: number, startedMs: number): number;
   /** A message of so many bytes came from the client, or went to it. */
   received(bytes: number): void;
   sent(bytes: number): void;
@@ -90,6 +90,7 @@ export class GrpcMetrics {
         seen.seconds.observe(tookMs / 1000);
         if (type === 'unary' && tookMs > this.#slow.thresholdMs)
           this.#slow.add({ method: name, tookMs, code });
+        return tookMs;
       },
       received: (bytes) => {
         seen.messagesReceived++;

@@ -74,7 +74,7 @@ export class Metrics {
     const make = new SeriesMaker(this.#registry);
     this.slowCalls = new SlowCalls(clock);
     this.#grpc = new GrpcMetrics(make, clock, this.slowCalls);
-    this.etcd = new EtcdMetrics(make);
+    this.etcd = new EtcdMetrics(make, this.slowCalls);
     this.own = new OwnMetrics(make);
     this.store = new StoreMetrics(make);
     this.slowWrites = new SlowWriteMetrics(make);

@@ -16,16 +16,19 @@ export interface SlowCall {
 
 /** The latest calls that took long. */
 export class SlowCalls {
+  /** Since the start. */
+  count = 0;
   readonly #calls: SlowCall[] = [];
   readonly #clock: Clock;
-  /** Calls that took longer are slow; etcd's default of `--warning-unary-request-duration`. */
-  thresholdMs = 300;
+  /** Calls that took longer are slow. */
+  thresholdMs = Number.POSITIVE_INFINITY;
 
   constructor(clock: Clock) {
     this.#clock = clock;
   }
 
   add(call: Omit<SlowCall, 'atMs'>): void {
+    this.count++;
     this.#calls.unshift({ atMs: this.#clock.wallMs(), ...call });
     if (this.#calls.length > KEPT) this.#calls.pop();
   }

@@ -32,10 +32,11 @@ export interface ServiceHandlers {
 }
 
 /** Told of each call of a method, and of its messages. */
-interface CallMeter {
+export interface CallMeter {
   /** Answers when that was, for `handled`. */
   started(): number;
-  handled(code: number, startedMs: number): void;
+  /** Answers how long the call took, in milliseconds. `call` and `response` are those of a unary one. */
+  handled(code: number, startedMs: number, call?: UnaryCall, response?: Uint8Array): number;
   received(bytes: number): void;
   sent(bytes: number): void;
 }
@@ -182,7 +183,7 @@ function countEnd(call: DuplexCall, meter: CallMeter, startedMs: number): void {
   call.once('cancelled', () => {
     code = GrpcCode.Canceled;
   });
-  call.once('close', () => meter.handled(code, startedMs));
+  call.once('close', () => void meter.handled(code, startedMs));
 }
 
 function whenReady(
@@ -203,12 +204,12 @@ function answerUnary(
 ): void {
   const reply: Reply = (error, response) => {
     if (error === undefined) {
-      meter.handled(0, startedMs);
+      meter.handled(0, startedMs, call, response);
       callback(null, asBuffer(response));
       return;
     }
     const failure = callFailure(error);
-    meter.handled(failure.code, startedMs);
+    meter.handled(failure.code, startedMs, call);
     callback(failure);
   };
   try {

@@ -1,0 +1,156 @@
+import assert from 'node:assert/strict';
+import { generateKeyPairSync } from 'node:crypto';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, it } from 'node:test';
+import type { MessageInitShape } from '@bufbuild/protobuf';
+import { Auth, KV, type TxnRequestSchema } from '../../src/shared/etcd/gen/etcdserverpb/rpc_pb.ts';
+import { CallerClient } from '../auth/caller-client.ts';
+import { bytes } from '../support/etcd-client.ts';
+import { type Netsy, runNetsy, startNetsy, temporaryDirectory } from '../support/netsy.ts';
+
+type Line = Readonly<Record<string, unknown>>;
+
+function slowLines(netsy: Netsy): Line[] {
+  const lines = netsy.log().split('\n').filter(Boolean);
+  return lines.map((line) => JSON.parse(line) as Line).filter(({ msg }) => msg === 'request stats');
+}
+
+/** A server that takes every request for slow. */
+function startSlow(...words: string[]): Promise<Netsy> {
+  return startNetsy({ arguments: ['--warning-unary-request-duration', '0s', ...words] });
+}
+
+const putOf = (name: string, value: string): MessageInitShape<typeof TxnRequestSchema> => ({
+  success: [{ request: { case: 'requestPut', value: { key: bytes(name), value: bytes(value) } } }],
+});
+
+describe('slow requests', { timeout: 120_000 }, () => {
+  it('are told with etcd’s words and fields, what was asked for, and no value', async () => {
+    const netsy = await startSlow();
+    const client = new CallerClient(netsy.authority);
+    try {
+      await client.call(KV.method.put, { key: bytes('north'), value: bytes('a-hidden-value') });
+      await client.call(KV.method.range, { key: bytes('n'), rangeEnd: bytes('o'), limit: 5n });
+      await client.call(KV.method.txn, putOf('south', 'another-hidden-value'));
+      const [put, range, txn] = slowLines(netsy);
+      assert.equal(put?.['level'], 'warn');
+      assert.equal(put?.['response type'], '/etcdserverpb.KV/Put');
+      assert.equal(put?.['request content'], 'key:"north" value_size:14');
+      assert.match(String(put?.['time spent']), /^\d+\.\d{3}ms$/);
+      assert.match(String(put?.['remote']), /^127\.0\.0\.1:\d+$/);
+      assert.equal(put?.['request size'], 23);
+      assert.ok(Number(put?.['response size']) > 10);
+      assert.equal(range?.['request content'], 'key:"n" range_end:"o" limit:5');
+      const wanted = 'compare:<> success:<request_put:<key:"south" value_size:20>> failure:<>';
+      assert.equal(txn?.['request content'], wanted);
+      assert.doesNotMatch(netsy.log(), /hidden/);
+      const metrics = await (await fetch(`${netsy.endpoint}/metrics`)).text();
+      assert.match(metrics, /^etcd_server_slow_apply_total 3$/m);
+    } finally {
+      client.close();
+      await netsy.stop();
+    }
+  });
+
+  it('in an outage, when all are slow, ten lines a second say so, and how many were not told', async () => {
+    const netsy = await startSlow();
+    const client = new CallerClient(netsy.authority);
+    try {
+      const call = (): Promise<unknown> => client.call(KV.method.range, { key: bytes('n') });
+      const begun = Date.now();
+      await Promise.all(Array.from({ length: 300 }, call));
+      const seconds = (Date.now() - begun) / 1000;
+      const told = slowLines(netsy).length;
+      assert.ok(told >= 10 && told <= 10 * (seconds + 2), String(told));
+      await new Promise((resolve) => setTimeout(resolve, 1100));
+      await call();
+      const untold = slowLines(netsy).reduce(
+        (sum, one) => sum + Number(one['slow requests not told'] ?? 0),
+        0,
+      );
+      assert.equal(untold + slowLines(netsy).length, 301);
+    } finally {
+      client.close();
+      await netsy.stop();
+    }
+  });
+});
+
+describe('no secret is logged', { timeout: 120_000 }, () => {
+  const SECRETS = [
+    ...['hidden-access-key', 'hidden-secret-key', 'hidden-session-token', 'hidden-url-password'],
+    ...['hidden-root-password', 'hidden-wrong-password', 'hidden-new-password', 'hidden-forged-token'],
+    ...['hidden-value', 'hidden-basic', 'hidden-query'],
+  ];
+  const environment = {
+    AWS_ACCESS_KEY_ID: 'hidden-access-key',
+    AWS_SECRET_ACCESS_KEY: 'hidden-secret-key',
+    AWS_SESSION_TOKEN: 'hidden-session-token',
+  };
+
+  function assertNone(output: string, more: readonly string[] = []): void {
+    for (const secret of [...SECRETS, ...more]) {
+      const at = output.indexOf(secret);
+      assert.equal(at, -1, `${secret}: ${output.slice(Math.max(0, at - 200), at + 60)}`);
+    }
+  }
+
+  it('of users, tokens, keys and values, at level debug with every request told', async () => {
+    const { privateKey } = generateKeyPairSync('rsa', { modulusLength: 2048 });
+    const pem = privateKey.export({ type: 'pkcs8', format: 'pem' }) as string;
+    const keyFile = join(temporaryDirectory(), 'jwt.key');
+    writeFileSync(keyFile, pem);
+    for (const kind of ['simple', `jwt,sign-method=RS256,priv-key=${keyFile},ttl=1m`]) {
+      const words = ['--log-level', 'debug', '--warning-unary-request-duration', '0s', '--bcrypt-cost', '4'];
+      const netsy = await startNetsy({ arguments: [...words, '--auth-token', kind], environment });
+      const client = new CallerClient(netsy.authority);
+      const auth = Auth.method;
+      try {
+        await client.call(auth.userAdd, { name: 'root', password: 'hidden-root-password' });
+        await client.call(auth.userGrantRole, { user: 'root', role: 'root' });
+        await client.call(auth.authEnable, {});
+        const wrong = { name: 'root', password: 'hidden-wrong-password' };
+        await assert.rejects(client.call(auth.authenticate, wrong));
+        const right = { name: 'root', password: 'hidden-root-password' };
+        const { token } = await client.call(auth.authenticate, right);
+        const put = { key: bytes('k'), value: bytes('hidden-value') };
+        await client.call(KV.method.put, put, { token });
+        await client.call(KV.method.txn, putOf('k', 'hidden-value'), { token });
+        await assert.rejects(client.call(KV.method.put, put, { token: 'hidden-forged-token' }));
+        const change = { name: 'root', password: 'hidden-new-password' };
+        await client.call(auth.userChangePassword, change, { token });
+        await fetch(`${netsy.endpoint}/v3/kv/put?x=hidden-query`, {
+          method: 'POST',
+          headers: { Authorization: 'hidden-basic' },
+          body: '{"key":"aw==","value":"hidden-value"}',
+        });
+        await fetch(`${netsy.endpoint}/nowhere?x=hidden-query`);
+        const pages = ['metrics', 'status.json', '', 'health'].map((page) => `${netsy.endpoint}/${page}`);
+        const shown = await Promise.all(pages.map(async (page) => (await fetch(page)).text()));
+        client.close();
+        await netsy.stop();
+        assert.match(netsy.log(), /"response type":"\/etcdserverpb.Auth\/Authenticate"/);
+        assertNone(`${netsy.log()}${shown.join('')}`, [token, pem.split('\n')[1] ?? 'no line']);
+      } finally {
+        client.close();
+        await netsy.stop();
+      }
+    }
+  });
+
+  it('of the store, when it fails to start, is doctored, or its settings are shown', () => {
+    const words = ['--data-dir', temporaryDirectory(), '--log-level', 'debug'];
+    const s3 = ['--s3-region', 'x', '--store', 's3://bucket/p'];
+    const listen = ['--listen-client-urls', 'http://127.0.0.1:0'];
+    for (const command of [['doctor'], ['config', 'check'], ['status'], []]) {
+      for (const endpoint of ['http://127.0.0.1:1', 'http://me:hidden-url-password@127.0.0.1:1']) {
+        if (command[0] === 'status' && !endpoint.includes('@')) continue;
+        const run = [...command, ...(command[0] === 'status' ? [] : [...words, ...listen])];
+        const { code, stdout, stderr } = runNetsy([...run, ...s3, '--s3-endpoint', endpoint], environment);
+        if (command[0] !== 'config') assert.notEqual(code, 0);
+        assertNone(stdout + stderr);
+      }
+    }
+  });
+});
