@@ -202,13 +202,12 @@ describe('slow clients', { timeout: 60_000 }, () => {
           const socket = connect(front.port, '127.0.0.1');
           socket.on('error', () => {});
           socket.write(start);
-          // The echo answers at once, without waiting for a body.
           let text = '';
           socket.on('data', (bytes) => {
             text += String(bytes);
           });
           await closing(socket);
-          assert.match(text, /HTTP\/1\.1 (408|200)/);
+          assert.match(text, /^HTTP\/1\.1 408 /);
         }
       },
       undefined,

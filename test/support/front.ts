@@ -68,7 +68,10 @@ export class Front {
       limits: { ...LIMITS, ...limits },
       isDuplex: (path) => path === HOLD,
       grpc: this.grpc,
-      http: (request, response) => response.end(`${request.method} ${request.url} ${request.httpVersion}`),
+      http: (request, response) => {
+        const { method, url, httpVersion } = request;
+        request.resume().on('end', () => response.end(`${method} ${url} ${httpVersion}`));
+      },
       log: this.#log(),
       clock,
     });
