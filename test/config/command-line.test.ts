@@ -263,6 +263,11 @@ describe('settings that do not fit together', () => {
       /^--put-budget: writes may wait 1500ms .* --request-timeout above that$/,
     ],
     ['--s3-region=x', /^--s3-region: is for an S3 store/],
+    ['--s3-sse=AES256', /^--s3-sse: is for an S3 store/],
+    ['--store=s3://bucket --s3-external-id=x', /^--s3-external-id: needs --s3-role-arn/],
+    ['--store=s3://bucket --s3-sse=AES256 --s3-sse-kms-key-id=k', /^--s3-sse-kms-key-id: is for .*aws:kms/],
+    ['--store=s3://bucket --s3-storage-class=DEEP_ARCHIVE', /^--s3-storage-class: .*thawed/],
+    ['--store=s3://bucket --s3-storage-class=cheap', /^--s3-storage-class: "cheap" is not a storage class/],
     ['--cache-dir=data', /^--cache-dir: .* must not hold one another/],
     ['--cache-dir=data/store/cache', /^--cache-dir: .* must not hold one another/],
   ];

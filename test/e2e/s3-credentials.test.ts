@@ -11,16 +11,18 @@ import { missingTools } from '../support/tools.ts';
 import { startVersityGateway, type VersityGateway } from '../support/versitygw.ts';
 
 /** Expiry is told in whole seconds. */
-const LIFE_MS = 4_000;
+const SHORT_LIFE_MS = 4_000;
+const LONG_LIFE_MS = 3_600_000;
 const LANES = 8;
 
 describe('a server on S3 under load', { timeout: 170_000, skip: missingTools('go') }, () => {
   let gateway: VersityGateway;
   let front: SigningFront;
-  let source: MetadataServer;
+  let source: MetadataServer | undefined;
   let netsy: Netsy;
   let client: Client;
   let prefixes = 0;
+  let lifeMs = 0;
   const issued = new Map<string, IssuedKeys>();
   const revoked = new Set<string>();
 
@@ -38,23 +40,26 @@ describe('a server on S3 under load', { timeout: 170_000, skip: missingTools('go
     client = new Client(netsy.authority);
   }
 
-  async function startWithIssuedKeys(): Promise<void> {
+  async function startWithIssuedKeys(life: number): Promise<MetadataServer> {
     issued.clear();
-    source = await MetadataServer.start({ issue });
+    lifeMs = life;
+    const instance = await MetadataServer.start({ issue });
+    source = instance;
     await start(
       { keys: keysOf },
       {
         AWS_ACCESS_KEY_ID: '',
         AWS_SECRET_ACCESS_KEY: '',
-        AWS_EC2_METADATA_SERVICE_ENDPOINT: source.url,
+        AWS_EC2_METADATA_SERVICE_ENDPOINT: instance.url,
         AWS_EC2_METADATA_DISABLED: 'false',
       },
     );
+    return instance;
   }
 
   function issue(): IssuedKeys {
     const accessKeyId = `issued-${issued.size}`;
-    const expiration = new Date(Math.ceil((Date.now() + LIFE_MS) / 1000) * 1000);
+    const expiration = new Date(Math.ceil((Date.now() + lifeMs) / 1000) * 1000);
     const keys = {
       accessKeyId,
       secretAccessKey: `secret-${issued.size}`,
@@ -75,6 +80,8 @@ describe('a server on S3 under load', { timeout: 170_000, skip: missingTools('go
     client.close();
     await netsy.stop();
     await front.stop();
+    await source?.stop();
+    source = undefined;
   });
 
   /** Writes one value after the other in each lane while `during` runs; every one must be acknowledged and there. */
@@ -94,46 +101,45 @@ describe('a server on S3 under load', { timeout: 170_000, skip: missingTools('go
     const revisions = await readHistory(client);
     assert.equal(revisions.length, written);
     assert.ok(written > 100, `${written} writes`);
+    assert.doesNotMatch(netsy.log(), /store failed an upload/);
     return written;
   }
 
   it('renews short-lived keys ahead of their end, also while their source is down now and then: no request is refused', async () => {
-    await startWithIssuedKeys();
+    const instance = await startWithIssuedKeys(SHORT_LIFE_MS);
     await writesWhile(async () => {
-      for (let round = 0; round < 3; round++) {
+      for (let round = 0; round < 2; round++) {
         await systemClock.sleep(2_000);
-        source.isDown = true;
+        instance.isDown = true;
         await systemClock.sleep(1_000);
-        source.isDown = false;
+        instance.isDown = false;
       }
     });
     assert.deepEqual(front.refused, []);
-    assert.ok(issued.size >= 3, `${issued.size} keys were issued`);
-    await source.stop();
+    assert.ok(issued.size >= 2, `${issued.size} keys were issued`);
   });
 
   it('goes on without a failed write when the store ends keys before their time', async () => {
-    await startWithIssuedKeys();
+    await startWithIssuedKeys(LONG_LIFE_MS);
     await writesWhile(async () => {
-      for (let round = 0; round < 3; round++) {
+      for (let round = 0; round < 2; round++) {
         await systemClock.sleep(1_500);
         for (const id of issued.keys()) revoked.add(id);
       }
       await systemClock.sleep(1_500);
     });
     assert.ok(front.refused.length > 0 && front.refused.every((code) => code === 'ExpiredToken'));
-    await source.stop();
   });
 
   it('signs by the store’s clock when its own is 20 minutes off, either way, without a failed write', async () => {
     let skewMs = 20 * 60_000;
     await start({ skewMs: () => skewMs });
     await writesWhile(async () => {
-      await systemClock.sleep(1_500);
+      await systemClock.sleep(1_000);
       skewMs = -skewMs;
-      await systemClock.sleep(1_500);
+      await systemClock.sleep(1_000);
       skewMs = 0;
-      await systemClock.sleep(1_500);
+      await systemClock.sleep(1_000);
     });
     const { refused } = front;
     assert.ok(refused.length >= 3 && refused.every((code) => code === 'RequestTimeTooSkewed'), `${refused}`);

@@ -9,15 +9,25 @@ import { openS3Store } from '../../src/main/store/s3.ts';
 import { escapeXml, parseXml, XmlError } from '../../src/main/store/s3-xml.ts';
 import type { ObjectStore } from '../../src/main/store/store.ts';
 import { systemClock } from '../../src/shared/base/clock.ts';
+import { silentLog } from '../../src/shared/base/log.ts';
 import { systemRandom } from '../../src/shared/base/random.ts';
 import { keysOf, text } from './contract.ts';
 
 /** Replies that the real server at hand does not give, from a server that gives only them. */
 type Answer = (request: IncomingMessage, response: ServerResponse) => void;
 
+const TIME = '<LastModified>2026-01-02T03:04:05.000Z</LastModified>';
+/** What each request sent. */
+const bodies = new WeakMap<IncomingMessage, Buffer>();
+
 async function answering<T>(answer: Answer, use: (store: ObjectStore) => Promise<T>): Promise<T> {
   const server: Server = createServer((request, response) => {
-    request.resume().on('end', () => answer(request, response));
+    const pieces: Buffer[] = [];
+    request.on('data', (piece: Buffer) => pieces.push(piece));
+    request.on('end', () => {
+      bodies.set(request, Buffer.concat(pieces));
+      answer(request, response);
+    });
   });
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
@@ -38,7 +48,11 @@ async function answering<T>(answer: Answer, use: (store: ObjectStore) => Promise
   }
 }
 
-function problem(status: number, code: string, headers: Record<string, string> = {}): Answer {
+function problem(
+  status: number,
+  code: string,
+  headers: Record<string, string> = {},
+): (request: unknown, response: ServerResponse) => void {
   return (_request, response) => {
     response.writeHead(status, headers);
     response.end(`<?xml version="1.0"?><Error><Code>${code}</Code><Message>said so</Message></Error>`);
@@ -60,6 +74,9 @@ describe('an S3 reply', () => {
     [404, 'SomethingOfAProxy', 'no-bucket'],
     [501, 'NotImplemented', 'unsupported'],
     [400, 'InvalidRequest', 'fatal'],
+    [400, 'ThrottlingException', 'transient'],
+    [400, 'KMS.KMSInternalException', 'transient'],
+    [400, 'KMS.DisabledException', 'denied'],
   ];
   for (const [status, code, kind] of meanings) {
     it(`${status} ${code} to a create is '${kind}', with S3's code and status kept`, async () => {
@@ -112,12 +129,10 @@ describe('an S3 reply', () => {
     assert.deepEqual(await answering(whole, (store) => store.getRange('a', 3, 4)), text('3456'));
   });
 
-  const time = '<LastModified>2026-01-02T03:04:05.000Z</LastModified>';
-
   it('to a list that is out of order makes the store unusable', async () => {
     const list: Answer = (_request, response) => {
       const entries = ['b', 'a'].map(
-        (k) => `<Contents><Key>prefix/${k}</Key><Size>1</Size>${time}</Contents>`,
+        (k) => `<Contents><Key>prefix/${k}</Key><Size>1</Size>${TIME}</Contents>`,
       );
       response.end(
         `<ListBucketResult>${entries.join('')}<IsTruncated>false</IsTruncated></ListBucketResult>`,
@@ -131,12 +146,41 @@ describe('an S3 reply', () => {
       const isFirst = !request.url?.includes('start-after');
       const key = isFirst ? 'prefix/a%2Bb+c' : 'prefix/z';
       response.end(
-        `<ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><EncodingType>url</EncodingType><IsTruncated>${isFirst}</IsTruncated><Contents><Key>${key}</Key><Size>1</Size>${time}</Contents></ListBucketResult>`,
+        `<ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><EncodingType>url</EncodingType><IsTruncated>${isFirst}</IsTruncated><Contents><Key>${key}</Key><Size>1</Size>${TIME}</Contents></ListBucketResult>`,
       );
     };
     assert.deepEqual(await answering(list, (store) => keysOf(store, '')), ['a+b c', 'z']);
   });
 });
+
+/** A store that honours conditional creates, with `absent` for what it says of an object that is not there. */
+function honouring(objects: Map<string, Buffer>, absent: (response: ServerResponse) => void): Answer {
+  return (request, response) => {
+    const { method, url = '' } = request;
+    const { pathname, searchParams } = new URL(url, 'http://store');
+    if (searchParams.has('list-type')) {
+      const prefix = searchParams.get('prefix') ?? '';
+      const keys = [...objects.keys()]
+        .map((key) => key.slice('/bucket/'.length))
+        .filter((key) => key.startsWith(prefix));
+      const contents = keys
+        .sort()
+        .map((key) => `<Contents><Key>${key}</Key><Size>1</Size>${TIME}</Contents>`);
+      response.writeHead(200).end(`<ListBucketResult>${contents.join('')}</ListBucketResult>`);
+    } else if (method === 'DELETE') {
+      objects.delete(pathname);
+      response.writeHead(204).end();
+    } else if (method === 'PUT') {
+      if (objects.has(pathname)) return problem(412, 'PreconditionFailed')(undefined, response);
+      objects.set(pathname, bodies.get(request) ?? Buffer.alloc(0));
+      response.writeHead(200).end();
+    } else {
+      const body = objects.get(pathname);
+      if (body === undefined) absent(response);
+      else response.writeHead(200).end(body);
+    }
+  };
+}
 
 describe('the probe', () => {
   it('refuses a store that ignores conditional writes, and says why', async () => {
@@ -169,6 +213,63 @@ describe('the probe', () => {
         kind: 'unsupported',
         message: /two creates .* 2 succeeded/,
       }),
+    );
+  });
+
+  it('names stores that do as this one when it does not implement conditional writes, or ignores them', async () => {
+    await answering(problem(501, 'NotImplemented'), (store) =>
+      assert.rejects(probeStore(store, systemRandom), {
+        kind: 'unsupported',
+        message: /does not implement 'If-None-Match: \*'.*Backblaze B2.*NotImplemented[^\n]*$/,
+      }),
+    );
+    const ignoring: Answer = (request, response) =>
+      response.writeHead(request.method === 'DELETE' ? 204 : 200).end();
+    await answering(ignoring, (store) =>
+      assert.rejects(probeStore(store, systemRandom), { message: /--s3-dialect gcs, and Oracle/ }),
+    );
+  });
+
+  it('refuses permissions with which an absent object is answered 403, and says which', async () => {
+    const objects = new Map<string, Buffer>();
+    const unlisted = honouring(objects, (response) => problem(403, 'AccessDenied')(undefined, response));
+    await answering(unlisted, (store) =>
+      assert.rejects(probeStore(store, systemRandom), {
+        kind: 'denied',
+        message: /learn that an object does not exist.*allow s3:ListBucket, without a condition/,
+      }),
+    );
+  });
+
+  it('tries a store that cuts connections or is busy again, from the beginning and with new names', async () => {
+    const objects = new Map<string, Buffer>();
+    const well = honouring(objects, (response) => problem(404, 'NoSuchKey')(undefined, response));
+    let asked = 0;
+    const seen = new Set<string>();
+    const bad: Answer = (request, response) => {
+      asked++;
+      if (request.method === 'PUT') seen.add(/probe\/\w+/.exec(request.url ?? '')?.[0] ?? '');
+      // After the effect, as a lost answer is: a second try of the same name would take its own object for another's.
+      if (asked === 1) well(request, { writeHead: () => ({ end: () => request.socket.destroy() }) } as never);
+      else if (asked === 4) problem(503, 'SlowDown')(request, response);
+      else well(request, response);
+    };
+    const warnings: string[] = [];
+    const log = { ...silentLog, warn: (message: string) => void warnings.push(message) };
+    await answering(bad, (store) =>
+      probeStore(store, systemRandom, { clock: systemClock, retryForMs: 30_000, log }),
+    );
+    assert.ok(seen.size >= 2, [...seen].join());
+    assert.deepEqual(warnings, ['the store does not answer yet']);
+  });
+
+  it('gives up in time, and does not say that a permission is missing where nothing answers', async () => {
+    const silent: Answer = (request) => request.socket.destroy();
+    await answering(silent, (store) =>
+      assert.rejects(
+        probeStore(store, systemRandom, { clock: systemClock, retryForMs: 300, log: silentLog }),
+        { kind: 'transient', message: /is not there, or not well: .*no answer from/ },
+      ),
     );
   });
 

@@ -74,7 +74,7 @@ export const S3_FLAGS = {
     's3-storage-class',
     '<name>',
     storageClass,
-    'storage class of objects, such as STANDARD or EXPRESS_ONEZONE (default: the store’s)',
+    'storage class of objects, such as STANDARD or STANDARD_IA (default: the store’s)',
   ),
 };
 

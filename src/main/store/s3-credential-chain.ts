@@ -21,6 +21,7 @@ type Fetch = () => Promise<Credentials & { readonly expiration?: Date }>;
 const FETCH_TIMEOUT_MS = 30_000;
 const REQUEST_TIMEOUT_MS = 5_000;
 const SESSION_NAME = 'netsy';
+const CONTAINER_VARIABLES = ['AWS_CONTAINER_CREDENTIALS_RELATIVE_URI', 'AWS_CONTAINER_CREDENTIALS_FULL_URI'];
 
 /**
  * How to get credentials the way AWS's own programs do (environment, profile, web identity, container, instance),
@@ -141,12 +142,10 @@ function chainError(error: unknown, { environment, role }: CredentialOptions): S
     const message = `no S3 credentials: their source did not answer within ${FETCH_TIMEOUT_MS} ms`;
     return new StoreError('transient', message, details);
   }
-  const container =
-    environment['AWS_CONTAINER_CREDENTIALS_RELATIVE_URI'] ??
-    environment['AWS_CONTAINER_CREDENTIALS_FULL_URI'];
+  const container = CONTAINER_VARIABLES.find((name) => environment[name] !== undefined);
   // The chain goes on to the next source, of which there is none, and tells of that.
   if (container !== undefined && role === undefined && statusOf(error) === undefined) {
-    const message = `no S3 credentials: the container's endpoint ${container} gives none: ${why}`;
+    const message = `no S3 credentials: the container's endpoint, of ${container}, gives none: ${why}`;
     return new StoreError('transient', message, details);
   }
   const kind = kindOf(error, why);
