@@ -1,0 +1,58 @@
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { describe, it } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { runNetsy } from '../support/netsy.ts';
+
+const OPERATIONS = fileURLToPath(new URL('../../../docs/operations/', import.meta.url));
+
+function read(file: string): string {
+  return readFileSync(OPERATIONS + file, 'utf8');
+}
+
+/** Milliseconds of a duration in whole seconds that `help` gives as the default of a flag. */
+function defaultSeconds(help: string, flag: string): number {
+  const found = new RegExp(`${flag} <[^>]+>[\\s\\S]*?\\(default:?\\s+"?(\\d+)s`).exec(help);
+  assert.ok(found, `${flag} has a default in seconds`);
+  return Number(found[1]);
+}
+
+describe('the files to deploy with', () => {
+  const help = runNetsy(['--help']).stdout;
+  const flags = new Set([...help.matchAll(/--[a-z][a-z0-9-]+/g)].map(([flag]) => flag));
+
+  it('kubernetes.yaml gives the server flags that it has', () => {
+    const given = [...read('kubernetes.yaml').matchAll(/^ +- (--[a-z0-9-]+)/gm)].map(([, flag]) => flag!);
+    assert.ok(given.length >= 8, 'it gives flags');
+    assert.deepEqual(
+      given.filter((flag) => !flags.has(flag)),
+      [],
+    );
+  });
+
+  it('their environment variables are those of flags', () => {
+    const names = ['Dockerfile', 'netsy.service', 'deploying.md'].flatMap((file) => [
+      ...read(file).matchAll(/NETSY_[A-Z][A-Z0-9_]*/g),
+    ]);
+    assert.ok(names.length >= 3, 'they name some');
+    for (const [name] of names) {
+      const flag = `--${name.slice('NETSY_'.length).toLowerCase().replaceAll('_', '-')}`;
+      assert.ok(flags.has(flag), `${name}: there is no ${flag}`);
+    }
+  });
+
+  it('a stop has longer than --drain-timeout, so that nothing is cut off', () => {
+    const drain = defaultSeconds(help, '--drain-timeout');
+    const unit = Number(/^TimeoutStopSec=(\d+)$/m.exec(read('netsy.service'))?.[1]);
+    const pod = Number(/terminationGracePeriodSeconds: (\d+)$/m.exec(read('kubernetes.yaml'))?.[1]);
+    assert.ok(unit > drain, `the unit gives ${unit} s, the server takes up to ${drain} s`);
+    assert.ok(pod > drain, `the pod gives ${pod} s, the server takes up to ${drain} s`);
+  });
+
+  it('the Dockerfile starts what the package has as its program', () => {
+    const { bin } = JSON.parse(readFileSync(`${OPERATIONS}../../package.json`, 'utf8')) as {
+      bin: { netsy: string };
+    };
+    assert.ok(read('Dockerfile').includes(`/netsy/node_modules/netsy/${bin.netsy}`));
+  });
+});
