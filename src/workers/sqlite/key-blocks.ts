@@ -1,6 +1,6 @@
 import type { Statement } from 'better-sqlite3';
 import { assert } from '../../shared/base/assert.ts';
-import { bytesKey } from '../../shared/base/bytes.ts';
+import { bytesKey, compareBytes } from '../../shared/base/bytes.ts';
 import type { Connection } from './database.ts';
 
 /**
@@ -46,9 +46,8 @@ export class KeyBlocks {
   readonly #insert: Statement;
   readonly #keys: Statement;
   readonly #delete: Statement;
-  /** As `bytesKey` gives them. */
-  #born: string[] = [];
-  #died: string[] = [];
+  #born: Uint8Array[] = [];
+  #died: Uint8Array[] = [];
   /** How often each key that begins a block came to life, less how often it died. */
   readonly #beginnings = new Map<string, number>();
 
@@ -79,13 +78,13 @@ export class KeyBlocks {
 
   /** `current` has got the key. */
   born(key: Uint8Array): void {
-    this.#born.push(bytesKey(key));
+    this.#born.push(key);
     if (beginsBlock(key)) this.#noteBeginning(key, 1);
   }
 
   /** `current` has lost the key. */
   died(key: Uint8Array): void {
-    this.#died.push(bytesKey(key));
+    this.#died.push(key);
     if (beginsBlock(key)) this.#noteBeginning(key, -1);
   }
 
@@ -112,18 +111,17 @@ export class KeyBlocks {
    * Adds `change` for each of the keys. Keys that follow each other are often of the same block: then it is written
    * once. Where they are not, it costs less not to ask for the blocks.
    */
-  #change(names: string[], change: number): void {
-    if (names.length >= SORT_MIN) names.sort();
-    let span: { first: Buffer; from: string; to: string | undefined; keys: number } | undefined;
-    for (const name of names) {
-      if (span !== undefined && name >= span.from && (span.to === undefined || name < span.to)) {
-        span.keys++;
-      } else if (span === undefined || span.keys > 1) {
+  #change(keys: Uint8Array[], change: number): void {
+    if (keys.length >= SORT_MIN) keys.sort(compareBytes);
+    let span: { first: Buffer; end: Buffer | null; keys: number } | undefined;
+    for (const key of keys) {
+      if (span !== undefined && isWithin(key, span.first, span.end)) span.keys++;
+      else if (span === undefined || span.keys > 1) {
         if (span !== undefined) this.#addTo(span.first, change * span.keys);
-        const [first, next] = this.#span.get(Buffer.from(name, 'latin1')) as [Buffer, Buffer | null];
-        span = { first, from: bytesKey(first), to: next === null ? undefined : bytesKey(next), keys: 1 };
+        const [first, end] = this.#span.get(key) as [Buffer, Buffer | null];
+        span = { first, end, keys: 1 };
       } else {
-        const { changes } = this.#addAt.run(change, Buffer.from(name, 'latin1'));
+        const { changes } = this.#addAt.run(change, key);
         assert(changes === 1, 'every key is in a block');
       }
     }
@@ -149,6 +147,10 @@ export class KeyBlocks {
     const { changes } = this.#add.run(keys, first);
     assert(changes === 1, 'a block that keys are in has its row');
   }
+}
+
+function isWithin(key: Uint8Array, first: Uint8Array, end: Uint8Array | null): boolean {
+  return compareBytes(key, first) >= 0 && (end === null || compareBytes(key, end) < 0);
 }
 
 /** Counts the blocks of a cache that is being filled; their rows are there, also some of keys that have died since. */
