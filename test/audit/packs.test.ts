@@ -80,9 +80,11 @@ describe(`netsy status on a store with packs (SEED=${seed})`, () => {
     assert.ok(found.objects.packs.objects > 0);
     assert.equal(found.oldestRestorePoint?.sequence, 1);
     assert.deepEqual(
-      [found.end?.sequence, found.end?.revision, found.epoch],
-      [made.chunks[made.chunks.length - 1], revision, made.epoch],
+      [found.end?.sequence, found.epoch],
+      [made.chunks[made.chunks.length - 1], made.epoch],
     );
+    // Only the chunks at the very end are looked at, which may all have none (SEED=396326).
+    assert.ok(found.end?.revision === revision || found.end?.revision === undefined);
   });
 
   it('knows a log of which nothing but packs is left', async () => {
