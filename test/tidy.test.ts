@@ -23,7 +23,7 @@ const LINES: string[][] = [
   ['main/state'],
   ['main/pool'],
   ['workers'],
-  ['workers/sqlite', 'workers/task'],
+  ['workers/sqlite', 'workers/task', 'workers/file'],
   ['workers/contract'],
   ['shared/format'],
   ['shared/auth'],

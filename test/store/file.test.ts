@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import * as fs from 'node:fs';
 import { mkdir, mkdtemp, readdir, readFile, rm, stat, utimes, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -9,6 +10,8 @@ import { probeStore } from '../../src/main/store/probe.ts';
 import type { ObjectStore } from '../../src/main/store/store.ts';
 import { systemClock } from '../../src/shared/base/clock.ts';
 import { systemRandom } from '../../src/shared/base/random.ts';
+import type { FileCalls } from '../../src/workers/file/calls.ts';
+import { InThread } from '../support/file-thread.ts';
 import { describeStoreContract, keysOf, text } from './contract.ts';
 
 const options = { clock: systemClock, random: systemRandom };
@@ -108,12 +111,12 @@ describe('the directory store', () => {
   /** A store whose directory syncs wait until the test lets them go. */
   const held = async (name: string) => {
     const waiting: Array<(error?: Error) => void> = [];
-    const syncDirectory = (): Promise<void> =>
-      new Promise((resolve, reject) => {
-        waiting.push((error) => (error === undefined ? resolve() : reject(error)));
-      });
+    const fsync: FileCalls['fsync'] = (file, done) => {
+      waiting.push((error) => (error === undefined ? fs.fsync(file, done) : done(error)));
+    };
     await mkdir(join(root, name, 'chunks'), { recursive: true });
-    const store = await openFileStore(join(root, name), { ...options, syncDirectory });
+    const startThread = () => new InThread({ ...fs, fsync });
+    const store = await openFileStore(join(root, name), { ...options, startThread });
     const untilWaiting = async (count: number): Promise<void> => {
       while (waiting.length < count) await systemClock.sleep(1);
     };
@@ -140,6 +143,34 @@ describe('the directory store', () => {
       await answer;
     }
     await store.close();
+  });
+
+  it('shows another process what is created only after the directory was synced, and syncs nothing to read it later', async () => {
+    const writer = await held('read');
+    const reader = await held('read');
+    const created = writer.store.putIfAbsent('chunks/1', text('x'));
+    await writer.untilWaiting(1);
+    let isRead = false;
+    const reading = reader.store.get('chunks/1').finally(() => {
+      isRead = true;
+    });
+    const ranged = reader.store.getRange('chunks/1', 0, 1);
+    while (!isRead && reader.waiting.length === 0) await systemClock.sleep(1);
+    await systemClock.sleep(5);
+    assert.equal(isRead, false);
+    reader.waiting[0]?.();
+    // The second one may have come while the first sync ran.
+    while (!isRead) await systemClock.sleep(1);
+    assert.deepEqual(await reading, text('x'));
+    await Promise.race([ranged, reader.untilWaiting(2)]);
+    reader.waiting[1]?.();
+    assert.deepEqual(await ranged, text('x'));
+    const syncs = reader.waiting.length;
+    writer.waiting[0]?.();
+    await created;
+    assert.deepEqual(await reader.store.get('chunks/1'), text('x'));
+    assert.equal(reader.waiting.length, syncs);
+    await Promise.all([writer.store.close(), reader.store.close()]);
   });
 
   it('shares one later sync among all whose names came while another ran', async () => {

@@ -1,5 +1,5 @@
 import { constants } from 'node:fs';
-import { type FileHandle, link, mkdir, open, readdir, rename, stat, unlink } from 'node:fs/promises';
+import { type FileHandle, mkdir, open, readdir, rename, stat, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import type { Clock } from '../../shared/base/clock.ts';
@@ -9,7 +9,7 @@ import { StoreError } from './errors.ts';
 import { readFully, writeDurably } from './file-bytes.ts';
 import { isAbsent, isMissing, storeErrorOf } from './file-errors.ts';
 import { listFiles } from './file-list.ts';
-import { DirectorySyncs, type SyncHandle } from './file-sync.ts';
+import { type FilePort, FileThread, startFileThread } from './file-thread.ts';
 import { checkKey } from './keys.ts';
 import type { ObjectInfo, ObjectStore, ReadableStore } from './store.ts';
 
@@ -18,17 +18,14 @@ import type { ObjectInfo, ObjectStore, ReadableStore } from './store.ts';
  *
  * 1. A name appears whole or not at all: bodies are written to `.tmp/` and made durable there before they are
  *    linked (create: link(2) fails when the name exists, atomically among all processes) or renamed (replace).
- * 2. A name is reported, as created or as existing, only after its directory was synced; at open every
- *    directory is synced, for names that a killed process left. So whatever was seen survives a power cut.
+ * 2. A name is reported, as created or as existing, only after its directory was synced, and so is what is read
+ *    under one that may be so young; at open every directory is synced, for names that a killed process left. So
+ *    whatever was seen survives a power cut.
  * 3. After a directory failed to sync nothing is known of its names, so all later writes to it fail.
  *
- * How bodies are made durable was measured (Node 20, ext4, two cores, 4 KiB and 64 KiB bodies, 1 to 64 at once):
- * O_DSYNC saves the thread hop of a separate fsync or fdatasync and was the fastest or within noise of it
- * throughout (0.74 ms against 0.86 ms for fsync, 0.98 ms with nothing shared or deferred, one writer);
- * temporary files opened ahead, preallocated ones, and syncing in batches gained nothing beyond it. What is
- * left are two journal commits of the file system: one for the new file, one for its name, where etcd's
- * preallocated WAL needs none (0.34 ms). More writers at once do not add creates per second, as the commits
- * are what limits: large chunks do.
+ * Creates, and the syncs of directories, are done by a thread of their own, all that wait there together: see
+ * `workers/file/creates.ts`, and docs/decisions/file-store.md for what was measured. What may take long (large files,
+ * lists, deletes) is done elsewhere, so that no create waits for it.
  */
 
 const TEMPORARY = '.tmp';
@@ -38,8 +35,8 @@ const TEMPORARY_AGE_MS_MAX = 3_600_000;
 export interface FileStoreOptions {
   readonly clock: Clock;
   readonly random: Random;
-  /** Instead of fsync for directories while the store is open, so that tests can see, hold and fail it. */
-  readonly syncDirectory?: SyncHandle;
+  /** Instead of the thread that creates files and syncs directories, so that tests can see, hold and fail that. */
+  readonly startThread?: () => FilePort;
 }
 
 /** Opens the store in `directory`, creating it (mode 0700) when it is missing. */
@@ -47,12 +44,12 @@ export async function openFileStore(directory: string, options: FileStoreOptions
   const temporary = join(directory, TEMPORARY);
   try {
     makeDirectory(temporary);
-    await removeLeftovers(temporary, options.clock.wallMs() - TEMPORARY_AGE_MS_MAX);
     await syncTree(directory);
+    await removeLeftovers(temporary, options.clock.wallMs() - TEMPORARY_AGE_MS_MAX);
   } catch (error) {
     throw storeErrorOf(error, `open the store directory ${directory}`);
   }
-  return new FileStore(directory, options);
+  return new FileStore(directory, options, true);
 }
 
 /** Opens the store in `directory`, which must be there, to read it. Nothing in it is changed. */
@@ -66,7 +63,7 @@ export async function openFileStoreToRead(
     if (isMissing(error)) throw new StoreError('no-bucket', `there is no directory ${directory}`);
     throw storeErrorOf(error, `open the store directory ${directory}`);
   }
-  return new FileStore(directory, options);
+  return new FileStore(directory, options, false);
 }
 
 async function removeLeftovers(temporary: string, olderThanMs: number): Promise<void> {
@@ -97,22 +94,21 @@ class FileStore implements ObjectStore {
   readonly url: string;
   readonly #directory: string;
   readonly #writer: string;
-  readonly #syncs: DirectorySyncs;
+  readonly #isWriter: boolean;
+  readonly #thread: FileThread;
   readonly #unlinks = new Set<Promise<void>>();
   #temporaries = 0;
 
-  constructor(directory: string, options: FileStoreOptions) {
+  constructor(directory: string, options: FileStoreOptions, isWriter: boolean) {
     this.url = pathToFileURL(directory).href;
     this.#directory = directory;
     this.#writer = Buffer.from(options.random.bytes(8)).toString('hex');
-    this.#syncs = new DirectorySyncs(options.syncDirectory ?? ((handle) => handle.sync()));
+    this.#isWriter = isWriter;
+    this.#thread = new FileThread(options.startThread ?? startFileThread);
   }
 
   get(key: string, signal?: AbortSignal): Promise<Uint8Array | undefined> {
-    return this.#read(key, signal, async (handle) => {
-      const { size } = await handle.stat();
-      return readFully(handle, 0, size);
-    });
+    return this.#read(key, signal, (handle, size) => readFully(handle, 0, size));
   }
 
   getRange(
@@ -121,25 +117,24 @@ class FileStore implements ObjectStore {
     length: number,
     signal?: AbortSignal,
   ): Promise<Uint8Array | undefined> {
-    return this.#read(key, signal, async (handle) => {
-      const { size } = await handle.stat();
-      return readFully(handle, offset, Math.max(0, Math.min(length, size - offset)));
-    });
+    return this.#read(key, signal, (handle, size) =>
+      readFully(handle, offset, Math.max(0, Math.min(length, size - offset))),
+    );
   }
 
-  putIfAbsent(key: string, body: Uint8Array, signal?: AbortSignal): Promise<'created' | 'exists'> {
-    return this.#write(`create ${key}`, key, [body], signal, async (temporary, path) => {
-      const answer = await this.#link(temporary, path, key);
-      // An existing name may be a moment old and not yet durable; reporting it must not outrun a power cut.
-      await this.#syncs.sync(parent(path));
-      return answer;
-    });
+  async putIfAbsent(key: string, body: Uint8Array, signal?: AbortSignal): Promise<'created' | 'exists'> {
+    const path = this.#path(key);
+    signal?.throwIfAborted();
+    try {
+      return await this.#inDirectory(key, () => this.#thread.create(this.#temporary(), path, body, signal));
+    } catch (error) {
+      signal?.throwIfAborted();
+      throw this.#errorOf(error, `create ${key}`);
+    }
   }
 
   async put(key: string, body: Uint8Array, signal?: AbortSignal): Promise<void> {
-    await this.#write(`write ${key}`, key, [body], signal, (temporary, path) =>
-      this.#replace(temporary, path, key),
-    );
+    await this.#write(key, [body], signal);
   }
 
   async putMultipart(key: string, parts: AsyncIterable<Uint8Array>, signal?: AbortSignal): Promise<void> {
@@ -148,9 +143,7 @@ class FileStore implements ObjectStore {
       failure = { error };
     });
     try {
-      await this.#write(`write ${key}`, key, watched, signal, (temporary, path) =>
-        this.#replace(temporary, path, key),
-      );
+      await this.#write(key, watched, signal);
     } catch (error) {
       throw failure === undefined ? error : failure.error;
     }
@@ -169,7 +162,7 @@ class FileStore implements ObjectStore {
     signal?.throwIfAborted();
     try {
       await unlink(path).catch(undefinedIfAbsent);
-      await this.#syncs.sync(parent(path)).catch(undefinedIfAbsent);
+      await this.#thread.sync(parent(path)).catch(undefinedIfAbsent);
     } catch (error) {
       throw this.#errorOf(error, `delete ${key}`);
     }
@@ -177,7 +170,7 @@ class FileStore implements ObjectStore {
 
   async close(): Promise<void> {
     await Promise.all(this.#unlinks);
-    await this.#syncs.close();
+    await this.#thread.close();
   }
 
   #path(key: string): string {
@@ -188,6 +181,10 @@ class FileStore implements ObjectStore {
     return `${this.#directory}/${key}`;
   }
 
+  #temporary(): string {
+    return `${this.#directory}/${TEMPORARY}/${this.#writer}-${this.#temporaries++}`;
+  }
+
   #errorOf(error: unknown, deed: string): StoreError {
     return storeErrorOf(error, `${deed} in ${this.#directory}`);
   }
@@ -195,14 +192,18 @@ class FileStore implements ObjectStore {
   async #read(
     key: string,
     signal: AbortSignal | undefined,
-    read: (handle: FileHandle) => Promise<Uint8Array>,
+    read: (handle: FileHandle, size: number) => Promise<Uint8Array>,
   ): Promise<Uint8Array | undefined> {
     const path = this.#path(key);
     signal?.throwIfAborted();
     let handle: FileHandle | undefined;
     try {
       handle = await open(path, constants.O_RDONLY);
-      return await read(handle);
+      const { size, nlink } = await handle.stat();
+      const bytes = await read(handle, size);
+      // Its temporary name goes only after its directory was synced.
+      if (nlink > 1 && this.#isWriter) await this.#thread.sync(parent(path));
+      return bytes;
     } catch (error) {
       if (isAbsent(error)) return undefined;
       throw this.#errorOf(error, `read ${key}`);
@@ -211,24 +212,23 @@ class FileStore implements ObjectStore {
     }
   }
 
-  /** Makes the body durable under a temporary name, then lets `publish` give it its own. */
-  async #write<T>(
-    deed: string,
+  /** Makes the body durable under a temporary name, then gives it its own, whatever had that. */
+  async #write(
     key: string,
     parts: Iterable<Uint8Array> | AsyncIterable<Uint8Array>,
     signal: AbortSignal | undefined,
-    publish: (temporary: string, path: string) => Promise<T>,
-  ): Promise<T> {
+  ): Promise<void> {
     const path = this.#path(key);
     signal?.throwIfAborted();
-    const temporary = join(this.#directory, TEMPORARY, `${this.#writer}-${this.#temporaries++}`);
+    const temporary = this.#temporary();
     try {
       await writeDurably(temporary, parts, signal);
       signal?.throwIfAborted();
-      return await publish(temporary, path);
+      await this.#inDirectory(key, () => rename(temporary, path));
+      await this.#thread.sync(parent(path));
     } catch (error) {
       signal?.throwIfAborted();
-      throw this.#errorOf(error, deed);
+      throw this.#errorOf(error, `write ${key}`);
     } finally {
       this.#unlink(temporary);
     }
@@ -242,29 +242,14 @@ class FileStore implements ObjectStore {
     this.#unlinks.add(unlinked);
   }
 
-  async #link(temporary: string, path: string, key: string): Promise<'created' | 'exists'> {
-    try {
-      await this.#inDirectory(key, () => link(temporary, path));
-      return 'created';
-    } catch (error) {
-      if (error instanceof Error && 'code' in error && error.code === 'EEXIST') return 'exists';
-      throw error;
-    }
-  }
-
-  async #replace(temporary: string, path: string, key: string): Promise<void> {
-    await this.#inDirectory(key, () => rename(temporary, path));
-    await this.#syncs.sync(parent(path));
-  }
-
   /** Runs `action`, after making the directories of `key` if it turns out that they are missing. */
-  async #inDirectory(key: string, action: () => Promise<void>): Promise<void> {
+  async #inDirectory<T>(key: string, action: () => Promise<T>): Promise<T> {
     try {
-      await action();
+      return await action();
     } catch (error) {
       if (!isMissing(error)) throw error;
       await this.#makeDirectories(key);
-      await action();
+      return await action();
     }
   }
 
@@ -276,7 +261,7 @@ class FileStore implements ObjectStore {
       await mkdir(made, { mode: 0o700 }).catch((error: unknown) => {
         if (!(error instanceof Error && 'code' in error && error.code === 'EEXIST')) throw error;
       });
-      await this.#syncs.sync(directory);
+      await this.#thread.sync(directory);
       directory = made;
     }
   }
