@@ -79,10 +79,7 @@ describe(`netsy status on a store with packs (SEED=${seed})`, () => {
     assert.deepEqual(found.odd, []);
     assert.ok(found.objects.packs.objects > 0);
     assert.equal(found.oldestRestorePoint?.sequence, 1);
-    assert.deepEqual(
-      [found.end?.sequence, found.epoch],
-      [made.chunks[made.chunks.length - 1], made.epoch],
-    );
+    assert.deepEqual([found.end?.sequence, found.epoch], [made.chunks[made.chunks.length - 1], made.epoch]);
     // Only the chunks at the very end are looked at, which may all have none (SEED=396326).
     assert.ok(found.end?.revision === revision || found.end?.revision === undefined);
   });
