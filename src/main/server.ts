@@ -48,7 +48,7 @@ import type { OwnCallParts } from './rpc/own-calls.ts';
 import { electionHandlers, lockHandlers } from './rpc/recipes.ts';
 import { REFLECTION_SERVICES, reflectionHandlers } from './rpc/reflection.ts';
 import { RequestLog } from './rpc/request-log.ts';
-import { addService, duplexPaths, type ServiceHandlers } from './rpc/service.ts';
+import { addService, duplexPaths, type ServiceHandlers, type UnaryMethod } from './rpc/service.ts';
 import { SnapshotStreams } from './rpc/snapshot.ts';
 import { readTlsFiles, type TlsMaterial } from './rpc/tls-files.ts';
 import { TlsReload } from './rpc/tls-reload.ts';
@@ -90,6 +90,8 @@ export interface ServerParts {
 export class Server {
   readonly #parts: ServerParts;
   readonly #grpc: GrpcServer;
+  /** Of KV and Lease, by path. */
+  readonly #unaryMethods = new Map<string, UnaryMethod>();
   readonly #listener: Listener;
   readonly #streams: OpenStreams;
   readonly #tlsReload: TlsReload | undefined;
@@ -268,15 +270,16 @@ export class Server {
     const add = (
       service: Parameters<typeof addService>[1],
       make: (engine: Engine) => ServiceHandlers,
+      unaryMethods?: Map<string, UnaryMethod>,
     ): void => {
       const handlers = ready.then((engine) => ({ ...make(engine), leader: engine.leaderRequirement }));
-      addService(this.#grpc, service, handlers, meterOf, this.#streams);
+      addService(this.#grpc, service, handlers, meterOf, this.#streams, unaryMethods);
     };
     const kv = (engine: Engine): ServiceHandlers => kvService(engine, settings);
-    add(KV, kv);
+    add(KV, kv, this.#unaryMethods);
     add(Watch, ({ hub, guard }) => watchHandlers(hub, guard));
     const lease = (engine: Engine): ServiceHandlers => leaseService(engine, random);
-    add(Lease, lease);
+    add(Lease, lease, this.#unaryMethods);
     const own = (engine: Engine): OwnCallParts => ({ kv: kv(engine), lease: lease(engine), hub: engine.hub });
     add(Lock, (engine) => lockHandlers(own(engine)));
     add(Election, (engine) => electionHandlers(own(engine)));
@@ -343,6 +346,7 @@ export class Server {
       limits,
       grpc: this.#grpc,
       isDuplex: (path) => duplex.has(path),
+      unaryMethods: this.#unaryMethods,
       http: createFront({
         gateway: this.#gateway,
         pages,

@@ -3,13 +3,24 @@
 /** What a client sends first (section 3.4). */
 export const PREFACE = Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n', 'latin1');
 
-export const FRAME_TYPE = { headers: 1, settings: 4, ping: 6, goAway: 7, continuation: 9 } as const;
+export const FRAME_TYPE = {
+  data: 0,
+  headers: 1,
+  priority: 2,
+  resetStream: 3,
+  settings: 4,
+  pushPromise: 5,
+  ping: 6,
+  goAway: 7,
+  windowUpdate: 8,
+  continuation: 9,
+} as const;
 
-export const FLAG = { ack: 0x1, endHeaders: 0x4, padded: 0x8, priority: 0x20 } as const;
+export const FLAG = { ack: 0x1, endStream: 0x1, endHeaders: 0x4, padded: 0x8, priority: 0x20 } as const;
 
 /** SETTINGS_MAX_FRAME_SIZE's initial value, which node's servers leave as it is. */
-const FRAME_PAYLOAD_BYTES_MAX = 16_384;
-const FRAME_HEADER_BYTES = 9;
+export const FRAME_PAYLOAD_BYTES_MAX = 16_384;
+export const FRAME_HEADER_BYTES = 9;
 
 export interface Frame {
   readonly type: number;
@@ -87,6 +98,13 @@ export class FrameCutter {
       bytes: bytes.subarray(0, end),
     };
   }
+}
+
+/** A frame whose payload is one integer of 32 bits: RST_STREAM's error code, WINDOW_UPDATE's increment. */
+export function encodeIntegerFrame(type: number, stream: number, value: number): Buffer {
+  const payload = Buffer.allocUnsafe(4);
+  payload.writeUInt32BE(value);
+  return encodeFrame(type, 0, stream, payload);
 }
 
 /** Whether a frame carries a part of a header block. */

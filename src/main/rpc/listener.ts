@@ -7,7 +7,7 @@ import {
 } from 'node:http';
 import type { Http2Server, ServerHttp2Session } from 'node:http2';
 import { createServer as createHttpsServer, Server as HttpsServer } from 'node:https';
-import type { AddressInfo, Socket } from 'node:net';
+import { type AddressInfo, Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { SecureContextOptions, TLSSocket } from 'node:tls';
 import {
@@ -23,8 +23,10 @@ import type { ClientLimits } from './client-limits.ts';
 import { type AllowedClients, clientRefusal } from './client-names.ts';
 import { tellProtocol } from './first-bytes.ts';
 import { Opening } from './opening.ts';
+import type { UnaryMethod } from './service.ts';
 import { SlowRequests } from './slow-requests.ts';
 import type { TlsMaterial, TlsRules } from './tls-files.ts';
+import { UnarySocket } from './unary-socket.ts';
 
 /**
  * Sockets. One port speaks gRPC and HTTP/1.1; a connection's first bytes tell which.
@@ -32,7 +34,8 @@ import type { TlsMaterial, TlsRules } from './tls-files.ts';
  * Each listen URL is a `node:http` (or https) server, whose own connection listener is taken off and kept aside. A
  * new socket's first bytes are looked at: HTTP/1.1 goes to the listener that was kept, so node's time-outs and
  * bookkeeping hold as ever; HTTP/2 is looked at until its first request's headers (see `Opening`) and injected into
- * grpc-js. After that nothing of ours is in the way of a call, unless the client sends URLs as `:authority`.
+ * grpc-js; through a `UnarySocket`, which answers plain calls of KV and Lease itself, or, for a client that sends URLs
+ * as `:authority`, an `AuthoritySocket`. After that nothing of ours is in the way of a call.
  *
  * With TLS, ALPN prefers http/1.1: gRPC clients offer h2 alone, while browsers, curl and probes offer both, and
  * grpc-js serves nothing but gRPC over h2.
@@ -72,6 +75,8 @@ export interface ListenerOptions {
   readonly grpc: GrpcServer;
   /** Whether a gRPC method's path is one of a bidirectional stream. */
   readonly isDuplex: (path: string) => boolean;
+  /** Methods of `grpc`, by path, whose plain calls are answered without it; none unless given. */
+  readonly unaryMethods?: ReadonlyMap<string, UnaryMethod>;
   readonly http: HttpHandler;
   readonly log: Log;
   readonly clock?: Clock;
@@ -334,12 +339,24 @@ export class Listener {
       timeoutMs: this.#options.limits.handshakeMs,
       handOver: (connection) => {
         this.#openings.delete(opening);
-        this.#injector.injectConnection(connection);
+        this.#injector.injectConnection(this.#withUnaryMethods(connection));
       },
     });
     this.#openings.add(opening);
     socket.once('close', () => this.#openings.delete(opening));
     opening.start();
+  }
+
+  /**
+   * The connection that grpc-js gets. It must see the client's certificate, where there is one, on node's own socket;
+   * and what `Opening` has wrapped already is for old clients.
+   */
+  #withUnaryMethods(connection: Duplex): Duplex {
+    const { unaryMethods: methods, tls, grpc } = this.#options;
+    if (methods === undefined || tls?.material.ca !== undefined || !(connection instanceof Socket))
+      return connection;
+    const limit = maxConcurrentStreams(grpc);
+    return new UnarySocket(connection, { clock: this.#clock, methods, maxConcurrentStreams: limit });
   }
 }
 

@@ -31,6 +31,16 @@ export interface ServiceHandlers {
   leader?: LeaderRequirement;
 }
 
+/**
+ * A unary method without its transport. Of `call` handlers of KV and Lease use what says who makes it, and nothing
+ * else. It answers once, with a failure or a response.
+ */
+export type UnaryMethod = (
+  request: Buffer,
+  call: UnaryCall,
+  answer: (failure: CallFailure | null, response?: Buffer) => void,
+) => void;
+
 /** Told of each call of a method, and of its messages. */
 export interface CallMeter {
   /** Answers when that was, for `handled`. */
@@ -69,7 +79,8 @@ function countedBytes(count: (bytes: number) => void): (bytes: Buffer) => Buffer
 
 /**
  * Adds a service on raw bytes: main does not parse what it need not parse. Calls that come before `handlers` are
- * there (the port is bound before recovery) wait for them. Methods that have none answer UNIMPLEMENTED.
+ * there (the port is bound before recovery) wait for them. Methods that have none answer UNIMPLEMENTED. Its unary
+ * methods are put into `unaryMethods` by path, for a transport beside grpc-js.
  */
 export function addService(
   server: Server,
@@ -77,6 +88,7 @@ export function addService(
   handlers: Promise<ServiceHandlers>,
   meterOf: MeterOfMethod,
   streams: StreamAdmission = EVERY_STREAM,
+  unaryMethods = new Map<string, UnaryMethod>(),
 ): void {
   const late: LateHandlers = { now: undefined, ready: handlers };
   handlers.then(
@@ -99,7 +111,12 @@ export function addService(
       responseSerialize: countedBytes(meter.sent),
       responseDeserialize: sameBytes,
     };
-    implementation[name] = implement(service.typeName, name, kind, { late, meter, streams });
+    if (kind === 'unary') {
+      const answer = unaryMethod(service.typeName, name, late, meter);
+      unaryMethods.set(definition[name].path, counted(answer, meter));
+      implementation[name] = (call: UnaryCall, callback: sendUnaryData<Buffer>) =>
+        answer(call.request, call, callback);
+    } else implementation[name] = streamingMethod(service.typeName, name, kind, { late, meter, streams });
   }
   server.addService(definition, implementation);
 }
@@ -127,29 +144,42 @@ interface LateHandlers {
   ready: Promise<ServiceHandlers>;
 }
 
-function implement(
+function unaryMethod(service: string, name: string, late: LateHandlers, meter: CallMeter): UnaryMethod {
+  const missing = notImplemented(service, name);
+  return (request, call, answer) => {
+    const startedMs = meter.started();
+    whenReady(late, answer, (handlers) => {
+      const refusal = handlers.leader?.refusal(call);
+      if (refusal !== undefined) {
+        meter.handled(refusal.code, startedMs);
+        return answer(callFailure(refusal));
+      }
+      const handle = handlers.unary?.[name];
+      if (handle !== undefined) return answerUnary(handle, request, call, answer, meter, startedMs);
+      meter.handled(missing.code, startedMs);
+      answer(missing);
+    });
+  };
+}
+
+/** For a transport that does not count a call's messages. */
+function counted(method: UnaryMethod, meter: CallMeter): UnaryMethod {
+  return (request, call, answer) => {
+    meter.received(request.length);
+    method(request, call, (failure, response) => {
+      if (failure === null && response !== undefined) meter.sent(response.length);
+      answer(failure, response);
+    });
+  };
+}
+
+function streamingMethod(
   service: string,
   name: string,
-  kind: Kind,
+  kind: Exclude<Kind, 'unary'>,
   { late, meter, streams }: { late: LateHandlers; meter: CallMeter; streams: StreamAdmission },
 ): UntypedServiceImplementation[string] {
   const missing = notImplemented(service, name);
-  if (kind === 'unary') {
-    return (call: UnaryCall, callback: sendUnaryData<Buffer>): void => {
-      const startedMs = meter.started();
-      whenReady(late, callback, (handlers) => {
-        const refusal = handlers.leader?.refusal(call);
-        if (refusal !== undefined) {
-          meter.handled(refusal.code, startedMs);
-          return callback(callFailure(refusal));
-        }
-        const handle = handlers.unary?.[name];
-        if (handle !== undefined) return answerUnary(handle, call, callback, meter, startedMs);
-        meter.handled(missing.code, startedMs);
-        callback(missing);
-      });
-    };
-  }
   return (call: DuplexCall): void => {
     const startedMs = meter.started();
     const fail = (failure: CallFailure): void => void call.emit('error', failure);
@@ -197,25 +227,26 @@ function whenReady(
 
 function answerUnary(
   handle: NonNullable<ServiceHandlers['unary']>[string],
+  request: Buffer,
   call: UnaryCall,
-  callback: sendUnaryData<Buffer>,
+  answer: Parameters<UnaryMethod>[2],
   meter: CallMeter,
   startedMs: number,
 ): void {
   const reply: Reply = (error, response) => {
     if (error === undefined) {
       meter.handled(0, startedMs, call, response);
-      callback(null, asBuffer(response));
+      answer(null, asBuffer(response));
       return;
     }
     const failure = callFailure(error);
     meter.handled(failure.code, startedMs, call);
-    callback(failure);
+    answer(failure);
   };
   try {
-    handle(call.request, reply, call);
+    handle(request, reply, call);
   } catch (error) {
-    reply(error as Error, call.request);
+    reply(error as Error, request);
   }
 }
 

@@ -1,5 +1,7 @@
 /** HPACK's integers and strings (RFC 7541, section 5), without its tables. */
 
+import { decodeHuffman } from './huffman.ts';
+
 /** No length, index or table size that fits an HTTP/2 header block needs more; it keeps sums exact. */
 const INTEGER_MAX = 2 ** 28;
 
@@ -78,57 +80,7 @@ export function encodeString(text: string): Buffer {
   return Buffer.concat([encodeInteger(text.length, 7, 0), Buffer.from(text, 'latin1')]);
 }
 
-/** A string's text as latin1; throws when it is Huffman coded and not printable ASCII. */
+/** A string's text as latin1; throws when its Huffman code is not well-formed. */
 export function decodeString({ huffman, bytes }: HpackString): string {
-  return huffman ? fromHuffman(bytes) : Buffer.from(bytes).toString('latin1');
-}
-
-/**
- * RFC 7541's code (appendix B) is canonical: within a length the codes count up in the order of
- * the symbols, and each length goes on where the one before it ended. So lengths and symbols say
- * it all. Only what headers of gRPC hold is listed: printable ASCII.
- */
-const SYMBOLS_BY_LENGTH: readonly (readonly [bits: number, symbols: string])[] = [
-  [5, '012aceiost'],
-  [6, ' %-./3456789=A_bdfghlmnpru'],
-  [7, ':BCDEFGHIJKLMNOPQRSTUVWYjkqvwxyz'],
-  [8, '&*,;XZ'],
-  [10, '!"()?'],
-  [11, "'+|"],
-  [12, '#>'],
-  [13, '\0$@[]~'],
-  [14, '^}'],
-  [15, '<`{'],
-  [19, '\\'],
-];
-
-function fromHuffman(bytes: Uint8Array): string {
-  let text = '';
-  let code = 0;
-  let bits = 0;
-  for (const byte of bytes) {
-    for (let bit = 7; bit >= 0; bit--) {
-      code = (code << 1) | ((byte >> bit) & 1);
-      bits++;
-      const symbol = symbolOf(code, bits);
-      if (symbol === undefined) continue;
-      text += symbol;
-      code = 0;
-      bits = 0;
-    }
-  }
-  return text;
-}
-
-function symbolOf(code: number, bits: number): string | undefined {
-  let first = 0;
-  let length = 5;
-  for (const [symbolBits, symbols] of SYMBOLS_BY_LENGTH) {
-    first <<= symbolBits - length;
-    length = symbolBits;
-    if (bits === length) return symbols[code - first];
-    first += symbols.length;
-  }
-  if (bits > length) throw new Error('a Huffman code that is not printable ASCII');
-  return undefined;
+  return huffman ? decodeHuffman(bytes) : Buffer.from(bytes).toString('latin1');
 }

@@ -1,0 +1,218 @@
+import type { Socket } from 'node:net';
+import { encodeString } from '../../shared/base/hpack.ts';
+import { GrpcCode } from '../../shared/etcd/errors.ts';
+import {
+  encodeFrame,
+  FLAG,
+  FRAME_HEADER_BYTES,
+  FRAME_PAYLOAD_BYTES_MAX,
+  FRAME_TYPE,
+} from './http2-frames.ts';
+import { PREFIX_BYTES, type SocketCall } from './unary-call.ts';
+
+/**
+ * Frames of answers. Their header blocks hold literals that enter no table, so HPACK's table of this direction is
+ * node's alone. The fields are grpc-js's.
+ */
+
+const STATUS_200 = Buffer.of(0x88);
+
+function literal(name: string, value: string): Buffer {
+  return Buffer.concat([Buffer.of(0), encodeString(name), encodeString(value)]);
+}
+
+const CONTENT_TYPE = literal('content-type', 'application/grpc+proto');
+const HEADERS = encodeFrame(
+  FRAME_TYPE.headers,
+  FLAG.endHeaders,
+  0,
+  Buffer.concat([
+    STATUS_200,
+    CONTENT_TYPE,
+    literal('grpc-accept-encoding', 'identity,deflate,gzip'),
+    literal('grpc-encoding', 'identity'),
+  ]),
+);
+const ENDS = FLAG.endHeaders | FLAG.endStream;
+const OK = Buffer.concat([literal('grpc-status', '0'), literal('grpc-message', 'OK')]);
+const TRAILERS = encodeFrame(FRAME_TYPE.headers, ENDS, 0, OK);
+/** Of a small answer, beside the message. */
+const FRAMES_BYTES = HEADERS.length + FRAME_HEADER_BYTES + PREFIX_BYTES + TRAILERS.length;
+/** One write of small answers is about so large. */
+const WRITE_BYTES = 256 * 1024;
+
+/** A failed call's only frames. */
+function failureFrames({ stream, failure }: SocketCall): Buffer {
+  const { code, details } = failure ?? { code: GrpcCode.Unknown, details: '' };
+  const fields = Buffer.concat([
+    STATUS_200,
+    literal('grpc-status', String(code)),
+    literal('grpc-message', encodeURI(details)),
+    CONTENT_TYPE,
+  ]);
+  const frames: Buffer[] = [];
+  for (let at = 0; at === 0 || at < fields.length; at += FRAME_PAYLOAD_BYTES_MAX) {
+    const last = at + FRAME_PAYLOAD_BYTES_MAX >= fields.length;
+    const flags = (at === 0 ? FLAG.endStream : 0) | (last ? FLAG.endHeaders : 0);
+    const type = at === 0 ? FRAME_TYPE.headers : FRAME_TYPE.continuation;
+    frames.push(encodeFrame(type, flags, stream, fields.subarray(at, at + FRAME_PAYLOAD_BYTES_MAX)));
+  }
+  return frames.length === 1 ? frames[0]! : Buffer.concat(frames);
+}
+
+/** The client's window of the whole connection, which node's streams and ours share. */
+export interface SendWindow {
+  bytes: number;
+  /** What we have taken of it and node does not know of yet. */
+  owedBytes: number;
+}
+
+/**
+ * Sends answers: small ones many in one write, large ones as far as the windows and the socket take them. A response
+ * is held once, until its last byte is handed to the socket.
+ */
+export class UnaryAnswers {
+  readonly #socket: Socket;
+  readonly #window: SendWindow;
+  readonly #sent: (call: SocketCall) => void;
+  #ready: SocketCall[] = [];
+  /** Those that can't be sent at once. */
+  readonly #waiting = new Set<SocketCall>();
+
+  /** `sent` is told of each call whose answer is with the socket. */
+  constructor(socket: Socket, window: SendWindow, sent: (call: SocketCall) => void) {
+    this.#socket = socket;
+    this.#window = window;
+    this.#sent = sent;
+  }
+
+  add(call: SocketCall): void {
+    this.#ready.push(call);
+  }
+
+  /** Forgets a call whose stream is reset. */
+  remove(call: SocketCall): void {
+    call.over = true;
+    this.#waiting.delete(call);
+  }
+
+  /** Sends what can be sent now. Not to be called while a header block of another's is open. */
+  flush(): void {
+    const socket = this.#socket;
+    if (socket.destroyed || socket.writableNeedDrain) return;
+    while (this.#ready.length > 0 && !socket.writableNeedDrain) this.#flushReady();
+    if (this.#waiting.size === 0) return;
+    socket.cork();
+    for (const call of this.#waiting) {
+      if (socket.writableNeedDrain) break;
+      this.#advance(call);
+    }
+    socket.uncork();
+  }
+
+  #flushReady(): void {
+    const whole: SocketCall[] = [];
+    let bytes = 0;
+    let taken = 0;
+    for (const call of this.#ready) {
+      if (bytes >= WRITE_BYTES) break;
+      taken++;
+      if (call.over) continue;
+      if (call.failure === undefined && !this.#takeWindow(call)) {
+        this.#waiting.add(call);
+        continue;
+      }
+      whole.push(call);
+      if (call.failure !== undefined) call.response = failureFrames(call);
+      bytes += call.response.length + (call.failure === undefined ? FRAMES_BYTES : 0);
+    }
+    this.#ready = taken === this.#ready.length ? [] : this.#ready.slice(taken);
+    if (whole.length > 0) this.#socket.write(encodeWhole(whole, bytes));
+    for (const call of whole) this.#sent(call);
+  }
+
+  /** Takes all that a small response needs, if it is there. */
+  #takeWindow(call: SocketCall): boolean {
+    const bytes = PREFIX_BYTES + call.response.length;
+    if (bytes > FRAME_PAYLOAD_BYTES_MAX || bytes > call.windowBytes || bytes > this.#window.bytes)
+      return false;
+    this.#spend(call, bytes);
+    return true;
+  }
+
+  #spend(call: SocketCall, bytes: number): void {
+    call.windowBytes -= bytes;
+    this.#window.bytes -= bytes;
+    this.#window.owedBytes += bytes;
+  }
+
+  #advance(call: SocketCall): void {
+    const { stream, response } = call;
+    const total = PREFIX_BYTES + response.length;
+    while (!this.#socket.writableNeedDrain) {
+      const left = total - call.sentBytes;
+      const bytes = Math.min(left, FRAME_PAYLOAD_BYTES_MAX, call.windowBytes, this.#window.bytes);
+      if (bytes <= 0) return;
+      if (call.sentBytes === 0) this.#socket.write(onStream(HEADERS, stream));
+      this.#spend(call, bytes);
+      const head = Buffer.allocUnsafe(FRAME_HEADER_BYTES);
+      writeFrameHeader(head, 0, bytes, stream);
+      this.#socket.write(head);
+      this.#socket.write(slice(response, call.sentBytes, call.sentBytes + bytes));
+      call.sentBytes += bytes;
+      if (call.sentBytes < total) continue;
+      this.#socket.write(onStream(TRAILERS, stream));
+      this.#waiting.delete(call);
+      this.#sent(call);
+      return;
+    }
+  }
+}
+
+function encodeWhole(calls: readonly SocketCall[], bytes: number): Buffer {
+  const out = Buffer.allocUnsafe(bytes);
+  let at = 0;
+  for (const { stream, response, failure } of calls) {
+    if (failure === undefined) {
+      out.set(HEADERS, at);
+      out.writeUInt32BE(stream, at + STREAM_AT);
+      at += HEADERS.length;
+      at = writeFrameHeader(out, at, PREFIX_BYTES + response.length, stream);
+      out[at] = 0;
+      out.writeUInt32BE(response.length, at + 1);
+      at += PREFIX_BYTES;
+    }
+    out.set(response, at);
+    at += response.length;
+    if (failure !== undefined) continue;
+    out.set(TRAILERS, at);
+    out.writeUInt32BE(stream, at + STREAM_AT);
+    at += TRAILERS.length;
+  }
+  return out;
+}
+
+const STREAM_AT = 5;
+
+/** Of DATA; returns where its payload begins. */
+function writeFrameHeader(out: Buffer, at: number, payloadBytes: number, stream: number): number {
+  out.writeUIntBE(payloadBytes, at, 3);
+  out[at + 3] = FRAME_TYPE.data;
+  out[at + 4] = 0;
+  return out.writeUInt32BE(stream, at + STREAM_AT);
+}
+
+function onStream(frame: Buffer, stream: number): Buffer {
+  const copy = Buffer.from(frame);
+  copy.writeUInt32BE(stream, STREAM_AT);
+  return copy;
+}
+
+/** Bytes of the prefixed response; a view where it has none of the prefix. */
+function slice(response: Buffer, start: number, end: number): Buffer {
+  if (start >= PREFIX_BYTES) return response.subarray(start - PREFIX_BYTES, end - PREFIX_BYTES);
+  const prefix = Buffer.alloc(PREFIX_BYTES);
+  prefix.writeUInt32BE(response.length, 1);
+  const rest = response.subarray(0, Math.max(0, end - PREFIX_BYTES));
+  return Buffer.concat([prefix.subarray(start, end), rest]);
+}

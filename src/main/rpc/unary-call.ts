@@ -1,0 +1,73 @@
+import { Metadata } from '@grpc/grpc-js';
+import type { Timer } from '../../shared/base/clock.ts';
+import type { UnaryCall } from './service.ts';
+import type { CallFailure } from './status.ts';
+import type { UnaryHead } from './unary-request.ts';
+
+/** Not compressed, and four bytes of length. */
+export const PREFIX_BYTES = 5;
+
+/** One call that `UnarySocket` answers: its stream's state, and to its handler the caller. */
+export class SocketCall {
+  readonly stream: number;
+  readonly head: UnaryHead;
+  /** What the client lets us send on this stream. */
+  windowBytes: number;
+  timer: Timer | undefined;
+  /** DATA's payloads that have come, while the request is not whole. */
+  pieces: Buffer[] = [];
+  pieceBytes = 0;
+  /** The stream is closed, or node's: no answer goes out from here. */
+  over = false;
+  /** The request is whole and its handler has it. */
+  handed = false;
+  /** The answer is decided. */
+  answered = false;
+  /** Over, but its handler still works on it. */
+  abandoned = false;
+  failure: CallFailure | undefined;
+  response: Buffer = NOTHING;
+  /** How much of prefix and response was sent. */
+  sentBytes = 0;
+  #metadata: Metadata | undefined;
+
+  constructor(stream: number, head: UnaryHead, windowBytes: number) {
+    this.stream = stream;
+    this.head = head;
+    this.windowBytes = windowBytes;
+  }
+
+  /** As from grpc-js. Made when asked for: only auth and a missing leader do. */
+  get metadata(): Metadata {
+    if (this.#metadata !== undefined) return this.#metadata;
+    const headers: Record<string, string> = {};
+    for (const { name, value } of this.head.fields) if (!HIDDEN.has(name)) headers[name] = value;
+    this.#metadata = Metadata.fromHttp2Headers(headers);
+    return this.#metadata;
+  }
+
+  /** Connections with client certificates are grpc-js's. */
+  getAuthContext(): ReturnType<UnaryCall['getAuthContext']> {
+    return {};
+  }
+
+  /** The request's one message, or undefined unless that is what has come, whole and not compressed. */
+  message(): Buffer | undefined {
+    const [first = NOTHING] = this.pieces;
+    const bytes = this.pieces.length > 1 ? Buffer.concat(this.pieces) : first;
+    if (bytes.length < PREFIX_BYTES || bytes[0] !== 0) return undefined;
+    if (bytes.readUInt32BE(1) !== bytes.length - PREFIX_BYTES) return undefined;
+    return bytes.subarray(PREFIX_BYTES);
+  }
+}
+
+const NOTHING: Buffer = Buffer.alloc(0);
+/** What grpc-js keeps from its handlers. */
+const HIDDEN = new Set([
+  'grpc-timeout',
+  'grpc-encoding',
+  'grpc-accept-encoding',
+  'accept-encoding',
+  'te',
+  'content-type',
+]);
