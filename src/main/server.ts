@@ -90,7 +90,7 @@ export interface ServerParts {
 export class Server {
   readonly #parts: ServerParts;
   readonly #grpc: GrpcServer;
-  /** Of KV and Lease, by path. */
+  /** Of KV, Lease and Auth, by path: what a client sends in this order is begun in this order. */
   readonly #unaryMethods = new Map<string, UnaryMethod>();
   readonly #listener: Listener;
   readonly #streams: OpenStreams;
@@ -311,16 +311,16 @@ export class Server {
       const handlers = clusterHandlers({ identity, gate, name, clientUrls, primary });
       return guarded(guard, handlers, CLUSTER_NEEDS);
     });
-    add(Auth, ({ auth, guard, identity, pipeline }) =>
+    const auth = ({ auth: store, guard, identity, pipeline }: Engine): ServiceHandlers =>
       authHandlers({
-        store: auth,
+        store,
         guard,
         identity,
         submit: (...write) => void pipeline.submit(...write),
         maxRequestBytes: settings.maxRequestBytes,
         log: this.#parts.log,
-      }),
-    );
+      });
+    add(Auth, auth, this.#unaryMethods);
     // These answer before recovery is over.
     addService(this.#grpc, Health, Promise.resolve(this.#health.handlers), meterOf, this.#streams);
     const reflection = Promise.resolve(reflectionHandlers());

@@ -34,7 +34,7 @@ import { UnarySocket } from './unary-socket.ts';
  * Each listen URL is a `node:http` (or https) server, whose own connection listener is taken off and kept aside. A
  * new socket's first bytes are looked at: HTTP/1.1 goes to the listener that was kept, so node's time-outs and
  * bookkeeping hold as ever; HTTP/2 is looked at until its first request's headers (see `Opening`) and injected into
- * grpc-js; through a `UnarySocket`, which answers plain calls of KV and Lease itself, or, for a client that sends URLs
+ * grpc-js; through a `UnarySocket`, which answers plain calls of KV, Lease and Auth itself, or, for a client that sends URLs
  * as `:authority`, an `AuthoritySocket`. After that nothing of ours is in the way of a call.
  *
  * With TLS, ALPN prefers http/1.1: gRPC clients offer h2 alone, while browsers, curl and probes offer both, and

@@ -32,7 +32,7 @@ export interface ServiceHandlers {
 }
 
 /**
- * A unary method without its transport. Of `call` handlers of KV and Lease use what says who makes it, and nothing
+ * A unary method without its transport. Of `call` the handlers of KV, Lease and Auth use what says who makes it, and nothing
  * else. It answers once, with a failure or a response.
  */
 export type UnaryMethod = (
