@@ -4,6 +4,7 @@ import type { ClientHttp2Session, ClientHttp2Stream } from 'node:http2';
 import * as grpc from '@grpc/grpc-js';
 import { grpcServerOptions } from '../../src/main/rpc/grpc-options.ts';
 import { Listener, type ListenerOptions, type ListenerTls } from '../../src/main/rpc/listener.ts';
+import type { UnaryMethod } from '../../src/main/rpc/service.ts';
 import { callFailure } from '../../src/main/rpc/status.ts';
 import type { TlsMaterial } from '../../src/main/rpc/tls-files.ts';
 import { type Clock, systemClock } from '../../src/shared/base/clock.ts';
@@ -45,7 +46,12 @@ export class Front {
   holdEchoesMs = 0;
   readonly #clock: Clock;
 
-  constructor(tls?: FrontTls, clock: Clock = systemClock, limits: Partial<Limits> = {}) {
+  constructor(
+    tls?: FrontTls,
+    clock: Clock = systemClock,
+    limits: Partial<Limits> = {},
+    unaryMethods?: ReadonlyMap<string, UnaryMethod>,
+  ) {
     this.#clock = clock;
     this.grpc.register(
       RANGE,
@@ -67,6 +73,7 @@ export class Front {
       ...(tls === undefined ? {} : { tls: 'material' in tls ? tls : { material: tls } }),
       limits: { ...LIMITS, ...limits },
       isDuplex: (path) => path === HOLD,
+      ...(unaryMethods && { unaryMethods }),
       grpc: this.grpc,
       http: (request, response) => {
         const { method, url, httpVersion } = request;
@@ -93,6 +100,7 @@ export class Front {
     this.peers.push(call.getPeer());
     this.names.push(call.getAuthContext()?.sslPeerCertificate?.subject.CN?.toString());
     if (call.request.toString() === 'malformed') reply(callFailure(new MalformedMessageError('field 0')));
+    else if (call.request.toString() === 'slow') setTimeout(() => reply(null, call.request), 300);
     else if (this.holdEchoesMs > 0) this.#clock.after(this.holdEchoesMs, () => reply(null, call.request));
     else reply(null, call.request);
   }

@@ -19,6 +19,8 @@ export class SocketCall {
   pieceBytes = 0;
   /** The stream is closed, or node's: no answer goes out from here. */
   over = false;
+  /** It was not whole at the last look at such requests. */
+  late = false;
   /** The request is whole and its handler has it. */
   handed = false;
   /** The answer is decided. */

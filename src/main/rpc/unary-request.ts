@@ -14,6 +14,8 @@ export interface UnaryHead {
 }
 
 const PSEUDO = 4;
+/** Of names and values; what is larger is node's, which has the limit. */
+const FIELDS_BYTES_MAX = 4096;
 /** These are about the connection or the message's form: grpc-js or node looks at them. */
 const ODD_NAMES = new Set([
   'connection',
@@ -40,12 +42,15 @@ const UNIT_MS: Record<string, number> = { H: 3_600_000, M: 60_000, S: 1_000, m: 
 const TIMEOUT_MS_MAX = 2 ** 31 - 1;
 
 /** The head of a plain unary call of one of `methods`; undefined for everything else. */
-export function unaryHead(
+function unaryHead(
   fields: readonly HeaderField[],
   methods: ReadonlyMap<string, UnaryMethod>,
 ): UnaryHead | undefined {
   const seen = new Map<string, string>();
+  let bytes = 0;
   for (const [index, { name, value }] of fields.entries()) {
+    bytes += name.length + value.length;
+    if (bytes > FIELDS_BYTES_MAX) return undefined;
     const pseudo = name.startsWith(':');
     if (seen.has(name) || pseudo !== index < PSEUDO || !VALUE.test(value)) return undefined;
     if (!pseudo && (!NAME.test(name) || name.endsWith('-bin') || ODD_NAMES.has(name))) return undefined;

@@ -31,6 +31,8 @@ const REQUEST_BYTES_MAX = 32 * 1024;
 const CREDIT_BYTES = 16 * 1024;
 /** Calls that clients have taken back and handlers still work on; beyond, node sees the next, with its own limit. */
 const ABANDONED_MAX = 1_000;
+/** A request that is not whole after one or two of these is node's, where `SlowRequests` has a limit for it. */
+const LATE_MS = 1_000;
 /** How long calls may take to end after node has ended its part of the connection. */
 const ENDING_MS_MAX = 5_000;
 /**
@@ -71,7 +73,10 @@ export class UnarySocket extends Duplex {
   /** The connection was malformed. */
   #failed = false;
   #nodeGone = false;
+  /** node has sent its SETTINGS, which must be a server's first frame. */
+  #begun = false;
   #flushing = false;
+  #looking = false;
 
   /** The socket's next bytes must be HTTP/2's preface. */
   constructor(socket: Socket, options: UnarySocketOptions) {
@@ -98,8 +103,9 @@ export class UnarySocket extends Duplex {
     const frames = this.#nodes.take(bytes, this.#lastStream);
     if (frames.length === 0 || this.#failed) done();
     else this.#socket.write(frames, done);
+    this.#begun ||= frames.length > 0;
     this.#deliver();
-    if (!this.#nodes.blockOpen) this.#flushSoon();
+    if (this.#maySend) this.#flushSoon();
   }
 
   override _final(done: () => void): void {
@@ -176,10 +182,15 @@ export class UnarySocket extends Duplex {
     if (!this.push(frames.length === 1 ? frames[0] : Buffer.concat(frames))) this.#socket.pause();
   }
 
+  get #maySend(): boolean {
+    return this.#begun && !this.#nodes.blockOpen;
+  }
+
   /** Sends a frame that is no part of an answer; in its turn, lest it comes within a header block. */
   #send(frame: Buffer): void {
-    if (this.#nodes.blockOpen) this.#options.clock.soon(() => this.#send(frame));
-    else if (this.#socket.writable) this.#socket.write(frame);
+    if (!this.#socket.writable || (this.#nodeGone && !this.#maySend)) return;
+    if (this.#maySend) this.#socket.write(frame);
+    else this.#options.clock.soon(() => this.#send(frame));
   }
 
   /** Throws a `ConnectionError`. */
@@ -235,8 +246,6 @@ export class UnarySocket extends Duplex {
     const ours = Math.min(bytes, window.owedBytes);
     window.owedBytes -= ours;
     if (bytes > ours) this.#tellNode(connectionCredit(bytes - ours));
-    const released = this.#nodes.release();
-    if (released.length > 0) this.#socket.write(released);
     this.#flushSoon();
   }
 
@@ -281,6 +290,7 @@ export class UnarySocket extends Duplex {
     if (head === undefined || ends) return this.#open(stream, ends, request);
     const call = new SocketCall(stream, head, this.#streamWindowBytes);
     this.#calls.set(stream, call);
+    this.#lookLater();
     const { timeoutMs } = head;
     if (timeoutMs !== undefined) {
       call.timer = this.#options.clock.after(timeoutMs, () => this.#deadline(call));
@@ -363,6 +373,22 @@ export class UnarySocket extends Duplex {
     if (ends) this.#nodes.clientEnds(call.stream);
   }
 
+  #lookLater(): void {
+    if (this.#looking) return;
+    this.#looking = true;
+    this.#options.clock.after(LATE_MS, () => {
+      this.#looking = false;
+      let waits = false;
+      for (const call of this.#calls.values()) {
+        if (call.handed || call.answered) continue;
+        if (call.late) this.#handOver(call);
+        else call.late = waits = true;
+      }
+      this.#deliver();
+      if (waits) this.#lookLater();
+    });
+  }
+
   #deadline(call: SocketCall): void {
     if (call.over || call.answered) return;
     call.failure = { code: GrpcCode.DeadlineExceeded, details: 'Deadline exceeded' };
@@ -415,6 +441,9 @@ export class UnarySocket extends Duplex {
   }
 
   #flush(): void {
+    if (!this.#maySend || !this.#socket.writable) return;
+    const released = this.#nodes.release();
+    if (released.length > 0) this.#socket.write(released);
     if (!this.#nodes.blockOpen) this.#answers.flush();
   }
 }
