@@ -32,8 +32,8 @@ export interface ServiceHandlers {
 }
 
 /**
- * A unary method without its transport. Of `call` the handlers of KV, Lease and Auth use what says who makes it, and nothing
- * else. It answers once, with a failure or a response.
+ * A unary method without its transport. It answers once, with a failure or a response. Of `call` the handlers of KV,
+ * Lease and Auth, and who meters them, use the request, the peer and what says who makes it, and nothing else.
  */
 export type UnaryMethod = (
   request: Buffer,

@@ -1,3 +1,4 @@
+import type { Socket } from 'node:net';
 import { Metadata } from '@grpc/grpc-js';
 import type { Timer } from '../../shared/base/clock.ts';
 import type { UnaryCall } from './service.ts';
@@ -7,10 +8,14 @@ import type { UnaryHead } from './unary-request.ts';
 /** Not compressed, and four bytes of length. */
 export const PREFIX_BYTES = 5;
 
+const NOTHING: Buffer = Buffer.alloc(0);
+
 /** One call that `UnarySocket` answers: its stream's state, and to its handler the caller. */
 export class SocketCall {
   readonly stream: number;
   readonly head: UnaryHead;
+  /** The request's message, when it is whole. */
+  request: Buffer = NOTHING;
   /** What the client lets us send on this stream. */
   windowBytes: number;
   timer: Timer | undefined;
@@ -33,8 +38,11 @@ export class SocketCall {
   sentBytes = 0;
   #metadata: Metadata | undefined;
 
-  constructor(stream: number, head: UnaryHead, windowBytes: number) {
+  readonly #socket: Socket;
+
+  constructor(stream: number, head: UnaryHead, windowBytes: number, socket: Socket) {
     this.stream = stream;
+    this.#socket = socket;
     this.head = head;
     this.windowBytes = windowBytes;
   }
@@ -46,6 +54,11 @@ export class SocketCall {
     for (const { name, value } of this.head.fields) if (!HIDDEN.has(name)) headers[name] = value;
     this.#metadata = Metadata.fromHttp2Headers(headers);
     return this.#metadata;
+  }
+
+  getPeer(): string {
+    const { remoteAddress, remotePort } = this.#socket;
+    return remoteAddress === undefined ? 'unknown' : `${remoteAddress}:${remotePort}`;
   }
 
   /** Connections with client certificates are grpc-js's. */
@@ -63,7 +76,6 @@ export class SocketCall {
   }
 }
 
-const NOTHING: Buffer = Buffer.alloc(0);
 /** What grpc-js keeps from its handlers. */
 const HIDDEN = new Set([
   'grpc-timeout',

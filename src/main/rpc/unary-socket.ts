@@ -288,7 +288,7 @@ export class UnarySocket extends Duplex {
     }
     const head = this.#allForNode || this.#abandoned > ABANDONED_MAX ? undefined : request.head;
     if (head === undefined || ends) return this.#open(stream, ends, request);
-    const call = new SocketCall(stream, head, this.#streamWindowBytes);
+    const call = new SocketCall(stream, head, this.#streamWindowBytes, this.#socket);
     this.#calls.set(stream, call);
     this.#lookLater();
     const { timeoutMs } = head;
@@ -349,6 +349,7 @@ export class UnarySocket extends Duplex {
     }
     this.#readBytes += call.pieceBytes;
     call.handed = true;
+    call.request = message;
     call.pieces = [];
     call.head.method(message, call as unknown as UnaryCall, (failure, response) => {
       if (call.abandoned) this.#abandoned--;
