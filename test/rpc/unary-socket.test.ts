@@ -221,6 +221,22 @@ describe('unary calls beside grpc-js', { timeout: 120_000 }, () => {
     });
   });
 
+  it("come to clients with a small table of headers, or none, whose other calls are node's", async () => {
+    for (const headerTableSize of [0, 1, 60, 1_000]) {
+      await withFronts(async (fast) => {
+        const session = http2Connect(fast.url, { settings: { headerTableSize } });
+        const before = direct;
+        for (let index = 0; index < 30; index++) {
+          const isPlain = index % 3 !== 1;
+          await unary(session, HELLO, { [isPlain ? 'x-plain' : 'x-odd-bin']: 'YQ' });
+          await assert.rejects(unary(session, Buffer.from('malformed')));
+        }
+        assert.equal(direct - before, 50, `a table of ${headerTableSize}`);
+        session.destroy();
+      });
+    }
+  });
+
   it('are waited for when the server stops, and their client is told that they were begun', async () => {
     await withFronts(async (fast) => {
       const session = http2Connect(fast.url);

@@ -1,5 +1,5 @@
 import type { Socket } from 'node:net';
-import { encodeString } from '../../shared/base/hpack.ts';
+import { encodeInteger, encodeString } from '../../shared/base/hpack.ts';
 import { GrpcCode } from '../../shared/etcd/errors.ts';
 import {
   encodeFrame,
@@ -22,29 +22,28 @@ function literal(name: string, value: string): Buffer {
 }
 
 const CONTENT_TYPE = literal('content-type', 'application/grpc+proto');
-const HEADERS = encodeFrame(
-  FRAME_TYPE.headers,
-  FLAG.endHeaders,
-  0,
-  Buffer.concat([
-    STATUS_200,
-    CONTENT_TYPE,
-    literal('grpc-accept-encoding', 'identity,deflate,gzip'),
-    literal('grpc-encoding', 'identity'),
-  ]),
-);
+const FIELDS = Buffer.concat([
+  STATUS_200,
+  CONTENT_TYPE,
+  literal('grpc-accept-encoding', 'identity,deflate,gzip'),
+  literal('grpc-encoding', 'identity'),
+]);
+const HEADERS = encodeFrame(FRAME_TYPE.headers, FLAG.endHeaders, 0, FIELDS);
+/** A dynamic table size update (RFC 7541, section 6.3). */
+const TABLE_SIZE = { prefixBits: 5, pattern: 0x20 } as const;
 const ENDS = FLAG.endHeaders | FLAG.endStream;
 const OK = Buffer.concat([literal('grpc-status', '0'), literal('grpc-message', 'OK')]);
 const TRAILERS = encodeFrame(FRAME_TYPE.headers, ENDS, 0, OK);
-/** Of a small answer, beside the message. */
-const FRAMES_BYTES = HEADERS.length + FRAME_HEADER_BYTES + PREFIX_BYTES + TRAILERS.length;
+/** Of a small answer, beside its headers and the message. */
+const FRAMES_BYTES = FRAME_HEADER_BYTES + PREFIX_BYTES + TRAILERS.length;
 /** One write of small answers is about so large. */
 const WRITE_BYTES = 256 * 1024;
 
 /** A failed call's only frames. */
-function failureFrames({ stream, failure }: SocketCall): Buffer {
+function failureFrames({ stream, failure }: SocketCall, tableSize: Buffer): Buffer {
   const { code, details } = failure ?? { code: GrpcCode.Unknown, details: '' };
   const fields = Buffer.concat([
+    tableSize,
     STATUS_200,
     literal('grpc-status', String(code)),
     literal('grpc-message', encodeURI(details)),
@@ -75,6 +74,8 @@ export class UnaryAnswers {
   readonly #socket: Socket;
   readonly #window: SendWindow;
   readonly #sent: (call: SocketCall) => void;
+  #headers: Buffer = HEADERS;
+  #tableSize: Buffer = Buffer.alloc(0);
   #ready: SocketCall[] = [];
   /** Those that can't be sent at once. */
   readonly #waiting = new Set<SocketCall>();
@@ -84,6 +85,20 @@ export class UnaryAnswers {
     this.#socket = socket;
     this.#window = window;
     this.#sent = sent;
+  }
+
+  /**
+   * The client has made HPACK's table smaller before anything was sent: the first block that comes after must say so,
+   * whether it is node's or one from here, and it does no harm to say it in each.
+   */
+  shrinkTable(bytes: number): void {
+    this.#tableSize = encodeInteger(bytes, TABLE_SIZE.prefixBits, TABLE_SIZE.pattern);
+    this.#headers = encodeFrame(
+      FRAME_TYPE.headers,
+      FLAG.endHeaders,
+      0,
+      Buffer.concat([this.#tableSize, FIELDS]),
+    );
   }
 
   add(call: SocketCall): void {
@@ -123,11 +138,11 @@ export class UnaryAnswers {
         continue;
       }
       whole.push(call);
-      if (call.failure !== undefined) call.response = failureFrames(call);
-      bytes += call.response.length + (call.failure === undefined ? FRAMES_BYTES : 0);
+      if (call.failure !== undefined) call.response = failureFrames(call, this.#tableSize);
+      bytes += call.response.length + (call.failure === undefined ? this.#headers.length + FRAMES_BYTES : 0);
     }
     this.#ready = taken === this.#ready.length ? [] : this.#ready.slice(taken);
-    if (whole.length > 0) this.#socket.write(encodeWhole(whole, bytes));
+    if (whole.length > 0) this.#socket.write(encodeWhole(whole, bytes, this.#headers));
     for (const call of whole) this.#sent(call);
   }
 
@@ -153,7 +168,7 @@ export class UnaryAnswers {
       const left = total - call.sentBytes;
       const bytes = Math.min(left, FRAME_PAYLOAD_BYTES_MAX, call.windowBytes, this.#window.bytes);
       if (bytes <= 0) return;
-      if (call.sentBytes === 0) this.#socket.write(onStream(HEADERS, stream));
+      if (call.sentBytes === 0) this.#socket.write(onStream(this.#headers, stream));
       this.#spend(call, bytes);
       const head = Buffer.allocUnsafe(FRAME_HEADER_BYTES);
       writeFrameHeader(head, 0, bytes, stream);
@@ -169,14 +184,14 @@ export class UnaryAnswers {
   }
 }
 
-function encodeWhole(calls: readonly SocketCall[], bytes: number): Buffer {
+function encodeWhole(calls: readonly SocketCall[], bytes: number, headers: Buffer): Buffer {
   const out = Buffer.allocUnsafe(bytes);
   let at = 0;
   for (const { stream, response, failure } of calls) {
     if (failure === undefined) {
-      out.set(HEADERS, at);
+      out.set(headers, at);
       out.writeUInt32BE(stream, at + STREAM_AT);
-      at += HEADERS.length;
+      at += headers.length;
       at = writeFrameHeader(out, at, PREFIX_BYTES + response.length, stream);
       out[at] = 0;
       out.writeUInt32BE(response.length, at + 1);

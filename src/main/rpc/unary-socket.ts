@@ -64,6 +64,7 @@ export class UnarySocket extends Duplex {
   /** For node, at the end of the bytes at hand. */
   #forNode: Buffer[] = [];
   #streamWindowBytes = STREAM_WINDOW_BYTES;
+  #headerTableBytes = HEADER_TABLE_BYTES;
   #lastStream = 0;
   /** DATA read here that the client has no credit for yet. */
   #readBytes = 0;
@@ -214,8 +215,7 @@ export class UnarySocket extends Duplex {
     for (let at = 0; at + 6 <= payload.length; at += 6) {
       const value = payload.readUInt32BE(at + 2);
       const setting = payload.readUInt16BE(at);
-      // The next block from here would have to begin with the change of the table's size, and it is node's table.
-      if (setting === SETTING.headerTableSize && value < HEADER_TABLE_BYTES) this.#allForNode = true;
+      if (setting === SETTING.headerTableSize) this.#headerTable(value);
       if (setting === SETTING.initialWindowSize) {
         if (value > WINDOW_BYTES_MAX)
           throw new ConnectionError(HTTP2_ERROR.flowControl, 'a window is too large');
@@ -224,6 +224,14 @@ export class UnarySocket extends Duplex {
       }
     }
     this.#flushSoon();
+  }
+
+  /** Of the table that answers are not in. Once node may have used it, only node can say how it changes. */
+  #headerTable(bytes: number): void {
+    if (bytes === this.#headerTableBytes) return;
+    if (this.#lastStream === 0 && bytes < this.#headerTableBytes) this.#answers.shrinkTable(bytes);
+    else if (Math.min(bytes, this.#headerTableBytes) < HEADER_TABLE_BYTES) this.#allForNode = true;
+    this.#headerTableBytes = bytes;
   }
 
   #windowUpdate(frame: Frame): void {
