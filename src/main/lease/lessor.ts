@@ -14,6 +14,8 @@ interface Lease {
   /** Resolvers of keep-alives that came after the lease had ended and wait for its revoke. */
   endWaiters: (() => void)[];
   revoking: boolean;
+  /** A revoke was asked for. It may come into the log though it seemed to fail, so the lease is never brought back. */
+  ending: boolean;
 }
 
 export interface LessorParts {
@@ -61,7 +63,7 @@ export class Lessor {
 
   /** As in etcd where a member becomes leader: every lease has its full TTL again. */
   promote(): void {
-    for (const lease of this.#leases.values()) this.#refresh(lease);
+    for (const lease of this.#leases.values()) if (!lease.ending) this.#refresh(lease);
   }
 
   /**
@@ -116,6 +118,7 @@ export class Lessor {
 
   async #revoke(lease: Lease): Promise<void> {
     lease.revoking = true;
+    lease.ending = true;
     this.#revoking++;
     try {
       await this.#parts.revoke(lease.id);
@@ -130,11 +133,11 @@ export class Lessor {
   }
 
   #hasEnded(lease: Lease): boolean {
-    return lease.revoking || lease.expiresAtMs <= this.#parts.clock.monotonicMs();
+    return lease.ending || lease.expiresAtMs <= this.#parts.clock.monotonicMs();
   }
 
   #grant(id: bigint, ttlSeconds: number): void {
-    const lease: Lease = { id, ttlSeconds, expiresAtMs: 0, endWaiters: [], revoking: false };
+    const lease: Lease = { id, ttlSeconds, expiresAtMs: 0, endWaiters: [], revoking: false, ending: false };
     this.#leases.set(id, lease);
     this.#refresh(lease);
     this.#queue.add(lease.expiresAtMs, id);
