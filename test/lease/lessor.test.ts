@@ -87,6 +87,24 @@ describe('lessor', () => {
     assert.deepEqual(ids(), [1n, 1n]);
   });
 
+  it('a lease whose revoke timed out is not brought back when this process is the primary again', async () => {
+    const { clock, lessor, revokes } = lessorOf();
+    clock.advance(10_000);
+    lessor.sweep();
+    revokes[0]!.reject(new Error('timed out'));
+    await settle();
+    lessor.promote();
+    assert.deepEqual(lessor.timeToLive(1n), { ttl: 0, grantedTtl: 10 });
+    const answers: number[] = [];
+    const answered = lessor.keepAlive(1n).then((ttl) => answers.push(ttl));
+    await settle();
+    assert.deepEqual(answers, [], 'the revoke may still come into the log');
+    assert.equal(lessor.counts.renewed, 0);
+    lessor.change([{ id: 1n, ttlSeconds: 0 }]);
+    await answered;
+    assert.deepEqual(answers, [0]);
+  });
+
   it('has no more revokes under way than it may, and gets to the others', async () => {
     const { clock, lessor, revokes, ids } = lessorOf(2);
     lessor.change([2n, 3n, 4n].map((id) => ({ id, ttlSeconds: 10 })));
