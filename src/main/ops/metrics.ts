@@ -6,7 +6,7 @@ import { type CallMeter, GrpcMetrics, type GrpcType } from './grpc-metrics.ts';
 import type { Totals } from './history.ts';
 import { OwnMetrics } from './own-metrics.ts';
 import { ThreadPauses } from './pauses.ts';
-import { exponentialBuckets, SeriesMaker } from './series.ts';
+import { exponentialBuckets, SECONDS_BUCKETS, SeriesMaker } from './series.ts';
 import { SlowCalls } from './slow-calls.ts';
 import { SlowWriteMetrics } from './slow-write-metrics.ts';
 import { StoreMetrics } from './store-metrics.ts';
@@ -25,10 +25,6 @@ export type SequenceState = (typeof SEQUENCE_STATES)[number];
 const WATCHER_STATES = ['synced', 'unsynced'] as const;
 export type WatcherState = (typeof WATCHER_STATES)[number];
 
-/** From a fraction of a millisecond (a stage in memory) to a minute (a store that is away). */
-const SECONDS_BUCKETS = [
-  0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60,
-];
 /** 256 bytes to 4 MiB, the default of what fills a batch. */
 const BYTES_BUCKETS = exponentialBuckets(256, 4, 8);
 const REQUESTS_BUCKETS = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000];

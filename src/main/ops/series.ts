@@ -66,6 +66,11 @@ export class Distribution implements Histogram {
   }
 }
 
+/** From a fraction of a millisecond (a stage in memory, a store on the same disk) to a minute (a store that is away). */
+export const SECONDS_BUCKETS: readonly number[] = [
+  0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60,
+];
+
 /** As Go's `prometheus.ExponentialBuckets`. */
 export function exponentialBuckets(start: number, factor: number, count: number): number[] {
   return Array.from({ length: count }, (_, index) => start * factor ** index);

@@ -1,10 +1,5 @@
 import type { Histogram } from '../../shared/base/metering.ts';
-import type { SeriesMaker, Tally } from './series.ts';
-
-/** From a store on the same disk to one that is about to time out, in seconds. */
-const SECONDS_BUCKETS = [
-  0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60,
-];
+import { SECONDS_BUCKETS, type SeriesMaker, type Tally } from './series.ts';
 
 /**
  * What S3 Standard in us-east-1 takes for a request, in US dollars, as AWS published it in 2025. Deletes are free.
