@@ -1,3 +1,4 @@
+import { S3_STANDARD_DOLLARS } from '../store/billing.ts';
 import { type Settings, SettingsError } from './settings.ts';
 import { STORE_FLAGS, type Subcommand, settingsOfStore } from './subcommand.ts';
 
@@ -12,9 +13,8 @@ export interface StatusOrder {
   readonly settings: Settings;
 }
 
-/** Of S3 Standard in us-east-1 (storage: the first 50 TB), as AWS published them in 2025. */
-const PRICE_PER_GB_MONTH = '0.023';
-const PRICE_PER_1000_PUTS = '0.005';
+const PRICE_PER_GB_MONTH = String(S3_STANDARD_DOLLARS.perGbMonth);
+const PRICE_PER_1000_PUTS = String(S3_STANDARD_DOLLARS.per1000Puts);
 
 const EXAMPLES = `
 STORE is file:///DIR, s3://BUCKET/PREFIX or a directory. The store is listed, and the headers of a few objects are read;
@@ -22,7 +22,7 @@ whether the rest is whole is what netsy verify says. Nothing in the store is cha
 
 The cost of storage is the bytes that are listed times --price-per-gb-month; a GB is 2^30 bytes, as S3 bills it. The cost
 of writing is that of the last hour's chunks, snapshots and lease renewals, if each hour were like it. The default prices
-are S3 Standard's in us-east-1 as AWS published them in 2025: 0.023 USD per GB and month, 0.005 USD per 1,000 PUTs. What the
+are S3 Standard's in us-east-1 as AWS published them in 2025: ${PRICE_PER_GB_MONTH} USD per GB and month, ${PRICE_PER_1000_PUTS} USD per 1,000 PUTs. What the
 list does not show is not in it: GETs, PUTs that were sent twice (--hedge-after), other storage classes, old versions that
 the bucket keeps, unfinished multipart uploads.
 

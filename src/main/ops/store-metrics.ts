@@ -1,18 +1,12 @@
 import type { Histogram } from '../../shared/base/metering.ts';
+import { putsOf, S3_STANDARD_DOLLARS } from '../store/billing.ts';
 import { SECONDS_BUCKETS, type SeriesMaker, type Tally } from './series.ts';
 
-/**
- * What S3 Standard in us-east-1 takes for a request, in US dollars, as AWS published it in 2025. Deletes are free.
- * `netsy status` has the same price for PUTs.
- */
-const PUT_DOLLARS = 0.005 / 1000;
-const GET_DOLLARS = 0.0004 / 1000;
+const PUT_DOLLARS = S3_STANDARD_DOLLARS.per1000Puts / 1000;
+const GET_DOLLARS = S3_STANDARD_DOLLARS.per1000Gets / 1000;
 /** A list is billed like a PUT. */
-const LIKE_PUT: ReadonlySet<string> = new Set(['put', 'putIfAbsent', 'putMultipart', 'list']);
+const LIKE_PUT: ReadonlySet<string> = new Set(['put', 'putIfAbsent', 'list']);
 const LIKE_GET: ReadonlySet<string> = new Set(['get', 'getRange']);
-
-/** Larger ones are sent in parts, which are billed each, and so are their beginning and end. */
-const PART_BYTES = 8 * 1024 * 1024;
 
 /** A store may answer with any word; so many different ones are told apart. */
 const CODES_MAX = 40;
@@ -107,8 +101,7 @@ export class StoreMetrics {
 
 /** What a request with a body of so many bytes costs on S3, in US dollars; of a list, its first 1,000 objects. */
 function requestDollars(operation: string, bytes: number): number {
-  if (operation === 'putMultipart' && bytes > PART_BYTES)
-    return PUT_DOLLARS * (2 + Math.ceil(bytes / PART_BYTES));
+  if (operation === 'putMultipart') return PUT_DOLLARS * putsOf(bytes);
   if (LIKE_PUT.has(operation)) return PUT_DOLLARS;
   return LIKE_GET.has(operation) ? GET_DOLLARS : 0;
 }

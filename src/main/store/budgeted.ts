@@ -1,5 +1,5 @@
+import { putsOf } from './billing.ts';
 import type { PutBudget } from './put-budget.ts';
-import { PART_BYTES } from './s3-multipart.ts';
 import type { ObjectStore } from './store.ts';
 
 /** The same store, with everything that S3 bills as a PUT counted as it is sent. A list is not, though S3 bills it so. */
@@ -23,21 +23,16 @@ export function budgetedStore(store: ObjectStore, budget: PutBudget): ObjectStor
   };
 }
 
-/** Beside its parts: one that begins it, one that ends it. */
-const PUTS_AROUND_PARTS = 2;
-
-/** What fits into one part is one PUT. */
 async function* counted(
   parts: AsyncIterable<Uint8Array>,
   budget: PutBudget,
 ): AsyncGenerator<Uint8Array, void, void> {
-  budget.sent(1);
-  let puts = 1;
   let bytes = 0;
+  let puts = putsOf(bytes);
+  budget.sent(puts);
   for await (const part of parts) {
     bytes += part.length;
-    const needed = Math.ceil(bytes / PART_BYTES);
-    const now = needed > 1 ? needed + PUTS_AROUND_PARTS : 1;
+    const now = putsOf(bytes);
     if (now > puts) budget.sent(now - puts);
     puts = now;
     yield part;

@@ -4,9 +4,8 @@ import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { makeDirectory } from '../../shared/base/directory.ts';
 import { CorruptFileError } from '../../shared/format/corrupt.ts';
+import { PART_BYTES } from './s3-multipart.ts';
 import type { ObjectStore, ReadableStore } from './store.ts';
-
-const PART_BYTES = 8 * 1024 * 1024;
 
 /**
  * Gives `to` the object of `size` bytes that `from` has under the same key. Two directories on one file system share it
