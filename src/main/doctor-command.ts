@@ -2,6 +2,7 @@ import { X509Certificate } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import type { Clock } from '../shared/base/clock.ts';
+import { errorMessage } from '../shared/base/errors.ts';
 import type { Random } from '../shared/base/random.ts';
 import { expiryFinding } from './audit/doctor-certificate.ts';
 import { type DoctorFinding, finding } from './audit/doctor-finding.ts';
@@ -11,7 +12,6 @@ import { readTokenKeys } from './auth/open-tokens.ts';
 import type { DoctorOrder } from './config/command-doctor.ts';
 import type { Settings } from './config/settings.ts';
 import { readTlsFiles } from './rpc/tls-files.ts';
-import { errorMessage } from './store/errors.ts';
 import type { ObjectStore } from './store/store.ts';
 
 /** `netsy doctor`: tries what a server needs, one thing after the other, whatever the others give. */

@@ -2,6 +2,7 @@
 import '../shared/base/base64.ts';
 import { sharedAbort } from '../shared/base/abort.ts';
 import { systemClock } from '../shared/base/clock.ts';
+import { errorMessage } from '../shared/base/errors.ts';
 import { type Log, silentLog } from '../shared/base/log.ts';
 import { recordPauses } from '../shared/base/pauses.ts';
 import { systemRandom } from '../shared/base/random.ts';
@@ -227,7 +228,6 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
 });
 
 main().catch((error: unknown) => {
-  const message = error instanceof Error ? error.message : String(error);
-  process.stderr.write(`netsy: ${message.split('\n', 1)[0]}\n`);
+  process.stderr.write(`netsy: ${errorMessage(error).split('\n', 1)[0]}\n`);
   process.exit(process.argv[2] === 'verify' ? UNREADABLE : FAILED);
 });

@@ -1,4 +1,5 @@
 import type { Clock } from '../shared/base/clock.ts';
+import { errorMessage } from '../shared/base/errors.ts';
 import type { Log } from '../shared/base/log.ts';
 import type { Random } from '../shared/base/random.ts';
 import type { LoadedChunk, LogPosition } from '../workers/contract/writer.ts';
@@ -10,7 +11,7 @@ import type { TaskPool } from './pool/pool.ts';
 import { Follower } from './recovery/follower.ts';
 import { Recovery } from './recovery/recover.ts';
 import type { WriterClient } from './state/writer-client.ts';
-import { errorMessage, StoreError } from './store/errors.ts';
+import { StoreError } from './store/errors.ts';
 import { retryingStore } from './store/retry.ts';
 import type { ObjectStore } from './store/store.ts';
 

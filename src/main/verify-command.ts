@@ -2,13 +2,13 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { systemClock } from '../shared/base/clock.ts';
+import { errorMessage } from '../shared/base/errors.ts';
 import type { Log } from '../shared/base/log.ts';
 import { type Finding, findingText, type Note } from './audit/finding.ts';
 import { type VerifyResult, verifyStore } from './audit/verify.ts';
 import type { VerifyOrder } from './config/command-verify.ts';
 import { TaskPool } from './pool/pool.ts';
 import { threads } from './state/workers.ts';
-import { errorMessage } from './store/errors.ts';
 import type { ReadableStore } from './store/store.ts';
 
 /** `netsy verify STORE`: whether a store is whole. */

@@ -3,11 +3,12 @@ import { systemClock } from '../shared/base/clock.ts';
 import { recordPauses } from '../shared/base/pauses.ts';
 import type { ReaderData, ReaderReply, ReaderRequest } from './contract/reader.ts';
 import type { MeasuredThread } from './contract/thread.ts';
-import { damageMessage, discardCache, isDamage } from './sqlite/database.ts';
+import { failureMessage } from './failure.ts';
 import { ReaderState } from './sqlite/reader-state.ts';
 
 const port = parentPort!;
 const state = new ReaderState(workerData as ReaderData);
+const { cacheFile } = workerData as ReaderData;
 let idling = false;
 let closed = false;
 
@@ -21,14 +22,6 @@ function packedBytes(reply: ReaderReply): ArrayBuffer[] {
   return [];
 }
 
-/** A damaged cache is thrown away at once, so that the next start rebuilds it. */
-function messageOf(error: unknown): string {
-  const { cacheFile } = workerData as ReaderData;
-  if (!isDamage(error)) return error instanceof Error ? error.message : String(error);
-  discardCache(cacheFile);
-  return damageMessage(cacheFile, error);
-}
-
 function reply(message: ReaderReply): void {
   port.postMessage(message, packedBytes(message));
 }
@@ -39,7 +32,7 @@ function guard(work: () => void): void {
     work();
   } catch (error) {
     closed = true;
-    reply({ type: 'failed', message: messageOf(error) });
+    reply({ type: 'failed', message: failureMessage(error, cacheFile) });
     port.close();
   }
 }

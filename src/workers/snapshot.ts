@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { closeSync, openSync, readSync, statfsSync, unlinkSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { parentPort, workerData } from 'node:worker_threads';
+import { errorMessage } from '../shared/base/errors.ts';
 import type { SnapshotData, SnapshotReply, SnapshotRequest } from './contract/snapshot.ts';
 import { openToRead } from './sqlite/database.ts';
 import { writeEtcdDatabase } from './sqlite/etcd-database.ts';
@@ -128,9 +129,8 @@ function guard(work: () => void): void {
     work();
   } catch (error) {
     if (!(error instanceof CancelledError)) {
-      const message = error instanceof Error ? error.message : String(error);
       const noSpace = error instanceof NoRoomError || (error as NodeJS.ErrnoException).code === 'ENOSPC';
-      reply({ type: 'failed', message, noSpace });
+      reply({ type: 'failed', message: errorMessage(error), noSpace });
     }
     end();
   }

@@ -3,7 +3,7 @@ import { systemClock } from '../shared/base/clock.ts';
 import { recordPauses } from '../shared/base/pauses.ts';
 import type { MeasuredThread } from './contract/thread.ts';
 import type { WriterData, WriterReply, WriterRequest } from './contract/writer.ts';
-import { damageMessage, discardCache, isDamage } from './sqlite/database.ts';
+import { failureMessage } from './failure.ts';
 import { WriterState } from './sqlite/state.ts';
 
 /** How long a disk that refused a write is left alone before the next try. */
@@ -11,6 +11,7 @@ const DISK_RETRY_MS = 1000;
 
 const port = parentPort!;
 const state = new WriterState(workerData as WriterData, reply, () => systemClock.monotonicMs());
+const { cacheFile } = workerData as WriterData;
 let idling = false;
 let hasFailed = false;
 
@@ -29,17 +30,9 @@ function guard(work: () => void): void {
     const name = error instanceof Error ? error.name : 'Error';
     hasFailed = true;
     state.abandon();
-    reply({ type: 'failed', message: messageOf(error), name }, []);
+    reply({ type: 'failed', message: failureMessage(error, cacheFile), name }, []);
     port.close();
   }
-}
-
-/** A damaged cache is thrown away at once, so that the next start rebuilds it. */
-function messageOf(error: unknown): string {
-  const { cacheFile } = workerData as WriterData;
-  if (!isDamage(error)) return error instanceof Error ? error.message : String(error);
-  discardCache(cacheFile);
-  return damageMessage(cacheFile, error);
 }
 
 /** Work that can wait runs between messages, one small piece at a time. */

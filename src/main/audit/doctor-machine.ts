@@ -4,8 +4,8 @@ import { availableParallelism } from 'node:os';
 import path from 'node:path';
 import type { Clock } from '../../shared/base/clock.ts';
 import { makeDirectory } from '../../shared/base/directory.ts';
+import { errorMessage } from '../../shared/base/errors.ts';
 import { type Random, randomId } from '../../shared/base/random.ts';
-import { errorMessage } from '../store/errors.ts';
 import { type DoctorFinding, finding } from './doctor-finding.ts';
 
 const GIB = 2 ** 30;

@@ -1,7 +1,7 @@
 import { asBuffer } from '../../shared/base/bytes.ts';
 import type { Clock } from '../../shared/base/clock.ts';
+import { errorMessage } from '../../shared/base/errors.ts';
 import type { Random } from '../../shared/base/random.ts';
-import { errorMessage } from '../store/errors.ts';
 import { probeStore } from '../store/probe.ts';
 import type { ObjectStore } from '../store/store.ts';
 import { type DoctorFinding, finding } from './doctor-finding.ts';

@@ -1,5 +1,6 @@
 import { createPrivateKey, createPublicKey, type KeyObject } from 'node:crypto';
 import { readFileSync } from 'node:fs';
+import { errorMessage } from '../../shared/base/errors.ts';
 
 /** What `--auth-token=jwt,…` says. */
 export interface JwtSettings {
@@ -82,6 +83,6 @@ function contentOf(path: string): Buffer {
   try {
     return readFileSync(path);
   } catch (error) {
-    throw new Error(`--auth-token: can't be read: ${error instanceof Error ? error.message : String(error)}`);
+    throw new Error(`--auth-token: can't be read: ${errorMessage(error)}`);
   }
 }

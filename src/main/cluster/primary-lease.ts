@@ -1,9 +1,9 @@
 import { asBuffer } from '../../shared/base/bytes.ts';
 import type { Clock } from '../../shared/base/clock.ts';
+import { errorMessage } from '../../shared/base/errors.ts';
 import type { Log } from '../../shared/base/log.ts';
 import type { Random } from '../../shared/base/random.ts';
 import { LEASE_RENEWALS_PER_TTL } from '../../shared/model/limits.ts';
-import { errorMessage } from '../store/errors.ts';
 import type { ObjectStore } from '../store/store.ts';
 import { type Creation, LeaseChain, type SeenLease } from './lease-chain.ts';
 import type { LeaseRecord } from './lease-record.ts';

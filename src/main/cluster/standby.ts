@@ -1,7 +1,8 @@
 import type { Clock } from '../../shared/base/clock.ts';
+import { errorMessage } from '../../shared/base/errors.ts';
 import type { Log } from '../../shared/base/log.ts';
 import type { LogPosition } from '../../workers/contract/writer.ts';
-import { errorMessage, StoreError } from '../store/errors.ts';
+import { StoreError } from '../store/errors.ts';
 import type { PrimaryLease } from './primary-lease.ts';
 
 /** How often a standby looks at the lease; so long may a released one go unnoticed. */

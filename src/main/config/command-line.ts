@@ -1,4 +1,5 @@
 import { Command, CommanderError, Option } from 'commander';
+import { errorMessage } from '../../shared/base/errors.ts';
 import { ETCD_VERSION, NETSY_VERSION } from '../../shared/model/version.ts';
 import { type Given, settingsOf } from './check.ts';
 import { COMPLETION, type CompletionOrder, SHELLS } from './command-completion.ts';
@@ -203,8 +204,9 @@ function optionOf(flag: Flag<unknown>): Option {
 
 /** commander's message on one line, without its "error: ", and with a way out. */
 function oneLine(error: unknown, argv: readonly string[]): string {
-  const message = error instanceof Error ? error.message : String(error);
-  const line = message.replace(/^error: /, '').replaceAll('\n', ' ');
+  const line = errorMessage(error)
+    .replace(/^error: /, '')
+    .replaceAll('\n', ' ');
   if (error instanceof CommanderError && error.code === 'commander.missingArgument') {
     const called = SUBCOMMANDS.find(({ name }) => argv.includes(name));
     if (called !== undefined) return `${called.name}: ${called.missingOperand}`;

@@ -1,4 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import { errorMessage } from '../../shared/base/errors.ts';
 import type { Log } from '../../shared/base/log.ts';
 import { ETCD_VERSION } from '../../shared/model/version.ts';
 import { PAGE, PAGE_HEADERS } from './page.ts';
@@ -148,7 +149,7 @@ async function outcome(check: Check): Promise<string | undefined> {
   try {
     return await check();
   } catch (error) {
-    return error instanceof Error ? error.message : String(error);
+    return errorMessage(error);
   }
 }
 

@@ -1,10 +1,11 @@
 import type { Clock } from '../../shared/base/clock.ts';
+import { errorMessage } from '../../shared/base/errors.ts';
 import { type Random, randomId } from '../../shared/base/random.ts';
 import { hex64 } from '../../shared/format/corrupt.ts';
 import { condemnedKey, pinKey, referenceKey } from '../../shared/format/names.ts';
 import type { SnapshotHeader } from '../../shared/format/snapshot.ts';
 import type { StoredSnapshot } from '../recovery/snapshot-list.ts';
-import { errorMessage, StoreError } from '../store/errors.ts';
+import { StoreError } from '../store/errors.ts';
 import { checkReferred, encodeReference, type Reference } from '../store/references.ts';
 import type { ObjectStore } from '../store/store.ts';
 

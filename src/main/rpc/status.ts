@@ -1,3 +1,4 @@
+import { errorMessage } from '../../shared/base/errors.ts';
 import { EtcdError, GrpcCode, RefusedError } from '../../shared/etcd/errors.ts';
 import { MalformedMessageError } from '../../shared/etcd/wire.ts';
 
@@ -24,8 +25,8 @@ export function callFailure(error: unknown, source: MessageSource = 'unary'): Ca
     const why = INVALID_TEXT.test(error.message) ? error.message : UNDECODABLE;
     return { code: GrpcCode.Internal, details: `${MALFORMED[source]}: ${why}` };
   }
-  const message = error instanceof Error ? error.message : String(error);
-  return { code: GrpcCode.Internal, details: `netsy: internal error: ${message.split('\n', 1)[0]}` };
+  const [line] = errorMessage(error).split('\n', 1);
+  return { code: GrpcCode.Internal, details: `netsy: internal error: ${line}` };
 }
 
 /** What protobuf's Go library tells apart. Its `proto:` is followed by a no-break space in some builds. */

@@ -2,6 +2,7 @@ import { X509Certificate } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { readFile, stat } from 'node:fs/promises';
 import { createSecureContext, type SecureVersion } from 'node:tls';
+import { errorMessage } from '../../shared/base/errors.ts';
 
 /** Paths of PEM files; the CRL may be DER as well. */
 export interface TlsFiles {
@@ -95,7 +96,7 @@ function orUnreadable<T>(key: Key, read: () => T): T {
 }
 
 function unreadable(key: Key, error: unknown): Error {
-  return new Error(`${FLAGS[key]}: can't be read: ${messageOf(error)}`);
+  return new Error(`${FLAGS[key]}: can't be read: ${errorMessage(error)}`);
 }
 
 function checked(files: TlsFiles, contents: Contents): TlsMaterial {
@@ -112,7 +113,7 @@ function checked(files: TlsFiles, contents: Contents): TlsMaterial {
   try {
     createSecureContext({ cert, key });
   } catch (error) {
-    throw new Error(`--key-file: ${files.keyFile} is not the key of --cert-file (${messageOf(error)})`);
+    throw new Error(`--key-file: ${files.keyFile} is not the key of --cert-file (${errorMessage(error)})`);
   }
   if (ca !== undefined) checkCertificate('trustedCaFile', files, ca);
   const crl = crlBytes && revocationLists(files, crlBytes);
@@ -145,8 +146,4 @@ function revocationLists(files: TlsFiles, content: Buffer): readonly string[] {
     throw new Error(`--client-crl-file: ${files.clientCrlFile} is not a list of revoked certificates (CRL)`);
   }
   return lists;
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

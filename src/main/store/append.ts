@@ -1,10 +1,11 @@
 import { asBuffer } from '../../shared/base/bytes.ts';
 import type { Clock } from '../../shared/base/clock.ts';
+import { errorMessage } from '../../shared/base/errors.ts';
 import type { Log } from '../../shared/base/log.ts';
 import type { Random } from '../../shared/base/random.ts';
 import { UPLOAD_TRUST_MS } from '../../shared/model/limits.ts';
 import { withDeadline } from './deadline.ts';
-import { errorMessage, StoreError } from './errors.ts';
+import { StoreError } from './errors.ts';
 import { type HedgedPut, hedgedPut } from './hedge.ts';
 import { LatencyWindow } from './latency.ts';
 import { PutAllowance } from './put-allowance.ts';

@@ -1,4 +1,5 @@
-import { errorCode, errorMessage, StoreError, type StoreErrorKind } from './errors.ts';
+import { errorCode, errorMessage } from '../../shared/base/errors.ts';
+import { StoreError, type StoreErrorKind } from './errors.ts';
 
 interface Meaning {
   readonly kind: StoreErrorKind;

@@ -1,4 +1,5 @@
 import { asBuffer } from '../../shared/base/bytes.ts';
+import { errorMessage } from '../../shared/base/errors.ts';
 import type { Log } from '../../shared/base/log.ts';
 import { CorruptFileError, hex64 } from '../../shared/format/corrupt.ts';
 import { decodeHeader } from '../../shared/format/decode.ts';
@@ -10,7 +11,7 @@ import {
   SNAPSHOTS_PREFIX,
   snapshotKey,
 } from '../../shared/format/names.ts';
-import { errorMessage, StoreError } from './errors.ts';
+import { StoreError } from './errors.ts';
 import { compareKeys } from './keys.ts';
 import type { ObjectInfo, ObjectStore, ReadableStore } from './store.ts';
 

@@ -1,8 +1,9 @@
 import type { Readable } from 'node:stream';
 import type { fromNodeProviderChain } from '@aws-sdk/credential-providers';
 import type { Dispatcher } from 'undici';
+import { errorCode, errorMessage } from '../../shared/base/errors.ts';
 import { withDeadline } from './deadline.ts';
-import { errorCode, errorMessage, StoreError, type StoreErrorKind } from './errors.ts';
+import { StoreError, type StoreErrorKind } from './errors.ts';
 import type { CredentialOptions, Credentials } from './s3-credentials.ts';
 import { dispatcherForAll, readTrust } from './s3-dispatcher.ts';
 import { profileName, sharedFiles } from './s3-profile.ts';

@@ -2,7 +2,7 @@ import { X509Certificate } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { createSecureContext, rootCertificates, type SecureContext } from 'node:tls';
 import { Agent, type Dispatcher, EnvHttpProxyAgent, Pool } from 'undici';
-import { errorMessage } from './errors.ts';
+import { errorMessage } from '../../shared/base/errors.ts';
 import type { Environment } from './s3-credentials.ts';
 
 export interface DispatcherOptions {

@@ -1,4 +1,5 @@
-import { errorCode, errorMessage, StoreError, type StoreErrorKind } from './errors.ts';
+import { errorCode, errorMessage } from '../../shared/base/errors.ts';
+import { StoreError, type StoreErrorKind } from './errors.ts';
 import type { S3Reply } from './s3-client.ts';
 import { childText, parseXml, type XmlElement } from './s3-xml.ts';
 

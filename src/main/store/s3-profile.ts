@@ -1,7 +1,8 @@
 import { readFile } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
-import { errorMessage, StoreError } from './errors.ts';
+import { errorMessage } from '../../shared/base/errors.ts';
+import { StoreError } from './errors.ts';
 import { isAbsent } from './file-errors.ts';
 import type { Environment } from './s3-credentials.ts';
 

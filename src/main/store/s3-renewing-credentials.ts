@@ -1,6 +1,7 @@
 import type { Clock } from '../../shared/base/clock.ts';
+import { errorMessage } from '../../shared/base/errors.ts';
 import type { Log } from '../../shared/base/log.ts';
-import { errorMessage, StoreError } from './errors.ts';
+import { StoreError } from './errors.ts';
 import type { CredentialProvider, Credentials } from './s3-credentials.ts';
 import type { StoreTime } from './s3-time.ts';
 

@@ -2,6 +2,7 @@ import { sharedAbort } from '../../shared/base/abort.ts';
 import { assert } from '../../shared/base/assert.ts';
 import { asBuffer } from '../../shared/base/bytes.ts';
 import type { Clock, Timer } from '../../shared/base/clock.ts';
+import { errorMessage } from '../../shared/base/errors.ts';
 import type { Log } from '../../shared/base/log.ts';
 import { CorruptFileError } from '../../shared/format/corrupt.ts';
 import { LEASES_PREFIX, packKey } from '../../shared/format/names.ts';
@@ -13,7 +14,6 @@ import { type LogObject, listChunks, listPacks, packsInUse } from '../recovery/l
 import { LOG_BEGINNING, LogReader, type LogStart } from '../recovery/log-reader.ts';
 import { GoneError, OpenPack } from '../recovery/open-pack.ts';
 import { listSnapshots, readSnapshotHeader } from '../recovery/snapshot-list.ts';
-import { errorMessage } from '../store/errors.ts';
 import type { ObjectStore } from '../store/store.ts';
 import { deleteObjects } from './delete-objects.ts';
 import { PACK_BYTES, planMerge } from './merge-plan.ts';

@@ -1,12 +1,13 @@
 import { sharedAbort } from '../../shared/base/abort.ts';
 import type { Clock, Timer } from '../../shared/base/clock.ts';
+import { errorMessage } from '../../shared/base/errors.ts';
 import type { Log } from '../../shared/base/log.ts';
 import { DELETE_AGE_MS_MIN } from '../../shared/model/limits.ts';
 import type { TaskPool } from '../pool/pool.ts';
 import { type LogObject, listChunks, listPacks } from '../recovery/log-objects.ts';
 import { listSnapshots, type StoredSnapshot } from '../recovery/snapshot-list.ts';
 import { readSnapshot } from '../recovery/snapshot-reader.ts';
-import { errorMessage, StoreError } from '../store/errors.ts';
+import { StoreError } from '../store/errors.ts';
 import type { ObjectStore } from '../store/store.ts';
 import { deleteObjects } from './delete-objects.ts';
 import { SnapshotPins } from './pins.ts';

@@ -10,13 +10,3 @@ export interface FileCalls {
   linkSync(existing: string, path: string): void;
   unlinkSync(path: string): void;
 }
-
-/** The system's name of what went wrong ('ENOSPC'), or undefined. */
-export function codeOf(error: unknown): string | undefined {
-  return error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : undefined;
-}
-
-/** The message of whatever was thrown. */
-export function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
-}

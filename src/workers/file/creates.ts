@@ -1,6 +1,7 @@
 import { constants } from 'node:fs';
+import { errorCode, errorMessage } from '../../shared/base/errors.ts';
 import type { FileAnswer, FileRequest } from '../contract/file.ts';
-import { codeOf, type FileCalls, messageOf } from './calls.ts';
+import type { FileCalls } from './calls.ts';
 import { DirectorySyncs } from './directory-syncs.ts';
 
 /**
@@ -72,7 +73,7 @@ export class Creates {
     try {
       this.#calls.linkSync(temporary, path);
     } catch (error) {
-      if (codeOf(error) !== 'EEXIST') {
+      if (errorCode(error) !== 'EEXIST') {
         this.#fail(request, file, error);
         return;
       }
@@ -86,7 +87,7 @@ export class Creates {
   }
 
   #fail({ id, temporary }: Create, file: number | undefined, error: unknown): void {
-    this.#reply([{ type: 'failed', id, code: codeOf(error), message: messageOf(error) }]);
+    this.#reply([{ type: 'failed', id, code: errorCode(error), message: errorMessage(error) }]);
     if (file === undefined) return;
     this.#close(file);
     this.#unlink(temporary);

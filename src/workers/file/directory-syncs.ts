@@ -1,6 +1,7 @@
 import { constants } from 'node:fs';
+import { errorCode, errorMessage } from '../../shared/base/errors.ts';
 import type { FileAnswer } from '../contract/file.ts';
-import { codeOf, type FileCalls, messageOf } from './calls.ts';
+import type { FileCalls } from './calls.ts';
 
 /** A log has a handful of directories; more than this many are not kept open. */
 const DIRECTORIES_MAX = 32;
@@ -35,7 +36,9 @@ export class DirectorySyncs {
       try {
         directory = new Directory(path, this.#calls, this.#reply);
       } catch (error) {
-        this.#reply([{ type: 'failed', id: answer.id, code: codeOf(error), message: messageOf(error) }]);
+        this.#reply([
+          { type: 'failed', id: answer.id, code: errorCode(error), message: errorMessage(error) },
+        ]);
         after?.(false);
         return;
       }
@@ -122,6 +125,12 @@ class Directory {
   #failed(id: number): FileAnswer | undefined {
     if (this.#failure === undefined) return undefined;
     const { error } = this.#failure;
-    return { type: 'unsynced', id, directory: this.#path, code: codeOf(error), message: messageOf(error) };
+    return {
+      type: 'unsynced',
+      id,
+      directory: this.#path,
+      code: errorCode(error),
+      message: errorMessage(error),
+    };
   }
 }

@@ -1,5 +1,6 @@
 import { decompress } from '@mongodb-js/zstd';
 import { asBuffer, NO_BYTES } from '../../shared/base/bytes.ts';
+import { errorMessage } from '../../shared/base/errors.ts';
 import { CorruptFileError } from '../../shared/format/corrupt.ts';
 import { decodeBody, decodeHeader } from '../../shared/format/decode.ts';
 import { type DecodedHeader, FileCompression, FileKind } from '../../shared/format/file.ts';
@@ -70,7 +71,7 @@ async function inflate(name: string, object: Uint8Array, header: DecodedHeader):
   try {
     return await decompress(asBuffer(object.subarray(header.byteLength)));
   } catch (error) {
-    throw decompressionError(header, name, error instanceof Error ? error.message : String(error));
+    throw decompressionError(header, name, errorMessage(error));
   }
 }
 
