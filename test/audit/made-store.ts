@@ -17,9 +17,9 @@ import { PIPELINE_DEPTH_MAX } from '../../src/shared/model/limits.ts';
 import { type LogRecord, Operation, operationRecord, systemRecord } from '../../src/shared/model/record.ts';
 import { WriteKind } from '../../src/workers/contract/writer.ts';
 import { openChunk } from '../../src/workers/task/open.ts';
-import { Seeded } from '../kube/seeded.ts';
 import { MemoryStore } from '../support/memory-store.ts';
 import { temporaryDirectory } from '../support/netsy.ts';
+import { Seeded } from '../support/seeded.ts';
 import { snapshotObject } from '../support/snapshots.ts';
 import { LocalWriter, type Write } from '../workers/local-writer.ts';
 

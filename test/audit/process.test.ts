@@ -5,11 +5,10 @@ import { readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { describe, it } from 'node:test';
-import { systemClock } from '../../src/shared/base/clock.ts';
 import { KV } from '../../src/shared/etcd/gen/etcdserverpb/rpc_pb.ts';
 import type { Client } from '../crash/client.ts';
 import { Nodes, STORE_KINDS, type StoreKind } from '../crash/nodes.ts';
-import { MAIN, temporaryDirectory } from '../support/netsy.ts';
+import { MAIN, temporaryDirectory, untilLogged } from '../support/netsy.ts';
 
 interface Run {
   readonly code: number;
@@ -59,7 +58,7 @@ async function underLoad(kind: StoreKind, url: string, nodes: Nodes): Promise<vo
   const client = nodes.client(node);
   const stopping = new AbortController();
   const loads = [client, nodes.client(node)].map((one) => load(one, stopping.signal));
-  while (!node.log().includes('wrote a snapshot')) await systemClock.sleep(20);
+  await untilLogged(node, /wrote a snapshot/);
   const verifying = await run(['verify', url, '--json'], kind.environment);
   assert.equal(verifying.code, 0, verifying.stdout + verifying.stderr);
   const result = JSON.parse(verifying.stdout) as Record<string, unknown>;

@@ -4,8 +4,8 @@ import type { Finding } from '../../src/main/audit/finding.ts';
 import type { VerifyResult } from '../../src/main/audit/verify.ts';
 import { chunkKey, leaseKey, snapshotKey } from '../../src/shared/format/names.ts';
 import { Operation, operationRecord } from '../../src/shared/model/record.ts';
-import { Seeded } from '../kube/seeded.ts';
 import type { MemoryStore } from '../support/memory-store.ts';
+import { Seeded } from '../support/seeded.ts';
 import { MadeStore } from './made-store.ts';
 import { verified } from './verified.ts';
 

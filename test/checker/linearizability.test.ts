@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { Seeded } from '../kube/seeded.ts';
+import { Seeded } from '../support/seeded.ts';
 import { bruteForce } from './brute-force.ts';
 import {
   REGISTERS,

@@ -1,4 +1,4 @@
-import type { Seeded } from '../kube/seeded.ts';
+import type { Seeded } from '../support/seeded.ts';
 import type { RegisterInput, RegisterOperation, RegisterOutput } from './etcd-models.ts';
 
 /** Random histories of registers with etcd's revisions: right ones, and ones with a change. */

@@ -2,21 +2,14 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { encodeLease } from '../../src/main/cluster/lease-record.ts';
 import { StoreError } from '../../src/main/store/errors.ts';
-import type { Random } from '../../src/shared/base/random.ts';
 import { LEASES_PREFIX, leaseKey } from '../../src/shared/format/names.ts';
 import { LEASE_KEEP_MS } from '../../src/shared/model/limits.ts';
-import { Seeded } from '../kube/seeded.ts';
 import { type FaultPlan, randomFaults } from '../support/faulty-store.ts';
+import { Seeded } from '../support/seeded.ts';
 import { collected, World } from './world.ts';
 
 const TTL_MS = 3_000;
 const STEP_MS = 25;
-
-function seededRandom(seed: number): Random {
-  const seeded = new Seeded(seed);
-  const fraction = (): number => seeded.integer(0, 2 ** 30) / 2 ** 30;
-  return { fraction, bytes: (length) => Uint8Array.from({ length }, () => seeded.integer(0, 256)) };
-}
 
 async function leaseNumbers(world: World): Promise<string[]> {
   return (await collected(world.memory.list(LEASES_PREFIX))).map(({ key }) => key);
@@ -24,7 +17,7 @@ async function leaseNumbers(world: World): Promise<string[]> {
 
 describe("the primary's lease", { timeout: 120_000 }, () => {
   it('is had at once in a store that has none, and renewed for as long as its holder lives', async () => {
-    const world = new World(seededRandom(1), TTL_MS);
+    const world = new World(new Seeded(1), TTL_MS);
     const first = world.start('a');
     const second = world.start('b');
     await world.pass(200, STEP_MS);
@@ -34,7 +27,7 @@ describe("the primary's lease", { timeout: 120_000 }, () => {
   });
 
   it('of a dead holder is taken after its TTL and a margin, not before', async () => {
-    const world = new World(seededRandom(2), TTL_MS);
+    const world = new World(new Seeded(2), TTL_MS);
     const first = world.start('a');
     await world.pass(500, STEP_MS);
     const second = world.start('b');
@@ -50,7 +43,7 @@ describe("the primary's lease", { timeout: 120_000 }, () => {
   });
 
   it('of a dead process of the same node is taken at once', async () => {
-    const world = new World(seededRandom(3), TTL_MS);
+    const world = new World(new Seeded(3), TTL_MS);
     const first = world.start('a');
     await world.pass(500, STEP_MS);
     const standby = world.start('b');
@@ -62,7 +55,7 @@ describe("the primary's lease", { timeout: 120_000 }, () => {
   });
 
   it('is taken at the next look when it was released, and its holder answers nothing from then on', async () => {
-    const world = new World(seededRandom(4), TTL_MS);
+    const world = new World(new Seeded(4), TTL_MS);
     const first = world.start('a');
     await world.pass(500, STEP_MS);
     const second = world.start('b');
@@ -76,7 +69,7 @@ describe("the primary's lease", { timeout: 120_000 }, () => {
   it('runs out while the store is away, and goes on by itself when nobody took it', async () => {
     let isAway = false;
     const away = new StoreError('transient', 'away');
-    const world = new World(seededRandom(5), TTL_MS, () => (isAway ? { failBefore: away } : {}));
+    const world = new World(new Seeded(5), TTL_MS, () => (isAway ? { failBefore: away } : {}));
     const holder = world.start('a');
     await world.pass(500, STEP_MS);
     isAway = true;
@@ -91,7 +84,7 @@ describe("the primary's lease", { timeout: 120_000 }, () => {
   it('stays with its holder when the store was away for everybody', async () => {
     let isAway = false;
     const away = new StoreError('transient', 'away');
-    const world = new World(seededRandom(6), TTL_MS, () => (isAway ? { failBefore: away } : {}));
+    const world = new World(new Seeded(6), TTL_MS, () => (isAway ? { failBefore: away } : {}));
     const holder = world.start('a');
     await world.pass(500, STEP_MS);
     world.start('b');
@@ -104,7 +97,7 @@ describe("the primary's lease", { timeout: 120_000 }, () => {
   });
 
   it('counts from before it was written, however late its holder hears that it was', async () => {
-    const world = new World(seededRandom(12), TTL_MS);
+    const world = new World(new Seeded(12), TTL_MS);
     const lost = new StoreError('transient', 'the answer was lost');
     let way: 'good' | 'answers are lost' | 'away' = 'good';
     let heard = 0;
@@ -132,7 +125,7 @@ describe("the primary's lease", { timeout: 120_000 }, () => {
   });
 
   it('that can not be read is waited for as for a holder', async () => {
-    const world = new World(seededRandom(7), TTL_MS);
+    const world = new World(new Seeded(7), TTL_MS);
     await world.memory.put(leaseKey(4), Buffer.from('{"holder":'));
     const later = world.start('b');
     await world.pass(TTL_MS, STEP_MS, () => assert.equal(later.leads, false));
@@ -141,7 +134,7 @@ describe("the primary's lease", { timeout: 120_000 }, () => {
   });
 
   it("whose TTL is not one's own is waited for as long as it says", async () => {
-    const world = new World(seededRandom(8), TTL_MS);
+    const world = new World(new Seeded(8), TTL_MS);
     const record = { holder: 'a', process: 'p', released: false, sequence: 1, name: '', clientUrls: [] };
     await world.memory.put(leaseKey(1), encodeLease(1, { ...record, ttlMs: 10 * TTL_MS }));
     const later = world.start('b');
@@ -151,7 +144,7 @@ describe("the primary's lease", { timeout: 120_000 }, () => {
   });
 
   it('leaves a bounded number of objects in the store', async () => {
-    const world = new World(seededRandom(9), TTL_MS);
+    const world = new World(new Seeded(9), TTL_MS);
     world.start('a');
     await world.pass(3 * LEASE_KEEP_MS, 200);
     const numbers = await leaseNumbers(world);
@@ -160,7 +153,7 @@ describe("the primary's lease", { timeout: 120_000 }, () => {
   });
 
   it('is not had again by a holder that slept until the name of its renewal was deleted', async () => {
-    const world = new World(seededRandom(10), TTL_MS);
+    const world = new World(new Seeded(10), TTL_MS);
     const first = world.start('a');
     await world.pass(500, STEP_MS);
     const second = world.start('b');
@@ -177,7 +170,7 @@ describe("the primary's lease", { timeout: 120_000 }, () => {
     // The create is on its way while the name comes and goes; it lands when the name is free.
     const late: FaultPlan = (operation) =>
       isSlow && operation === 'putIfAbsent' ? { delayBeforeMs: 2.5 * LEASE_KEEP_MS } : {};
-    const world = new World(seededRandom(11), TTL_MS, late);
+    const world = new World(new Seeded(11), TTL_MS, late);
     const first = world.start('a');
     await world.pass(500, STEP_MS);
     isSlow = true;
@@ -207,7 +200,7 @@ describe("the primary's lease", { timeout: 120_000 }, () => {
 
 /** Three nodes for four minutes: slow and lost requests, outages, stops longer than the TTL, kills, releases. */
 async function fight(seed: number): Promise<{ takeovers: number; lapses: number }> {
-  const random = seededRandom(seed);
+  const random = new Seeded(seed);
   const faulty = randomFaults(random, 0.15, 4_000);
   const away = new StoreError('transient', 'away');
   const cut = new Set<string>();

@@ -5,7 +5,7 @@ import {
   Compare_CompareTarget,
   KV,
 } from '../../src/shared/etcd/gen/etcdserverpb/rpc_pb.ts';
-import { Seeded } from '../kube/seeded.ts';
+import { Seeded } from '../support/seeded.ts';
 import type { Client } from './client.ts';
 import { type Change, type Revision, readHistory, readKeys } from './history.ts';
 

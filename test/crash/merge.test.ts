@@ -2,9 +2,8 @@ import assert from 'node:assert/strict';
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
-import { systemClock } from '../../src/shared/base/clock.ts';
 import { LogObjects } from '../support/log-objects.ts';
-import type { Netsy } from '../support/netsy.ts';
+import { untilLogged } from '../support/netsy.ts';
 import { missingTools } from '../support/tools.ts';
 import { startVersityGateway } from '../support/versitygw.ts';
 import { describePoint, type UpkeepCrashPoint } from './crash-point.ts';
@@ -21,10 +20,6 @@ const POINTS: readonly UpkeepCrashPoint[] = [
   { at: 'after delete', count: 1 },
   { at: 'after delete', count: 9 },
 ];
-
-async function untilLogged(netsy: Netsy, pattern: RegExp): Promise<void> {
-  while (!pattern.test(netsy.log())) await systemClock.sleep(20);
-}
 
 /** Killed at each point, the store's objects made old in between; every other start has no cache. */
 async function surviveAll(

@@ -14,7 +14,7 @@ import { KV, Watch, type WatchResponse } from '../../src/shared/etcd/gen/etcdser
 import { type Certificate, type Certificates, makeCertificates } from '../support/certificates.ts';
 import { bytes, EtcdClient } from '../support/etcd-client.ts';
 import { requireTool } from '../support/go-tools.ts';
-import { type Netsy, runNetsy, startNetsy, temporaryDirectory } from '../support/netsy.ts';
+import { type Netsy, runNetsy, startNetsy, temporaryDirectory, untilLogged } from '../support/netsy.ts';
 import { missingTools } from '../support/tools.ts';
 
 /** A secret as the kubelet lays it out, and renews it: `tls.crt` → `..data/tls.crt`, `..data` → one version. */
@@ -83,9 +83,6 @@ describe('TLS files that are renewed', { timeout: 120_000, skip: missingTools('o
       ],
     });
     const running = netsy;
-    const logged = async (message: string): Promise<void> => {
-      while (!running.log().includes(message)) await sleep(20);
-    };
     const old = new EtcdClient(
       running.authority,
       grpc.credentials.createSsl(authority.cert, client.key, client.cert),
@@ -104,11 +101,11 @@ describe('TLS files that are renewed', { timeout: 120_000, skip: missingTools('o
     assert.equal(await shownBy(running, client), 'server');
 
     secret.publish(secretOf({ ...next, key: server.key }, authority.cert));
-    await logged('TLS files have changed and can not be used');
+    await untilLogged(running, /TLS files have changed and can not be used/);
     assert.equal(await shownBy(running, client), 'server');
 
     secret.publish(secretOf(next, authority.cert));
-    await logged('TLS files were read again');
+    await untilLogged(running, /TLS files were read again/);
     assert.equal(await shownBy(running, client), 'next');
     const flags = ['--cacert', authority.certFile, '--cert', client.certFile, '--key', client.keyFile];
     const { stdout } = await promisify(execFile)(etcdctl, [

@@ -5,8 +5,8 @@ import { describe, it } from 'node:test';
 import { Client } from '../crash/client.ts';
 import { type Revision, readHistory } from '../crash/history.ts';
 import { Ledger } from '../crash/ledger.ts';
-import { Seeded } from '../kube/seeded.ts';
 import { type Netsy, startNetsy, temporaryDirectory } from '../support/netsy.ts';
+import { Seeded } from '../support/seeded.ts';
 import { Watcher } from './watch-watchers.ts';
 
 const KILLS = 5;

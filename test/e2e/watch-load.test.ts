@@ -4,8 +4,8 @@ import { KV } from '../../src/shared/etcd/gen/etcdserverpb/rpc_pb.ts';
 import { ALL_KEYS, Client, prefixRange } from '../crash/client.ts';
 import { readHistory } from '../crash/history.ts';
 import { Ledger } from '../crash/ledger.ts';
-import { Seeded } from '../kube/seeded.ts';
 import { type Netsy, startNetsy } from '../support/netsy.ts';
+import { Seeded } from '../support/seeded.ts';
 import { missingTools } from '../support/tools.ts';
 import { etcdctlWatch, Watcher } from './watch-watchers.ts';
 

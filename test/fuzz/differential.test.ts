@@ -4,10 +4,10 @@ import type { DescMethod } from '@bufbuild/protobuf';
 import { Auth, Cluster, KV, Lease, Maintenance } from '../../src/shared/etcd/gen/etcdserverpb/rpc_pb.ts';
 import { Election } from '../../src/shared/etcd/gen/v3electionpb/v3election_pb.ts';
 import { Lock } from '../../src/shared/etcd/gen/v3lockpb/v3lock_pb.ts';
-import { Seeded } from '../kube/seeded.ts';
 import { startEtcd } from '../support/etcd.ts';
 import { EtcdClient, settled } from '../support/etcd-client.ts';
 import { type Netsy, startNetsy, temporaryDirectory } from '../support/netsy.ts';
+import { Seeded } from '../support/seeded.ts';
 import { missingTools } from '../support/tools.ts';
 import { randomMessage, type Shape } from './messages.ts';
 

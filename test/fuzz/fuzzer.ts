@@ -16,8 +16,8 @@ import { ServerReflection } from '../../src/shared/etcd/gen/grpc/reflection/v1/r
 import { Election } from '../../src/shared/etcd/gen/v3electionpb/v3election_pb.ts';
 import { Lock } from '../../src/shared/etcd/gen/v3lockpb/v3lock_pb.ts';
 import { send } from '../gateway/http.ts';
-import { Seeded } from '../kube/seeded.ts';
 import type { Netsy } from '../support/netsy.ts';
+import { Seeded } from '../support/seeded.ts';
 import { randomJson } from './json.ts';
 import { randomMessage } from './messages.ts';
 import { saySomethingBroken } from './wire.ts';

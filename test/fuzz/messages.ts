@@ -1,6 +1,6 @@
 import { type DescField, type DescMessage, ScalarType } from '@bufbuild/protobuf';
 import { BinaryWriter, WireType } from '@bufbuild/protobuf/wire';
-import type { Seeded } from '../kube/seeded.ts';
+import type { Seeded } from '../support/seeded.ts';
 
 /** Random protobuf: what a method takes, and what is made of that by cutting, flipping, nesting and lying. */
 

@@ -1,5 +1,5 @@
 import { connect } from 'node:net';
-import type { Seeded } from '../kube/seeded.ts';
+import type { Seeded } from '../support/seeded.ts';
 
 /** What is no request at all: broken HTTP/2 framing, broken HTTP/1.1, noise. */
 

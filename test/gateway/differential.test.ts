@@ -4,7 +4,7 @@ import { Auth, KV, Lease } from '../../src/shared/etcd/gen/etcdserverpb/rpc_pb.t
 import { Election } from '../../src/shared/etcd/gen/v3electionpb/v3election_pb.ts';
 import { Lock } from '../../src/shared/etcd/gen/v3lockpb/v3lock_pb.ts';
 import { randomJson } from '../fuzz/json.ts';
-import { Seeded } from '../kube/seeded.ts';
+import { Seeded } from '../support/seeded.ts';
 import { missingTools } from '../support/tools.ts';
 import { base64, post } from './http.ts';
 import { Peers } from './peers.ts';

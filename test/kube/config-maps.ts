@@ -1,4 +1,5 @@
 import { systemClock } from '../../src/shared/base/clock.ts';
+import type { Seeded } from '../support/seeded.ts';
 import { type ApiClient, type KubeObject, versionOf } from './api-client.ts';
 import {
   configMap,
@@ -12,7 +13,6 @@ import { inParallel } from './parallel.ts';
 import { type SeenEvent, WatchRecorder } from './recorder.ts';
 import { percentiles, rate } from './report.ts';
 import { IN_FLIGHT, LAG_DEADLINE_MS, type ScenarioContext } from './scenario.ts';
-import type { Seeded } from './seeded.ts';
 
 const NAMESPACE = 'objects';
 const PAGE = 100;

@@ -1,11 +1,11 @@
 import { systemClock } from '../../src/shared/base/clock.ts';
+import { Seeded } from '../support/seeded.ts';
 import type { KubeObject } from './api-client.ts';
 import { Informer } from './informer.ts';
 import { ABSENT, type Entry, stateOf } from './ledger.ts';
 import { configMapPath, createNamespace, event, eventPath, requireNames, some } from './objects.ts';
 import { eventually, inParallel } from './parallel.ts';
 import { IN_FLIGHT, LAG_DEADLINE_MS, type ScenarioContext } from './scenario.ts';
-import { Seeded } from './seeded.ts';
 import { Writer, type WriterTotals } from './writer.ts';
 
 const NAMESPACE = 'crash';

@@ -2,6 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { logTail } from '../support/process.ts';
+import { Seeded } from '../support/seeded.ts';
 import { startApiServer } from './api-server.ts';
 import { startBacking } from './backing.ts';
 import { compactionScenario } from './compaction.ts';
@@ -13,7 +14,6 @@ import { leaseScenario } from './leases.ts';
 import { type BackingKind, type KubeOptions, parseOptions, USAGE } from './options.ts';
 import { Report } from './report.ts';
 import type { ScenarioContext } from './scenario.ts';
-import { Seeded } from './seeded.ts';
 
 const SCENARIOS = [
   kubectlScenario,

@@ -1,8 +1,8 @@
+import type { Seeded } from '../support/seeded.ts';
 import type { ApiServer } from './api-server.ts';
 import type { Backing } from './backing.ts';
 import type { KubeOptions } from './options.ts';
 import type { Report } from './report.ts';
-import type { Seeded } from './seeded.ts';
 
 /** What a scenario works with. */
 export interface ScenarioContext {

@@ -1,8 +1,8 @@
 import { systemClock } from '../../src/shared/base/clock.ts';
+import type { Seeded } from '../support/seeded.ts';
 import { type ApiClient, type ApiResponse, describe, versionOf } from './api-client.ts';
 import { ABSENT, Entry, type State, stateOf } from './ledger.ts';
 import { configMap, configMapPath } from './objects.ts';
-import type { Seeded } from './seeded.ts';
 
 /** The API server gives up a write after this; its outcome is unknown then. */
 const MUTATION_TIMEOUT = { timeout: '10s' };

@@ -9,6 +9,7 @@ import {
   Watch,
 } from '../../src/shared/etcd/gen/etcdserverpb/rpc_pb.ts';
 import { bytes, EtcdClient, settled, text } from '../support/etcd-client.ts';
+import { Seeded } from '../support/seeded.ts';
 
 /** Everything that clients can see of a server's store, as JSON texts that can be compared. */
 export interface StoreState {
@@ -35,12 +36,12 @@ export async function writeHistory(client: EtcdClient, seed: number, writes: num
 
 class History {
   readonly #client: EtcdClient;
-  #state: number;
+  readonly #random: Seeded;
   #revision = 1n;
 
   constructor(client: EtcdClient, seed: number) {
     this.#client = client;
-    this.#state = seed;
+    this.#random = new Seeded(seed);
   }
 
   async write(): Promise<void> {
@@ -54,10 +55,8 @@ class History {
     else await this.#txn([this.#deleteSome()]);
   }
 
-  /** A linear congruential generator: the same history for the same seed, everywhere. */
   #below(end: number): number {
-    this.#state = (Math.imul(this.#state, 1_664_525) + 1_013_904_223) >>> 0;
-    return Math.floor((this.#state / 2 ** 32) * end);
+    return this.#random.integer(0, end);
   }
 
   #key(): Uint8Array<ArrayBuffer> {

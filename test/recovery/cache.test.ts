@@ -16,7 +16,7 @@ import { describe, it } from 'node:test';
 import { PAGE_BYTES } from '../../src/workers/sqlite/database.ts';
 import { Ledger } from '../crash/ledger.ts';
 import { newSite, type Site, withSite } from '../crash/victim-process.ts';
-import { Seeded } from '../kube/seeded.ts';
+import { Seeded } from '../support/seeded.ts';
 
 const OPERATIONS = 12;
 

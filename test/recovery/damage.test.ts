@@ -4,9 +4,9 @@ import { join } from 'node:path';
 import { before, describe, it } from 'node:test';
 import { Ledger } from '../crash/ledger.ts';
 import { newSite, type Site, withSite } from '../crash/victim-process.ts';
-import { Seeded } from '../kube/seeded.ts';
 import { copyLog } from '../support/log-objects.ts';
 import { runNetsy, serverArguments, temporaryDirectory } from '../support/netsy.ts';
+import { Seeded } from '../support/seeded.ts';
 
 /** More chunks than a pipeline may leave beyond a gap. */
 const OPERATIONS = 60;

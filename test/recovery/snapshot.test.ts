@@ -3,22 +3,17 @@ import { cpSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:
 import { join } from 'node:path';
 import { before, describe, it } from 'node:test';
 import { inspectFiles } from '../../src/main/inspect.ts';
-import { systemClock } from '../../src/shared/base/clock.ts';
 import { KV } from '../../src/shared/etcd/gen/etcdserverpb/rpc_pb.ts';
 import type { Client } from '../crash/client.ts';
 import { Ledger } from '../crash/ledger.ts';
 import { newSite, type Site, withSite } from '../crash/victim-process.ts';
-import { Seeded } from '../kube/seeded.ts';
 import { copyLog, LogObjects } from '../support/log-objects.ts';
-import { type Netsy, runNetsy, serverArguments, temporaryDirectory } from '../support/netsy.ts';
+import { runNetsy, serverArguments, temporaryDirectory, untilLogged } from '../support/netsy.ts';
+import { Seeded } from '../support/seeded.ts';
 
 const BIG = 'big';
 const OFTEN = ['--snapshot-records', '30'];
 const NEVER = ['--snapshot-records', '1000000000', '--snapshot-age', '1000h'];
-
-async function untilLogged(netsy: Netsy, pattern: RegExp): Promise<void> {
-  while (!pattern.test(netsy.log())) await systemClock.sleep(20);
-}
 
 /** Something large enough that a few chunks are less than a snapshot. */
 async function putAndDeleteBig(client: Client, seeded: Seeded): Promise<void> {

@@ -1,15 +1,10 @@
-import type { Random } from '../../src/shared/base/random.ts';
-import { Seeded } from '../kube/seeded.ts';
+import { Seeded } from '../support/seeded.ts';
 
 /** The dice of a simulation: all that a run does follows from its seed. */
-export class SimRandom extends Seeded implements Random {
+export class SimRandom extends Seeded {
   /** Dice of their own for one part, so that what others throw does not move its. */
   part(): SimRandom {
     return new SimRandom(this.integer(1, 2 ** 31));
-  }
-
-  bytes(length: number): Uint8Array {
-    return Uint8Array.from({ length }, () => this.integer(0, 256));
   }
 
   chance(probability: number): boolean {

@@ -7,7 +7,8 @@ import { silentLog } from '../../src/shared/base/log.ts';
 import { ManualClock } from '../support/clock.ts';
 import { type FaultPlan, faultyStore, lostAnswer } from '../support/faulty-store.ts';
 import { MemoryStore } from '../support/memory-store.ts';
-import { type Bench, KEY, OURS, scripted, seededRandom, settle, story } from './appending.ts';
+import { Seeded } from '../support/seeded.ts';
+import { type Bench, KEY, OURS, scripted, settle, story } from './appending.ts';
 
 describe('an upload under --put-budget', () => {
   function budgeted(plan: FaultPlan, hedgeAfterMs: 'auto' | number): Bench & { readonly budget: PutBudget } {
@@ -19,7 +20,7 @@ describe('an upload under --put-budget', () => {
       hedgeAfterMs,
       attemptTimeoutMs: 10_000,
       clock,
-      random: seededRandom(1),
+      random: new Seeded(1),
       log: silentLog,
       onAttempt: (attempt) => attempts.push(attempt),
       putBudget: budget,

@@ -9,7 +9,8 @@ import { UPLOAD_TRUST_MS } from '../../src/shared/model/limits.ts';
 import { ManualClock } from '../support/clock.ts';
 import { faultyStore, lostAnswer, randomFaults } from '../support/faulty-store.ts';
 import { MemoryStore } from '../support/memory-store.ts';
-import { bench, KEY, OURS, scripted, seededRandom, settle, story, THEIRS, turn } from './appending.ts';
+import { Seeded } from '../support/seeded.ts';
+import { bench, KEY, OURS, scripted, settle, story, THEIRS, turn } from './appending.ts';
 import { text } from './contract.ts';
 
 describe('an append', () => {
@@ -262,7 +263,7 @@ describe('two writers that fight for the same names', () => {
       async (seed, failure, writes) => {
         const clock = new ManualClock();
         const memory = new MemoryStore();
-        const random = seededRandom(seed);
+        const random = new Seeded(seed);
         const store: ObjectStore = faultyStore(memory, randomFaults(random, failure, 1_500), clock);
         const hedgeAfterMs = writes === 1 ? 100 : 'auto';
         const options = { hedgeAfterMs, attemptTimeoutMs: 700, clock, random, log: silentLog } as const;

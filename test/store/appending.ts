@@ -1,26 +1,14 @@
 import { type AppendAttempt, Appender, type AppenderOptions } from '../../src/main/store/append.ts';
 import { silentLog } from '../../src/shared/base/log.ts';
-import type { Random } from '../../src/shared/base/random.ts';
 import { ManualClock } from '../support/clock.ts';
 import { type Fault, type FaultPlan, faultyStore } from '../support/faulty-store.ts';
 import { MemoryStore } from '../support/memory-store.ts';
+import { Seeded } from '../support/seeded.ts';
 import { text } from './contract.ts';
 
 export const KEY = 'chunks/0000000000000000001.netsy';
 export const OURS = text('our chunk');
 export const THEIRS = text('their chunk');
-
-/** A seeded stream of numbers (mulberry32 is enough for faults and jitter). */
-export function seededRandom(seed: number): Random {
-  let state = seed;
-  const fraction = (): number => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
-  return { fraction, bytes: (length) => Uint8Array.from({ length }, () => fraction() * 256) };
-}
 
 export interface Bench {
   readonly clock: ManualClock;
@@ -40,7 +28,7 @@ export function bench(plan: FaultPlan, options: Partial<AppenderOptions> = {}, s
     hedgeAfterMs: 'off',
     attemptTimeoutMs: 10_000,
     clock,
-    random: seededRandom(seed),
+    random: new Seeded(seed),
     log: silentLog,
     onAttempt: (attempt) => attempts.push(attempt),
     ...options,

@@ -3,6 +3,7 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { systemClock } from '../../src/shared/base/clock.ts';
 import { type RunningProcess, startProcess, waitUntilReady } from './process.ts';
 
 /** The compiled program, in the same output directory as this file. */
@@ -79,6 +80,11 @@ export async function startNetsy(options: NetsyOptions = {}): Promise<Netsy> {
     kill: () => child.kill(),
     exited: child.ended,
   };
+}
+
+/** Resolves when the server's log has the text. */
+export async function untilLogged(netsy: Pick<Netsy, 'log'>, pattern: RegExp): Promise<void> {
+  while (!pattern.test(netsy.log())) await systemClock.sleep(20);
 }
 
 /** Runs the program to its end, which is expected within `timeoutMs`; for its other commands and failing starts. */

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { systemClock } from '../../src/shared/base/clock.ts';
 import { KV } from '../../src/shared/etcd/gen/etcdserverpb/rpc_pb.ts';
-import type { Seeded } from '../kube/seeded.ts';
+import type { Seeded } from '../support/seeded.ts';
 import type { Fleet, Slot } from './fleet.ts';
 import { FAIR, type Outage, type Weather } from './s3-proxy.ts';
 

@@ -15,7 +15,7 @@ import {
 import { checkLinearizable } from '../checker/linearizability.ts';
 import type { Client } from '../crash/client.ts';
 import type { Change, Revision } from '../crash/history.ts';
-import type { Seeded } from '../kube/seeded.ts';
+import type { Seeded } from '../support/seeded.ts';
 import { isNotDone, type Router } from './router.ts';
 
 /** Keys that several clients read, put, swap and delete at once, and whether what they were told has an order. */

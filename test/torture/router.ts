@@ -3,7 +3,7 @@ import type { ServiceError } from '@grpc/grpc-js';
 import { systemClock } from '../../src/shared/base/clock.ts';
 import type { RevisionOperation } from '../checker/etcd-models.ts';
 import type { Client } from '../crash/client.ts';
-import type { Seeded } from '../kube/seeded.ts';
+import type { Seeded } from '../support/seeded.ts';
 
 /** What says that a call was not carried out, and won't be: nothing was sent, or a standby was asked. */
 const NOT_DONE = /etcdserver: no leader|No connection established|ECONNREFUSED/;

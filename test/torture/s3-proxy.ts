@@ -9,7 +9,7 @@ import {
 } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { systemClock } from '../../src/shared/base/clock.ts';
-import type { Seeded } from '../kube/seeded.ts';
+import type { Seeded } from '../support/seeded.ts';
 
 /**
  * A proxy in front of an S3 server that knows where a request begins and ends, and so what a network and a store can do

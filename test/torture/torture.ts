@@ -2,7 +2,7 @@ import { mkdtempSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { systemClock } from '../../src/shared/base/clock.ts';
-import { Seeded } from '../kube/seeded.ts';
+import { Seeded } from '../support/seeded.ts';
 import { startVersityGateway, type VersityGateway } from '../support/versitygw.ts';
 import { type Plan, planOf } from './deeds.ts';
 import { BUCKET, Site, type Told } from './site.ts';

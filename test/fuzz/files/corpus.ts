@@ -15,9 +15,9 @@ import {
 } from '../../../src/shared/model/record.ts';
 import { FIXTURE_SNAPSHOT, fixtureChunks } from '../../format/fixtures.ts';
 import { anyRecord, sampleHeader, samplePut, sampleRecords } from '../../format/samples.ts';
-import { Seeded } from '../../kube/seeded.ts';
 import { MadeLog } from '../../support/made-log.ts';
 import { MemoryStore } from '../../support/memory-store.ts';
+import { Seeded } from '../../support/seeded.ts';
 import { localPool } from '../../support/snapshots.ts';
 import { type FileParts, partsOf, readVarint } from './parts.ts';
 

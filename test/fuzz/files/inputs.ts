@@ -1,7 +1,7 @@
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { Seeded } from '../../kube/seeded.ts';
 import { temporaryDirectory } from '../../support/netsy.ts';
+import { Seeded } from '../../support/seeded.ts';
 import { corpusOf, type Sample } from './corpus.ts';
 import { RAW_MUTATIONS, type RawMutation, ZSTD_MUTATIONS } from './raw-mutations.ts';
 import { inspect, type Meaning, type Reading, read } from './readers.ts';

@@ -1,4 +1,4 @@
-import type { Seeded } from '../../kube/seeded.ts';
+import type { Seeded } from '../../support/seeded.ts';
 import type { Sample } from './corpus.ts';
 import {
   delimited,

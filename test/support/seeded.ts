@@ -1,5 +1,7 @@
-/** A small seeded generator (xorshift32): what the scenarios need to repeat their contents and moments. */
-export class Seeded {
+import type { Random } from '../../src/shared/base/random.ts';
+
+/** A small seeded generator (xorshift32): the same for the same seed, everywhere. */
+export class Seeded implements Random {
   #state: number;
 
   constructor(seed: number) {
@@ -20,6 +22,10 @@ export class Seeded {
   /** An integer in [from, to). */
   integer(from: number, to: number): number {
     return from + Math.floor(this.fraction() * (to - from));
+  }
+
+  bytes(length: number): Uint8Array {
+    return Uint8Array.from({ length }, () => this.integer(0, 256));
   }
 
   /** One of `values`, which must not be empty. */
