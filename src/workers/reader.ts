@@ -1,3 +1,4 @@
+import { getPriority, setPriority } from 'node:os';
 import { parentPort, workerData } from 'node:worker_threads';
 import { systemClock } from '../shared/base/clock.ts';
 import { recordPauses } from '../shared/base/pauses.ts';
@@ -48,7 +49,22 @@ function scheduleIdle(): void {
   });
 }
 
-const { pauses } = workerData as MeasuredThread;
+/** nice(1): beside a thread of the usual priority that wants a core, one of this gets a tenth of it. */
+const LISTS_NICE = 10;
+const NICE_MAX = 19;
+
+/** Linux counts priority by thread; elsewhere it is the whole process's and stays. */
+function stepBack(): void {
+  if (process.platform !== 'linux') return;
+  try {
+    setPriority(Math.min(NICE_MAX, getPriority() + LISTS_NICE));
+  } catch {
+    // A sandbox that forbids it: lists then take the processor as everything else does.
+  }
+}
+
+const { pauses, lists } = workerData as MeasuredThread & ReaderData;
+if (lists) stepBack();
 if (pauses !== undefined) recordPauses(pauses, systemClock);
 
 port.on('message', (request: ReaderRequest) => {

@@ -106,7 +106,7 @@ describe('hashing the history in SQLite', () => {
     store.write(...churn(5000));
     const expected = store.hash(0);
     const data = { cacheFile: store.writer.file, maxTxnOps: 128, clusterId: 1n, memberId: 2n, raftTerm: 1 };
-    const reader = new ReaderState(data);
+    const reader = new ReaderState({ ...data, lists: true });
     const replies: ReaderReply[] = [];
     const send = (reply: ReaderReply): void => void replies.push(reply);
     reader.handle({ type: 'hash', id: 7, request: { revision: 0, whole: false } }, send);

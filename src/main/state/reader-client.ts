@@ -2,7 +2,7 @@ import { assert } from '../../shared/base/assert.ts';
 import { asBuffer } from '../../shared/base/bytes.ts';
 import type { Clock } from '../../shared/base/clock.ts';
 import { FrameReader, FrameWriter } from '../../shared/base/frames.ts';
-import { etcdErrorById } from '../../shared/etcd/errors.ts';
+import { EtcdError, etcdErrorById } from '../../shared/etcd/errors.ts';
 import { MalformedMessageError } from '../../shared/etcd/wire.ts';
 import type {
   HashReply,
@@ -15,7 +15,7 @@ import type {
   ReplayReply,
   ReplayRequest,
 } from '../../workers/contract/reader.ts';
-import { ReadKind } from '../../workers/contract/reader.ts';
+import { REPLY_LARGE, ReadKind } from '../../workers/contract/reader.ts';
 import { REPLY_MALFORMED } from '../../workers/contract/writer.ts';
 import type { WorkerPort, Workers } from './workers.ts';
 
@@ -35,21 +35,31 @@ const NO_RESPONSE = Buffer.alloc(0);
 /** Batches under way per reader: one being answered, one that waits, the rest gathers meanwhile. */
 const BATCHES_IN_FLIGHT_MAX = 2;
 
+/** One that is not answered yet. */
+interface Read {
+  readonly kind: ReadKind;
+  readonly request: Uint8Array;
+  readonly callback: ReadCallback;
+}
+
 /** The typed client of one reader's thread. Reads that arrive together travel in one message. */
 class ReaderThread {
   readonly #worker: WorkerPort<ReaderRequest, ReaderReply>;
   readonly #exited: Promise<void>;
   readonly #clock: Clock;
+  readonly #onLarge: (read: Read) => void;
   readonly #waiting = new Map<number, (reply: ReaderReply) => void>();
   #frames = new FrameWriter();
-  #callbacks: ReadCallback[] = [];
+  #reads: Read[] = [];
   #nextId = 1;
   #batchesInFlight = 0;
   #flushScheduled = false;
   #closed = false;
 
-  constructor(data: ReaderData, { workers, clock, failed }: ReaderParts) {
+  /** `onLarge` gets the reads that are for the thread of lists. */
+  constructor(data: ReaderData, { workers, clock, failed }: ReaderParts, onLarge: (read: Read) => void) {
     this.#clock = clock;
+    this.#onLarge = onLarge;
     this.#worker = workers.reader(data);
     this.#exited = new Promise((resolve) => {
       this.#worker.listen({
@@ -68,12 +78,12 @@ class ReaderThread {
 
   /** Requests under way or waiting; the pool picks the reader with the fewest. */
   get load(): number {
-    return this.#waiting.size + this.#callbacks.length;
+    return this.#waiting.size + this.#reads.length;
   }
 
-  read(kind: ReadKind, request: Uint8Array, callback: ReadCallback): void {
-    this.#frames.add(kind, request);
-    this.#callbacks.push(callback);
+  read(read: Read): void {
+    this.#frames.add(read.kind, read.request);
+    this.#reads.push(read);
     if (this.#flushScheduled || this.#batchesInFlight >= BATCHES_IN_FLIGHT_MAX) return;
     this.#flushScheduled = true;
     this.#clock.soon(() => this.#flush());
@@ -99,10 +109,10 @@ class ReaderThread {
 
   #flush(): void {
     this.#flushScheduled = false;
-    if (this.#callbacks.length === 0) return;
-    const callbacks = this.#callbacks;
+    if (this.#reads.length === 0) return;
+    const reads = this.#reads;
     const requests = this.#frames.finish();
-    this.#callbacks = [];
+    this.#reads = [];
     this.#frames = new FrameWriter();
     const id = this.#nextId++;
     this.#batchesInFlight++;
@@ -113,8 +123,8 @@ class ReaderThread {
         this.#batchesInFlight--;
         this.#flush();
       }
-      answered = answerNext(callbacks, answered, reply.replies);
-      assert(!reply.last || answered === callbacks.length, 'one reply per read');
+      answered = this.#answerNext(reads, answered, reply.replies);
+      assert(!reply.last || answered === reads.length, 'one reply per read');
     });
     this.#worker.postMessage({ type: 'read', id, requests }, [requests.buffer]);
   }
@@ -124,19 +134,20 @@ class ReaderThread {
     if (reply.type !== 'read' || reply.last) this.#waiting.delete(reply.id);
     settle?.(reply);
   }
-}
 
-/** Calls the callbacks from `first` on whose replies are here; answers which is the next. */
-function answerNext(callbacks: ReadCallback[], first: number, replies: Uint8Array): number {
-  const frames = new FrameReader(replies);
-  let next = first;
-  while (frames.next()) {
-    const { tag, payload } = frames;
-    const callback = callbacks[next++]!;
-    if (tag === 0) callback(undefined, asBuffer(payload));
-    else callback(replyError(tag, payload), NO_RESPONSE);
+  /** Settles the reads from `first` on whose replies are here; answers which is the next. */
+  #answerNext(reads: readonly Read[], first: number, replies: Uint8Array): number {
+    const frames = new FrameReader(replies);
+    let next = first;
+    while (frames.next()) {
+      const { tag, payload } = frames;
+      const read = reads[next++]!;
+      if (tag === 0) read.callback(undefined, asBuffer(payload));
+      else if (tag === REPLY_LARGE) this.#onLarge(read);
+      else read.callback(replyError(tag, payload), NO_RESPONSE);
+    }
+    return next;
   }
-  return next;
 }
 
 /** The error that a reply's tag stands for. */
@@ -145,26 +156,44 @@ export function replyError(tag: number, payload: Uint8Array): Error {
   return etcdErrorById(tag);
 }
 
-/** All reader threads: reads go to the least busy. */
+/**
+ * All reader threads: reads go to the least busy. What takes long is the work of other threads, at most as many, which
+ * begin when they are needed and leave the processor to the others where there is not enough for all: large lists, the
+ * pieces of a RangeStream after the first, hashes. So a get never waits for a list.
+ */
 export class ReaderPool {
   readonly #threads: ReaderThread[];
+  readonly #listThreads: ReaderThread[] = [];
+  readonly #data: Omit<ReaderData, 'lists'>;
+  readonly #parts: ReaderParts;
+  #closing = false;
   /** Reads since the start, for metrics. */
   readonly counts = { ranges: 0, txns: 0 };
 
-  constructor(data: ReaderData, threads: number, parts: ReaderParts) {
-    this.#threads = Array.from({ length: threads }, () => new ReaderThread(data, parts));
+  constructor(data: Omit<ReaderData, 'lists'>, threads: number, parts: ReaderParts) {
+    this.#data = data;
+    this.#parts = parts;
+    const toLists = (read: Read): void => {
+      if (this.#closing) read.callback(new EtcdError('Stopped'), NO_RESPONSE);
+      else this.#lists().read(read);
+    };
+    this.#threads = Array.from(
+      { length: threads },
+      () => new ReaderThread({ ...data, lists: false }, parts, toLists),
+    );
   }
 
   /** Answers an encoded Range or read-only Txn from one snapshot. */
   read(kind: ReadKind, request: Uint8Array, callback: ReadCallback): void {
     if (kind === ReadKind.Range) this.counts.ranges++;
     else this.counts.txns++;
-    this.#leastBusy().read(kind, request, callback);
+    this.#leastBusy().read({ kind, request, callback });
   }
 
   /** One piece of a RangeStream. Rejects with an EtcdError. */
   async piece(piece: RangePieceRequest): Promise<RangePieceReply> {
-    return (await this.#leastBusy().call<'piece'>({ type: 'piece', piece })).piece;
+    const thread = piece.first ? this.#leastBusy() : this.#lists();
+    return (await thread.call<'piece'>({ type: 'piece', piece })).piece;
   }
 
   /** One step of a watch's replay. */
@@ -179,14 +208,34 @@ export class ReaderPool {
 
   /** Hashes the history, in pieces between reads. Rejects with an EtcdError. */
   async hash(request: HashRequest): Promise<HashReply> {
-    return (await this.#leastBusy().call<'hash'>({ type: 'hash', request })).hash;
+    return (await this.#lists().call<'hash'>({ type: 'hash', request })).hash;
   }
 
   async close(): Promise<void> {
-    await Promise.all(this.#threads.map((thread) => thread.close()));
+    this.#closing = true;
+    await Promise.all([...this.#threads, ...this.#listThreads].map((thread) => thread.close()));
+  }
+
+  /** One that is idle or may be made, else the one with the least to do. */
+  #lists(): ReaderThread {
+    const best = leastBusy(this.#listThreads);
+    if (best !== undefined && (best.load === 0 || this.#listThreads.length === this.#threads.length))
+      return best;
+    const made = new ReaderThread({ ...this.#data, lists: true }, this.#parts, () =>
+      assert(false, 'a thread of lists answers them'),
+    );
+    this.#listThreads.push(made);
+    return made;
   }
 
   #leastBusy(): ReaderThread {
-    return this.#threads.reduce((best, thread) => (thread.load < best.load ? thread : best));
+    return leastBusy(this.#threads)!;
   }
+}
+
+function leastBusy(threads: readonly ReaderThread[]): ReaderThread | undefined {
+  return threads.reduce<ReaderThread | undefined>(
+    (best, thread) => (best !== undefined && best.load <= thread.load ? best : thread),
+    undefined,
+  );
 }

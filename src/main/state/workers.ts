@@ -31,12 +31,14 @@ export interface Workers {
   logSnapshot(data: LogSnapshotData): WorkerPort<LogSnapshotRequest, LogSnapshotReply>;
 }
 
-/** Threads of which the writer and the readers count their pauses in the buffers that `pausesOf` gives them. */
-export function measuredThreads(pausesOf: (thread: 'writer' | 'reader') => SharedArrayBuffer): Workers {
+/** Threads of which the writer, the readers and that of lists count their pauses in the buffers that `pausesOf` gives them. */
+export function measuredThreads(
+  pausesOf: (thread: 'writer' | 'reader' | 'lists') => SharedArrayBuffer,
+): Workers {
   return {
     ...threads,
     writer: (data) => new ThreadPort(WRITER, measured(data, pausesOf('writer'))),
-    reader: (data) => new ThreadPort(READER, measured(data, pausesOf('reader'))),
+    reader: (data) => new ThreadPort(READER, measured(data, pausesOf(data.lists ? 'lists' : 'reader'))),
   };
 }
 

@@ -14,7 +14,12 @@ export interface ReaderData {
   maxTxnOps: number;
   clusterId: bigint;
   memberId: bigint;
+  /** Large lists are this thread's work; one that serves other reads gives them back (`REPLY_LARGE`). */
+  lists: boolean;
 }
+
+/** The tag of a reply without payload: the range is so large that the thread of lists must answer it. */
+export const REPLY_LARGE = 0xfffe;
 
 /** One piece of a RangeStream. */
 export interface RangePieceRequest {
@@ -87,8 +92,8 @@ export type ReaderRequest =
 
 export type ReaderReply =
   /**
-   * One frame per request, in order: the tag is an EtcdError id (0: none), the payload the response. Large
-   * responses come in several messages, of which the last says so.
+   * One frame per request, in order: the tag is an EtcdError id (0: none) or `REPLY_LARGE`, the payload the response.
+   * Large responses come in several messages, of which the last says so.
    */
   | { type: 'read'; id: number; replies: Uint8Array; last: boolean }
   | { type: 'piece'; id: number; piece: RangePieceReply }

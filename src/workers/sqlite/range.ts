@@ -64,7 +64,7 @@ export function readRevision(view: KeyView, asked: number): number {
 }
 
 /** True when the answer is the first keys of the range, in key order. */
-function isPage(request: RangeRequest): boolean {
+export function isPage(request: RangeRequest): boolean {
   const { sortTarget, sortOrder } = request;
   const inKeyOrder = sortTarget === SortTarget.Key && sortOrder !== SortOrder.Descend;
   return inKeyOrder && !hasRevisionFilters(request);

@@ -8,6 +8,7 @@ import { MalformedMessageError, Writer } from '../../shared/etcd/wire.ts';
 import {
   type RangePieceReply,
   type RangePieceRequest,
+  REPLY_LARGE,
   type ReaderData,
   type ReaderReply,
   type ReaderRequest,
@@ -16,6 +17,7 @@ import {
 import { REPLY_MALFORMED } from '../contract/writer.ts';
 import { type Connection, openToRead } from './database.ts';
 import { HashJob } from './hash.ts';
+import { LargeRanges } from './large-ranges.ts';
 import { answerKv, executeRange, readRevision, sortStates } from './range.ts';
 import { Replayer } from './replay.ts';
 import { RowView } from './rows.ts';
@@ -25,6 +27,8 @@ import { checkChosen, chooseBranches, executeTxn } from './txn.ts';
 const KVS_TAG = 18;
 /** Responses are packed together up to this, so that many large ones never need one buffer for all. */
 const REPLIES_BYTES_MAX = 4 * 1024 * 1024;
+
+const NO_RESPONSE = new Uint8Array(0);
 
 type Send = (reply: ReaderReply) => void;
 type WaitingHash = Extract<ReaderRequest, { type: 'hash' }> & { send: Send; job: HashJob | undefined };
@@ -37,6 +41,7 @@ export class ReaderState {
   readonly #connection: Connection;
   readonly #rows: RowView;
   readonly #replayer: Replayer;
+  readonly #large: LargeRanges;
   readonly #data: ReaderData;
   readonly #header: (revision: number) => Uint8Array;
   /** One after the other; the first is under way. */
@@ -46,6 +51,7 @@ export class ReaderState {
     this.#data = data;
     this.#connection = openToRead(data.cacheFile);
     this.#rows = new RowView(this.#connection);
+    this.#large = new LargeRanges(this.#connection);
     this.#replayer = new Replayer(this.#connection, this.#rows);
     const header = new HeaderEncoder(data.clusterId, data.memberId);
     this.#header = (revision) => header.encode(revision, this.#rows.epoch);
@@ -124,18 +130,22 @@ export class ReaderState {
 
   #readOne(replies: FrameWriter, kind: ReadKind, request: Uint8Array): void {
     try {
-      replies.add(0, kind === ReadKind.Range ? this.#range(request) : this.#txn(request));
+      const response = kind === ReadKind.Range ? this.#range(request) : this.#txn(request);
+      if (response === undefined) replies.add(REPLY_LARGE, NO_RESPONSE);
+      else replies.add(0, response);
     } catch (error) {
-      if (error instanceof EtcdError) replies.add(etcdErrorId(error.kind), new Uint8Array(0));
+      if (error instanceof EtcdError) replies.add(etcdErrorId(error.kind), NO_RESPONSE);
       else if (error instanceof MalformedMessageError)
         replies.add(REPLY_MALFORMED, Buffer.from(error.message));
       else throw error;
     }
   }
 
-  #range(bytes: Uint8Array): Uint8Array {
+  /** Undefined when the thread of lists must answer. */
+  #range(bytes: Uint8Array): Uint8Array | undefined {
     const request = decodeRangeRequest(bytes);
     checkRange(request);
+    if (!this.#data.lists && this.#large.has(request)) return undefined;
     const { kvs, more, count } = executeRange(this.#rows, request);
     return encodeRangeResponse(this.#header(this.#rows.revision), kvs, more, count);
   }
