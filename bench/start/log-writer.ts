@@ -1,8 +1,8 @@
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { compress } from '@mongodb-js/zstd';
-import { encodeFile } from '../../src/shared/format/encode.ts';
-import { FileCompression, FileKind, SCHEMA_VERSION } from '../../src/shared/format/file.ts';
+import { encodeChunk } from '../../src/shared/format/chunk.ts';
+import { FileCompression } from '../../src/shared/format/file.ts';
 import { chunkKey, parseChunkKey } from '../../src/shared/format/names.ts';
 import { PIPELINE_DEPTH_MAX } from '../../src/shared/model/limits.ts';
 import { type LogRecord, Operation, operationRecord } from '../../src/shared/model/record.ts';
@@ -88,11 +88,8 @@ export class LogWriter {
     const sequence = this.#next;
     const bytes = records.reduce((sum, { key, value }) => sum + key.length + value.length, 0);
     const compressed = bytes >= COMPRESS_BYTES_MIN;
-    const file = encodeFile(
+    const file = encodeChunk(
       {
-        schemaVersion: SCHEMA_VERSION,
-        kind: FileKind.Chunk,
-        compression: compressed ? FileCompression.Zstd : FileCompression.None,
         leaderId: 'bench',
         createdAtMs: CREATED_AT_MS,
         sequence,
@@ -101,6 +98,7 @@ export class LogWriter {
         nonce: BigInt(sequence),
       },
       records,
+      compressed ? FileCompression.Zstd : FileCompression.None,
     );
     const body = compressed ? await compress(Buffer.from(file.body), ZSTD_LEVEL) : file.body;
     writeFileSync(join(this.#directory, chunkKey(sequence)), Buffer.concat([file.header, body]));

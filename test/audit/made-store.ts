@@ -10,8 +10,7 @@ import {
   LeaseRevokeRequestSchema,
   PutRequestSchema,
 } from '../../src/shared/etcd/gen/etcdserverpb/rpc_pb.ts';
-import { encodeFile } from '../../src/shared/format/encode.ts';
-import { FileCompression, FileKind, SCHEMA_VERSION } from '../../src/shared/format/file.ts';
+import { encodeChunk } from '../../src/shared/format/chunk.ts';
 import { chunkKey, leaseKey, snapshotKey } from '../../src/shared/format/names.ts';
 import { PIPELINE_DEPTH_MAX } from '../../src/shared/model/limits.ts';
 import { type LogRecord, Operation, operationRecord, systemRecord } from '../../src/shared/model/record.ts';
@@ -182,11 +181,8 @@ export class MadeStore {
   }
 
   #encode(sequence: number, previousChunkCrc: bigint, records: LogRecord[]): Uint8Array {
-    return encodeFile(
+    return encodeChunk(
       {
-        schemaVersion: SCHEMA_VERSION,
-        kind: FileKind.Chunk,
-        compression: FileCompression.None,
         leaderId: 'test',
         createdAtMs: CREATED_AT_MS,
         sequence,

@@ -1,6 +1,6 @@
 import type { ObjectStore } from '../../src/main/store/store.ts';
-import { encodeFile } from '../../src/shared/format/encode.ts';
-import { FileCompression, FileKind, SCHEMA_VERSION } from '../../src/shared/format/file.ts';
+import { encodeChunk } from '../../src/shared/format/chunk.ts';
+import { FileCompression } from '../../src/shared/format/file.ts';
 import { chunkKey } from '../../src/shared/format/names.ts';
 import { PIPELINE_DEPTH_MAX } from '../../src/shared/model/limits.ts';
 import { type LogRecord, Operation, operationRecord } from '../../src/shared/model/record.ts';
@@ -96,11 +96,8 @@ export class MadeLog {
   ): Promise<{ object: Uint8Array; crc: bigint }> {
     const nonce = ++this.#nonce;
     const compress = nonce % 3n === 0n;
-    const file = encodeFile(
+    const file = encodeChunk(
       {
-        schemaVersion: SCHEMA_VERSION,
-        kind: FileKind.Chunk,
-        compression: compress ? FileCompression.Zstd : FileCompression.None,
         leaderId: 'a1',
         createdAtMs: this.createdAtMs,
         sequence,
@@ -109,6 +106,7 @@ export class MadeLog {
         nonce,
       },
       records,
+      compress ? FileCompression.Zstd : FileCompression.None,
     );
     if (!compress) return { object: file.bytes, crc: file.crc };
     const body = await compressBody(file.body, 1);

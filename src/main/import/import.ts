@@ -1,10 +1,9 @@
 import type { Clock } from '../../shared/base/clock.ts';
 import { type Random, randomId } from '../../shared/base/random.ts';
+import { claimAt, encodeChunk } from '../../shared/format/chunk.ts';
 import { decodeHeader } from '../../shared/format/decode.ts';
-import { encodeFile } from '../../shared/format/encode.ts';
-import { type DecodedHeader, FileCompression, FileKind, SCHEMA_VERSION } from '../../shared/format/file.ts';
+import { type DecodedHeader, FileCompression } from '../../shared/format/file.ts';
 import { CHUNKS_PREFIX, chunkKey, SNAPSHOTS_PREFIX } from '../../shared/format/names.ts';
-import { PIPELINE_DEPTH_MAX } from '../../shared/model/limits.ts';
 import { type LogRecord, Operation, operationRecord } from '../../shared/model/record.ts';
 import type { ObjectStore } from '../store/store.ts';
 import type { DatabaseSummary } from './contents.ts';
@@ -176,12 +175,8 @@ class ImportLog {
     const compaction =
       compactRevision === undefined ? [] : [{ ...record(Operation.Compaction), compactRevision }];
     const importEnd = { revision, records, leases };
-    const epoch = {
-      epoch: FIRST_EPOCH,
-      skipTo: this.#sequence + 1 + PIPELINE_DEPTH_MAX + 1,
-      holder: WRITER,
-      clusterId: randomId(this.#parts.random),
-    };
+    const clusterId = randomId(this.#parts.random);
+    const epoch = claimAt(this.#sequence + 1, { epoch: FIRST_EPOCH, holder: WRITER, clusterId });
     return [
       ...compaction,
       { ...record(Operation.ImportEnd), importEnd },
@@ -193,11 +188,8 @@ class ImportLog {
   async #putChunk(epoch = 0): Promise<void> {
     const compress = this.#bytes >= COMPRESS_BYTES_MIN;
     const sequence = ++this.#sequence;
-    const encoded = encodeFile(
+    const encoded = encodeChunk(
       {
-        schemaVersion: SCHEMA_VERSION,
-        kind: FileKind.Chunk,
-        compression: compress ? FileCompression.Zstd : FileCompression.None,
         leaderId: WRITER,
         createdAtMs: this.#createdAtMs,
         sequence,
@@ -206,6 +198,7 @@ class ImportLog {
         nonce: nonceOf(this.#parts.source),
       },
       this.#records,
+      compress ? FileCompression.Zstd : FileCompression.None,
     );
     this.#crc = encoded.crc;
     this.#records = [];

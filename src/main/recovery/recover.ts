@@ -1,11 +1,9 @@
 import type { Clock } from '../../shared/base/clock.ts';
 import type { Log } from '../../shared/base/log.ts';
 import { type Random, randomId } from '../../shared/base/random.ts';
-import { encodeFile } from '../../shared/format/encode.ts';
-import { FileCompression, FileKind, SCHEMA_VERSION } from '../../shared/format/file.ts';
+import { encodeClaim } from '../../shared/format/chunk.ts';
 import { chunkKey } from '../../shared/format/names.ts';
 import { PIPELINE_DEPTH_MAX } from '../../shared/model/limits.ts';
-import { type EpochClaim, Operation, operationRecord } from '../../shared/model/record.ts';
 import type { LoadedChunk, LogPosition } from '../../workers/contract/writer.ts';
 import type { TaskPool } from '../pool/pool.ts';
 import type { WriterClient } from '../state/writer-client.ts';
@@ -229,30 +227,15 @@ export class Recovery {
   async #claim(position: LogPosition): Promise<LogPosition | undefined> {
     const { clock, random, nodeId, log, load, pool } = this.#parts;
     const sequence = position.nextSequence;
-    const claim: EpochClaim = {
-      epoch: position.epoch + 1,
-      skipTo: sequence + PIPELINE_DEPTH_MAX + 1,
+    const { claim, bytes } = encodeClaim(position, {
       holder: nodeId,
       clusterId: position.clusterId === 0n ? randomId(random) : position.clusterId,
-    };
-    const createdAtMs = clock.wallMs();
-    const file = encodeFile(
-      {
-        schemaVersion: SCHEMA_VERSION,
-        kind: FileKind.Chunk,
-        compression: FileCompression.None,
-        leaderId: nodeId,
-        createdAtMs,
-        sequence,
-        epoch: claim.epoch,
-        previousChunkCrc: position.chunkCrc,
-        nonce: randomId(random),
-      },
-      [{ ...operationRecord(Operation.Epoch, createdAtMs), epoch: claim }],
-    );
+      createdAtMs: clock.wallMs(),
+      nonce: randomId(random),
+    });
     const key = chunkKey(sequence);
-    if ((await this.#parts.append(key, file.bytes)) === 'lost') return undefined;
+    if ((await this.#parts.append(key, bytes)) === 'lost') return undefined;
     log.info('claimed the log', { epoch: claim.epoch, sequence, next: claim.skipTo });
-    return load([await pool.open(key, sequence, file.bytes, 'rows')]);
+    return load([await pool.open(key, sequence, bytes, 'rows')]);
   }
 }

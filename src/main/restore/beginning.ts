@@ -1,8 +1,7 @@
 import type { Clock } from '../../shared/base/clock.ts';
 import { type Random, randomId } from '../../shared/base/random.ts';
 import type { ChainLink } from '../../shared/format/chain.ts';
-import { encodeFile } from '../../shared/format/encode.ts';
-import { FileCompression, FileKind, SCHEMA_VERSION } from '../../shared/format/file.ts';
+import { encodeChunk } from '../../shared/format/chunk.ts';
 import {
   CHUNKS_PREFIX,
   chunkKey,
@@ -91,11 +90,8 @@ export async function begin(
 ): Promise<ChainLink & { readonly createdAtMs: number }> {
   const createdAtMs = clock.wallMs();
   const sequence = previous.sequence + 1;
-  const file = encodeFile(
+  const file = encodeChunk(
     {
-      schemaVersion: SCHEMA_VERSION,
-      kind: FileKind.Chunk,
-      compression: FileCompression.None,
       leaderId: `netsy ${origin.how}`,
       createdAtMs,
       sequence,

@@ -1,13 +1,12 @@
 import { asBuffer } from '../../shared/base/bytes.ts';
 import { randomId } from '../../shared/base/random.ts';
+import { encodeClaim } from '../../shared/format/chunk.ts';
 import { decodeHeader } from '../../shared/format/decode.ts';
-import { encodeFile } from '../../shared/format/encode.ts';
-import { FileCompression, FileKind, SCHEMA_VERSION } from '../../shared/format/file.ts';
+import { FileCompression } from '../../shared/format/file.ts';
 import { chunkKey } from '../../shared/format/names.ts';
 import { FORK_HOLDER, type Origin } from '../../shared/format/origin.ts';
 import type { SnapshotHeader } from '../../shared/format/snapshot.ts';
 import { PIPELINE_DEPTH_MAX } from '../../shared/model/limits.ts';
-import { Operation, operationRecord } from '../../shared/model/record.ts';
 import type { LoadedChunk, LogPosition } from '../../workers/contract/writer.ts';
 import type { TaskPool } from '../pool/pool.ts';
 import type { StoredSnapshot } from '../recovery/snapshot-list.ts';
@@ -226,29 +225,9 @@ async function claim(
   clusterId: bigint,
   createdAtMs: number,
 ): Promise<void> {
-  const { nextSequence: sequence, chunkCrc: previousChunkCrc } = position;
-  const epoch = position.epoch + 1;
-  const skipTo = sequence + PIPELINE_DEPTH_MAX + 1;
-  const { bytes } = encodeFile(
-    {
-      schemaVersion: SCHEMA_VERSION,
-      kind: FileKind.Chunk,
-      compression: FileCompression.None,
-      leaderId: FORK_HOLDER,
-      createdAtMs,
-      sequence,
-      epoch,
-      previousChunkCrc,
-      nonce: clusterId,
-    },
-    [
-      {
-        ...operationRecord(Operation.Epoch, createdAtMs),
-        epoch: { epoch, skipTo, holder: FORK_HOLDER, clusterId },
-      },
-    ],
-  );
-  const key = chunkKey(sequence);
+  const by = { holder: FORK_HOLDER, clusterId, createdAtMs, nonce: clusterId };
+  const { bytes } = encodeClaim(position, by);
+  const key = chunkKey(position.nextSequence);
   if ((await append(key, bytes)) === 'lost') {
     throw new RestoreError(`${store.url} has another ${key}: name another store`);
   }

@@ -1,6 +1,11 @@
-import { NO_BYTES } from '../base/bytes.ts';
 import { Reader } from '../etcd/wire.ts';
-import { type EpochClaim, type ImportEnd, type LogRecord, Operation } from '../model/record.ts';
+import {
+  type EpochClaim,
+  type ImportEnd,
+  type LogRecord,
+  Operation,
+  operationRecord,
+} from '../model/record.ts';
 import { Fault } from './corrupt.ts';
 import {
   EpochClaimTag,
@@ -19,20 +24,7 @@ const OPERATION_MAX = Math.max(...Object.values(Operation));
  * `MalformedMessageError`.
  */
 export function decodeRecord(message: Uint8Array): LogRecord {
-  const record: LogRecord = {
-    operation: Operation.KeyValue,
-    revision: 0,
-    sub: 0,
-    key: NO_BYTES,
-    created: false,
-    deleted: false,
-    createRevision: 0,
-    prevRevision: 0,
-    version: 0,
-    lease: 0n,
-    value: NO_BYTES,
-    createdAtMs: 0,
-  };
+  const record = operationRecord(Operation.KeyValue, 0);
   const reader = new Reader(message);
   while (reader.more()) {
     const tag = reader.tag();

@@ -1,8 +1,8 @@
 import { NO_BYTES } from '../../shared/base/bytes.ts';
-import { keyValueBytes } from '../../shared/etcd/responses.ts';
 import { CorruptFileError } from '../../shared/format/corrupt.ts';
 import { decodePiece } from '../../shared/format/snapshot.ts';
 import { type LogRecord, Operation, systemChange } from '../../shared/model/record.ts';
+import { kvOfRecord } from '../contract/chunk-rows.ts';
 import { SnapshotRowWriter } from '../contract/snapshot-rows.ts';
 import type { SnapshotPiece, TaskRequest } from '../contract/task.ts';
 import { inflateFrame } from './open.ts';
@@ -16,7 +16,7 @@ export async function openPiece(task: Extract<TaskRequest, { type: 'piece' }>): 
   const tally = decodePiece(body, name, offset, (record) => {
     checkKind(record, name, offset);
     if (!keep) return;
-    if (record.operation === Operation.KeyValue) rows.add(record, kvOf(record));
+    if (record.operation === Operation.KeyValue) rows.add(record, kvOfRecord(record));
     else if (record.operation === Operation.System) {
       // A copy: the change is sent away, and with a view all of the piece would be.
       const { name, value } = systemChange(record);
@@ -35,11 +35,4 @@ function checkKind(record: LogRecord, name: string, offset: number): void {
   if (operation !== Operation.KeyValue && !isState) {
     throw new CorruptFileError(place, 'operation', 'a put, delete, lease or system entry', String(operation));
   }
-}
-
-function kvOf(record: LogRecord): Uint8Array {
-  // A revision without a key, as `--bump-revision` leaves it.
-  if (record.key.length === 0) return NO_BYTES;
-  const { key, createRevision, revision: modRevision, version, value, lease } = record;
-  return keyValueBytes({ key, createRevision, modRevision, version, value, lease });
 }
