@@ -199,6 +199,10 @@ describe('a log with snapshots', { timeout: 180_000 }, () => {
   it('fills an older cache anew from a snapshot when the chunks that it lacks are deleted', async () => {
     const { site, objects } = copy('first-cache');
     deleteChunks(objects, (sequence) => sequence <= snapshots[1]);
+    // The cache may stand just where an older snapshot does, which would vouch for it; retention deletes those too.
+    for (const sequence of objects.sequences('snapshots')) {
+      if (sequence < snapshots[1]) rmSync(objects.path('snapshots', sequence));
+    }
     const log = await start(site);
     assert.match(log, /"msg":"cache is not from this store and is rebuilt"/);
     assert.match(log, loaded(snapshots[0]));
