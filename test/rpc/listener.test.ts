@@ -5,7 +5,8 @@ import { connect as http2Connect } from 'node:http2';
 import { type AddressInfo, connect, createServer, type Server as NetServer, type Socket } from 'node:net';
 import { describe, it } from 'node:test';
 import * as grpc from '@grpc/grpc-js';
-import { CONNECTION_WINDOW_BYTES, Listener, STREAM_WINDOW_BYTES } from '../../src/main/rpc/listener.ts';
+import { Listener } from '../../src/main/rpc/listener.ts';
+import { CONNECTION_WINDOW_BYTES, STREAM_WINDOW_BYTES } from '../../src/main/rpc/windows.ts';
 import { ManualClock } from '../support/clock.ts';
 import {
   closing,

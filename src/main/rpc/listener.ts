@@ -27,6 +27,7 @@ import type { UnaryMethod } from './service.ts';
 import { SlowRequests } from './slow-requests.ts';
 import type { TlsMaterial, TlsRules } from './tls-files.ts';
 import { UnarySocket } from './unary-socket.ts';
+import { CONNECTION_WINDOW_BYTES, STREAM_WINDOW_BYTES } from './windows.ts';
 
 /**
  * Sockets. One port speaks gRPC and HTTP/1.1; a connection's first bytes tell which.
@@ -47,12 +48,6 @@ const REFUSED_LOG_EVERY_MS = 10_000;
 const HTTP_TIMEOUT_CHECK_MS = 5_000;
 /** TCP's own keepalive, for peers that vanish without a word. */
 const TCP_KEEPALIVE_DELAY_MS = 30_000;
-/**
- * HTTP/2 receive windows. node's 64 KiB make a client with hundreds of writes in flight wait for updates. The
- * connection's window bounds what one connection can make us hold unread.
- */
-export const STREAM_WINDOW_BYTES = 1024 * 1024;
-export const CONNECTION_WINDOW_BYTES = 8 * 1024 * 1024;
 
 type HttpHandler = (request: IncomingMessage, response: ServerResponse) => void;
 

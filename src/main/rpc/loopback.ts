@@ -9,6 +9,7 @@ import {
 import { type Duplex, duplexPair } from 'node:stream';
 import { asBuffer } from '../../shared/base/bytes.ts';
 import { GrpcCode } from '../../shared/etcd/errors.ts';
+import { CONNECTION_WINDOW_BYTES, STREAM_WINDOW_BYTES } from './windows.ts';
 
 /**
  * A gRPC client of this process's own gRPC server, on a connection that never leaves the process. The JSON gateway
@@ -27,9 +28,6 @@ export class CallError extends Error {
   }
 }
 
-/** What one response may have waiting in the connection until it is read. */
-const STREAM_WINDOW_BYTES = 1024 * 1024;
-const CONNECTION_WINDOW_BYTES = 8 * 1024 * 1024;
 /**
  * A write to one end of a pair is done when the other end has room for it. node's HTTP/2 does not read while a write is
  * not done, so both ends would wait for each other when both have much to send: there is always room, and the windows
