@@ -71,11 +71,12 @@ function selfSigned(directory: string, name: string): Certificate {
 }
 
 function signed(directory: string, name: string, authority: Certificate, extension: string): Certificate {
-  const { certFile, keyFile } = paths(directory, name);
-  const requestFile = join(directory, `${name}.csr`);
-  const extensionFile = join(directory, `${name}.ext`);
+  const fileName = encodeURIComponent(name);
+  const { certFile, keyFile } = paths(directory, fileName);
+  const requestFile = join(directory, `${fileName}.csr`);
+  const extensionFile = join(directory, `${fileName}.ext`);
   writeFileSync(extensionFile, `${extension}\n`);
-  openssl('req', ...NEW_KEY, '-subj', `/CN=${name}`, '-keyout', keyFile, '-out', requestFile);
+  openssl('req', ...NEW_KEY, '-utf8', '-subj', `/CN=${name}`, '-keyout', keyFile, '-out', requestFile);
   const signer = ['-CA', authority.certFile, '-CAkey', authority.keyFile, '-CAcreateserial'];
   openssl(
     'x509',

@@ -8,25 +8,37 @@ import { type RunningProcess, startProcess, waitUntilReady } from './process.ts'
 export interface Etcd {
   /** Its client URL, `http://127.0.0.1:port`; the same after each `start`. */
   readonly endpoint: string;
+  /** `https://127.0.0.1:port` when it was started with certificates. */
+  readonly secureEndpoint: string;
   /** The running process, or the last one. */
   readonly process: RunningProcess;
   /** Starts it again on the same data and ports, after `process.kill()` or `process.stop()`. */
   restart(): Promise<void>;
 }
 
-/** Starts etcd on free ports with its data and its log `etcd.log` in `directory`; resolves when it is healthy. */
-export async function startEtcd(directory: string, extraArguments: readonly string[] = []): Promise<Etcd> {
+/**
+ * Starts etcd on free ports with its data and its log `etcd.log` in `directory`; resolves when it is healthy. With
+ * `certificates`, flags of TLS, it serves https as well.
+ */
+export async function startEtcd(
+  directory: string,
+  extraArguments: readonly string[] = [],
+  certificates: readonly string[] = [],
+): Promise<Etcd> {
   mkdirSync(directory, { recursive: true });
   const command = await requireTool('etcd');
-  const [clientPort, peerPort] = await freePorts(2);
+  const [clientPort, peerPort, securePort] = await freePorts(3);
   const endpoint = `http://127.0.0.1:${clientPort}`;
+  const secureEndpoint = `https://127.0.0.1:${securePort}`;
+  const clientUrls = certificates.length === 0 ? endpoint : `${endpoint},${secureEndpoint}`;
   const peer = `http://127.0.0.1:${peerPort}`;
   const start = async (): Promise<RunningProcess> => {
     const started = await startProcess({
       command,
       arguments: [
         ...['--name', 'peer', '--data-dir', join(directory, 'data'), '--initial-cluster', `peer=${peer}`],
-        ...['--listen-client-urls', endpoint, '--advertise-client-urls', endpoint],
+        ...['--listen-client-urls', clientUrls, '--advertise-client-urls', clientUrls],
+        ...certificates,
         ...['--listen-peer-urls', peer, '--initial-advertise-peer-urls', peer],
         ...extraArguments,
       ],
@@ -38,6 +50,7 @@ export async function startEtcd(directory: string, extraArguments: readonly stri
   let process = await start();
   return {
     endpoint,
+    secureEndpoint,
     get process() {
       return process;
     },

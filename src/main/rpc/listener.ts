@@ -23,6 +23,7 @@ import type { ClientLimits } from './client-limits.ts';
 import { type AllowedClients, clientRefusal } from './client-names.ts';
 import { tellProtocol } from './first-bytes.ts';
 import { Opening } from './opening.ts';
+import { showSocket } from './peer.ts';
 import type { UnaryMethod } from './service.ts';
 import { SlowRequests } from './slow-requests.ts';
 import type { TlsMaterial, TlsRules } from './tls-files.ts';
@@ -103,6 +104,8 @@ export class Listener {
   /** Connections refused since that was last logged. */
   #refused = 0;
   #closing = false;
+  /** The socket of the connection that grpc-js is just given, when that is another stream. */
+  #below: Socket | undefined;
 
   constructor(options: ListenerOptions) {
     this.#options = options;
@@ -197,6 +200,7 @@ export class Listener {
     assert(server !== undefined, 'grpc-js keeps the HTTP/2 server of an injector in http2Servers');
     server.updateSettings({ initialWindowSize: STREAM_WINDOW_BYTES, maxHeaderListSize: limits.headerBytes });
     server.on('session', (session: ServerHttp2Session) => {
+      if (this.#below !== undefined) showSocket(session, this.#below);
       if (!session.destroyed) session.setLocalWindowSize(CONNECTION_WINDOW_BYTES);
     });
     new SlowRequests({ timeoutMs: limits.requestReadMs, isDuplex, clock: this.#clock, log }).watch(server);
@@ -278,6 +282,7 @@ export class Listener {
 
   /** Whether a client that has shown a certificate may come in; else it is closed. */
   #admits(socket: TLSSocket): boolean {
+    forbidRenegotiation(socket);
     const allowed = this.#options.tls?.allowedClients;
     const refusal = allowed && clientRefusal(allowed, socket);
     if (refusal !== undefined) this.#onHandshakeError(new Error(refusal), socket);
@@ -334,7 +339,7 @@ export class Listener {
       timeoutMs: this.#options.limits.handshakeMs,
       handOver: (connection) => {
         this.#openings.delete(opening);
-        this.#injector.injectConnection(this.#withUnaryMethods(connection));
+        this.#give(this.#withUnaryMethods(connection), socket);
       },
     });
     this.#openings.add(opening);
@@ -342,17 +347,30 @@ export class Listener {
     opening.start();
   }
 
-  /**
-   * The connection that grpc-js gets. It must see the client's certificate, where there is one, on node's own socket;
-   * and what `Opening` has wrapped already is for old clients.
-   */
+  /** Gives grpc-js a connection over `socket`. node makes its session at once. */
+  #give(connection: Duplex, socket: Socket): void {
+    this.#below = connection === socket ? undefined : socket;
+    this.#injector.injectConnection(connection);
+    this.#below = undefined;
+  }
+
+  /** The connection that grpc-js gets. What `Opening` has wrapped already is for old clients. */
   #withUnaryMethods(connection: Duplex): Duplex {
-    const { unaryMethods: methods, tls, grpc } = this.#options;
-    if (methods === undefined || tls?.material.ca !== undefined || !(connection instanceof Socket))
-      return connection;
+    const { unaryMethods: methods, grpc } = this.#options;
+    if (methods === undefined || !(connection instanceof Socket)) return connection;
     const limit = maxConcurrentStreams(grpc);
     return new UnarySocket(connection, { clock: this.#clock, methods, maxConcurrentStreams: limit });
   }
+}
+
+/**
+ * Ends the connection of a client of TLS 1.2 that begins another handshake, in which it could show another certificate;
+ * TLS 1.3 has no such thing, Go's servers refuse it, and HTTP/2 forbids it. node only tells of it.
+ */
+function forbidRenegotiation(socket: TLSSocket): void {
+  if (socket.getProtocol() === 'TLSv1.3') return;
+  socket.disableRenegotiation();
+  socket.once('error', () => socket.destroy());
 }
 
 /** The limit that the server was made with, from grpc-js's private options; undefined when it has none. */

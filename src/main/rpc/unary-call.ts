@@ -1,6 +1,6 @@
-import type { Socket } from 'node:net';
 import { Metadata } from '@grpc/grpc-js';
 import type { Timer } from '../../shared/base/clock.ts';
+import type { Peer } from './peer.ts';
 import type { UnaryCall } from './service.ts';
 import type { CallFailure } from './status.ts';
 import type { UnaryHead } from './unary-request.ts';
@@ -38,11 +38,11 @@ export class SocketCall {
   sentBytes = 0;
   #metadata: Metadata | undefined;
 
-  readonly #socket: Socket;
+  readonly #peer: Peer;
 
-  constructor(stream: number, head: UnaryHead, windowBytes: number, socket: Socket) {
+  constructor(stream: number, head: UnaryHead, windowBytes: number, peer: Peer) {
     this.stream = stream;
-    this.#socket = socket;
+    this.#peer = peer;
     this.head = head;
     this.windowBytes = windowBytes;
   }
@@ -57,13 +57,11 @@ export class SocketCall {
   }
 
   getPeer(): string {
-    const { remoteAddress, remotePort } = this.#socket;
-    return remoteAddress === undefined ? 'unknown' : `${remoteAddress}:${remotePort}`;
+    return this.#peer.address;
   }
 
-  /** Connections with client certificates are grpc-js's. */
   getAuthContext(): ReturnType<UnaryCall['getAuthContext']> {
-    return {};
+    return this.#peer.authContext;
   }
 
   /** The request's one message, or undefined unless that is what has come, whole and not compressed. */

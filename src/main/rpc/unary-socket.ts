@@ -4,6 +4,7 @@ import type { Clock } from '../../shared/base/clock.ts';
 import { GrpcCode } from '../../shared/etcd/errors.ts';
 import { encodeFrame, encodeIntegerFrame, FLAG, FRAME_TYPE, type Frame, PREFACE } from './http2-frames.ts';
 import { connectionCredit, NodeStreams } from './node-streams.ts';
+import { Peer } from './peer.ts';
 import type { UnaryCall, UnaryMethod } from './service.ts';
 import { type SendWindow, UnaryAnswers } from './unary-answers.ts';
 import { SocketCall } from './unary-call.ts';
@@ -54,6 +55,7 @@ export interface UnarySocketOptions {
 
 export class UnarySocket extends Duplex {
   readonly #socket: Socket;
+  readonly #peer: Peer;
   readonly #options: UnarySocketOptions;
   readonly #window: SendWindow = { bytes: STREAM_WINDOW_BYTES, owedBytes: 0 };
   readonly #calls = new Map<number, SocketCall>();
@@ -83,6 +85,7 @@ export class UnarySocket extends Duplex {
   constructor(socket: Socket, options: UnarySocketOptions) {
     super({ allowHalfOpen: false, readableHighWaterMark: UNREAD_BYTES_MAX });
     this.#socket = socket;
+    this.#peer = new Peer(socket);
     this.#options = options;
     this.#requests = new UnaryRequests(options.methods);
     this.#input = new UnaryInput((frame) => this.#frame(frame));
@@ -296,7 +299,7 @@ export class UnarySocket extends Duplex {
     }
     const head = this.#allForNode || this.#abandoned > ABANDONED_MAX ? undefined : request.head;
     if (head === undefined || ends) return this.#open(stream, ends, request);
-    const call = new SocketCall(stream, head, this.#streamWindowBytes, this.#socket);
+    const call = new SocketCall(stream, head, this.#streamWindowBytes, this.#peer);
     this.#calls.set(stream, call);
     this.#lookLater();
     const { timeoutMs } = head;
