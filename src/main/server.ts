@@ -4,7 +4,6 @@ import type { Clock } from '../shared/base/clock.ts';
 import { makeDirectory } from '../shared/base/directory.ts';
 import type { Log } from '../shared/base/log.ts';
 import type { Random } from '../shared/base/random.ts';
-import { AlarmType, alarmTypeName } from '../shared/etcd/alarm.ts';
 import { EtcdError } from '../shared/etcd/errors.ts';
 import { Auth, Cluster, KV, Lease, Maintenance, Watch } from '../shared/etcd/gen/etcdserverpb/rpc_pb.ts';
 import { Health } from '../shared/etcd/gen/grpc/health/v1/health_pb.ts';
@@ -21,39 +20,35 @@ import { openTokens, readTokenKeys } from './auth/open-tokens.ts';
 import type { TokenProvider } from './auth/tokens.ts';
 import { Node } from './cluster/node.ts';
 import type { CommitMeter } from './commit/pipeline.ts';
+import { Condition } from './condition.ts';
 import type { Settings } from './config/settings.ts';
 import { Core } from './core.ts';
 import type { Engine } from './engine.ts';
 import { History } from './ops/history.ts';
-import { createHttpHandler, type HealthQuestion } from './ops/http.ts';
+import { createHttpHandler, type HttpParts } from './ops/http.ts';
 import { uploadMeter } from './ops/meters.ts';
 import type { Metrics } from './ops/metrics.ts';
 import { type ServerStatus, shownStore } from './ops/status-json.ts';
 import { TaskPool } from './pool/pool.ts';
 import { takeReadings } from './readings.ts';
-import { authHandlers } from './rpc/auth.ts';
-import { clusterHandlers, type Member } from './rpc/cluster.ts';
+import type { Member } from './rpc/cluster.ts';
 import { createFront } from './rpc/front.ts';
 import { Gateway } from './rpc/gateway.ts';
 import { GatewayJson } from './rpc/gateway-json.ts';
 import { grpcServerOptions } from './rpc/grpc-options.ts';
-import { guarded } from './rpc/guard.ts';
 import { HealthService } from './rpc/health.ts';
 import type { Identity } from './rpc/identity.ts';
 import { Listener } from './rpc/listener.ts';
-import { maintenanceHandlers } from './rpc/maintenance.ts';
-import { CLUSTER_NEEDS, MAINTENANCE_NEEDS } from './rpc/needs.ts';
 import { OpenStreams } from './rpc/open-streams.ts';
 import type { OwnCallParts } from './rpc/own-calls.ts';
 import { electionHandlers, lockHandlers } from './rpc/recipes.ts';
 import { REFLECTION_SERVICES, reflectionHandlers } from './rpc/reflection.ts';
 import { RequestLog } from './rpc/request-log.ts';
 import { addService, duplexPaths, type ServiceHandlers, type UnaryMethod } from './rpc/service.ts';
-import { SnapshotStreams } from './rpc/snapshot.ts';
 import { readTlsFiles, type TlsMaterial } from './rpc/tls-files.ts';
 import { TlsReload } from './rpc/tls-reload.ts';
 import { watchHandlers } from './rpc/watch.ts';
-import { kvService, leaseService } from './services.ts';
+import { authService, clusterService, kvService, leaseService, maintenanceService } from './services.ts';
 import { Snapshot } from './state/snapshot-client.ts';
 import { measuredThreads } from './state/workers.ts';
 import type { WriterClient } from './state/writer-client.ts';
@@ -70,8 +65,6 @@ const ATTEMPT_TIMEOUT_MS = 10_000;
 /** Of the drain's time, what replies on their way get. */
 const CLOSE_GRACE_MS = 2_000;
 const GATEWAY_THREADS = 1;
-/** An upload that has been under way for longer means that the store is away. */
-const UNHEALTHY_AFTER_MS = 5_000;
 
 export interface ServerParts {
   settings: Settings;
@@ -102,6 +95,7 @@ export class Server {
   readonly #store: ObjectStore;
   readonly #putBudget: PutBudget | undefined;
   readonly #appender: Appender;
+  readonly #condition: Condition;
   readonly #health: HealthService;
   readonly #tokenKeys: ReturnType<typeof readTokenKeys>;
   #node: Node | undefined;
@@ -130,7 +124,12 @@ export class Server {
     metrics.etcd.quotaBackendBytes.set(settings.quotaBackendBytes || Number.POSITIVE_INFINITY);
     this.#history = new History(clock, () => metrics.totals());
     this.#startedMs = clock.wallMs();
-    this.#health = new HealthService(clock, () => this.#unhealthyReason());
+    this.#condition = new Condition({
+      engine: () => this.#engine,
+      primary: () => this.#primary(),
+      appender: this.#appender,
+    });
+    this.#health = new HealthService(clock, () => this.#condition.unhealthyReason());
     this.#grpc = new GrpcServer(grpcServerOptions(settings));
     this.#streams = new OpenStreams(settings.limits.streams);
     this.#addServices();
@@ -256,16 +255,12 @@ export class Server {
   }
 
   #addServices(): void {
-    const { settings, random, metrics } = this.#parts;
+    const { settings, random, metrics, clock, log } = this.#parts;
     const ready = new Promise<Engine>((resolve) => {
       this.#ready = resolve;
     });
     metrics.slowCalls.thresholdMs = settings.warningUnaryRequestMs;
-    const slow = {
-      log: this.#parts.log,
-      clock: this.#parts.clock,
-      slowerThanMs: settings.warningUnaryRequestMs,
-    };
+    const slow = { log, clock, slowerThanMs: settings.warningUnaryRequestMs };
     const meterOf = new RequestLog(slow).watch((...of) => metrics.calls(...of));
     const add = (
       service: Parameters<typeof addService>[1],
@@ -284,43 +279,16 @@ export class Server {
     add(Lock, (engine) => lockHandlers(own(engine)));
     add(Election, (engine) => electionHandlers(own(engine)));
     add(Maintenance, (engine) => {
-      const handlers = maintenanceHandlers({
-        identity: engine.identity,
-        leader: () => engine.leader,
-        gate: engine.gate,
-        readers: engine.readers,
-        cluster: engine.cluster,
-        submit: (...write) => void engine.pipeline.submit(...write),
-        quotaBytes: settings.quotaBackendBytes,
-        databaseBytes: () => engine.databaseBytes,
-        defragment: () => engine.defragment(),
-        diskTrouble: () => engine.diskTrouble,
-        snapshots: new SnapshotStreams({
-          gate: engine.gate,
-          log: this.#parts.log,
-          open: () => this.#openSnapshot(engine.identity),
-          storageVersion: () => engine.cluster.storageVersion,
-        }),
-      });
-      return guarded(engine.guard, handlers, MAINTENANCE_NEEDS);
+      const openSnapshot = (): Snapshot => this.#openSnapshot(engine.identity);
+      return maintenanceService(engine, { settings, log, openSnapshot });
     });
-    add(Cluster, ({ gate, guard, identity }) => {
-      const { name } = settings;
-      const clientUrls = (): readonly string[] => this.#clientUrls();
-      const primary = (): Member | undefined => this.#primary();
-      const handlers = clusterHandlers({ identity, gate, name, clientUrls, primary });
-      return guarded(guard, handlers, CLUSTER_NEEDS);
-    });
-    const auth = ({ auth: store, guard, identity, pipeline }: Engine): ServiceHandlers =>
-      authHandlers({
-        store,
-        guard,
-        identity,
-        submit: (...write) => void pipeline.submit(...write),
-        maxRequestBytes: settings.maxRequestBytes,
-        log: this.#parts.log,
-      });
-    add(Auth, auth, this.#unaryMethods);
+    const names = {
+      name: settings.name,
+      clientUrls: () => this.#clientUrls(),
+      primary: () => this.#primary(),
+    };
+    add(Cluster, (engine) => clusterService(engine, names));
+    add(Auth, (engine) => authService(engine, settings, log), this.#unaryMethods);
     // These answer before recovery is over.
     addService(this.#grpc, Health, Promise.resolve(this.#health.handlers), meterOf, this.#streams);
     const reflection = Promise.resolve(reflectionHandlers());
@@ -330,10 +298,20 @@ export class Server {
   }
 
   #createListener(material: TlsMaterial | undefined): Listener {
-    const { settings, log, clock } = this.#parts;
+    const { settings, log, clock, metrics } = this.#parts;
     const { tls, limits, listenMetricsUrls } = settings;
     const pages = createHttpHandler({
-      ...this.#checks(),
+      checks: this.#condition.checks(),
+      health: async (question) => {
+        const reason = this.#condition.healthReason(question);
+        const { healthSuccess, healthFailures } = metrics.etcd;
+        (reason === undefined ? healthSuccess : healthFailures).add(1);
+        return reason;
+      },
+      versions: () => ({
+        cluster: this.#engine?.cluster.clusterVersion ?? ETCD_CLUSTER_VERSION,
+        storage: this.#engine?.cluster.storageVersion ?? ETCD_STORAGE_VERSION,
+      }),
       metrics: this.#metricsPage(),
       status: () => this.#status(),
       log,
@@ -376,63 +354,8 @@ export class Server {
     });
   }
 
-  #checks(): Pick<Parameters<typeof createHttpHandler>[0], 'checks' | 'health' | 'versions'> {
-    const started = async (): Promise<string | undefined> => this.#recoveringReason();
-    const healthy = async (): Promise<string | undefined> => this.#unhealthyReason();
-    return {
-      checks: {
-        data_corruption: async () => {
-          const alarms = this.#engine?.cluster.alarms(AlarmType.Corrupt) ?? [];
-          return alarms.length > 0 ? 'alarm activated: CORRUPT' : undefined;
-        },
-        serializable_read: started,
-        linearizable_read: healthy,
-        non_learner: async () => undefined,
-      },
-      health: async (question: HealthQuestion) => {
-        const reason = this.#healthReason(question);
-        const { healthSuccess, healthFailures } = this.#parts.metrics.etcd;
-        (reason === undefined ? healthSuccess : healthFailures).add(1);
-        return reason;
-      },
-      versions: () => ({
-        cluster: this.#engine?.cluster.clusterVersion ?? ETCD_CLUSTER_VERSION,
-        storage: this.#engine?.cluster.storageVersion ?? ETCD_STORAGE_VERSION,
-      }),
-    };
-  }
-
-  #recoveringReason(): string | undefined {
-    return this.#engine === undefined ? 'netsy is recovering' : undefined;
-  }
-
-  /** Why `/health` is false. */
-  #healthReason({ serializable, excluded }: HealthQuestion): string | undefined {
-    const alarm = this.#alarm(excluded);
-    if (alarm !== undefined) return alarm;
-    if (serializable) return this.#recoveringReason();
-    const trouble = this.#engine?.diskTrouble;
-    if (trouble !== undefined && !excluded.has('NOSPACE')) return 'ALARM NOSPACE';
-    return this.#unhealthyReason();
-  }
-
-  /** A raised alarm that `/health` does not overlook, in its words. */
-  #alarm(excluded: ReadonlySet<string>): string | undefined {
-    const names = (this.#engine?.cluster.alarms() ?? []).map(({ alarm }) => alarmTypeName(alarm));
-    const name = names.find((one) => !excluded.has(one));
-    if (name === undefined) return undefined;
-    return name === 'NOSPACE' || name === 'CORRUPT' ? `ALARM ${name}` : 'ALARM UNKNOWN';
-  }
-
-  #standbyReason(): string {
-    const primary = this.#primary();
-    const { message } = new EtcdError('NoLeader');
-    if (primary === undefined) return `${message} (this is a standby, and no primary is seen)`;
-    return `${message} here (this is a standby; the primary is at ${primary.clientUrls.join(', ')})`;
-  }
-
   /** The metrics, with what is only known when asked for. */
-  #metricsPage(): Parameters<typeof createHttpHandler>[0]['metrics'] {
+  #metricsPage(): HttpParts['metrics'] {
     const { metrics } = this.#parts;
     const text = async (): Promise<string> => {
       await this.#takeReadings();
@@ -452,7 +375,7 @@ export class Server {
     return {
       ...{ name, quotaBytes, version: NETSY_VERSION, etcdVersion: ETCD_VERSION },
       ...{ nowMs: clock.wallMs(), startedMs: this.#startedMs },
-      trouble: this.#healthReason({ serializable: false, excluded: new Set() }),
+      trouble: this.#condition.healthReason({ serializable: false, excluded: new Set() }),
       store: shownStore(settings.store),
       leases: this.#engine?.lessor.count ?? 0,
       primary: primary && { name: primary.name, clientUrls: primary.clientUrls },
@@ -470,18 +393,6 @@ export class Server {
     const { metrics, settings } = this.#parts;
     const storeFailing = this.#appender.trouble !== undefined;
     await takeReadings(metrics, { core, engine, storeFailing, cacheFile: cacheFileOf(settings) });
-  }
-
-  /** Why this server can't take writes now. */
-  #unhealthyReason(): string | undefined {
-    const engine = this.#engine;
-    if (engine === undefined) return 'netsy is recovering';
-    if (engine.leadership === 'standby') return this.#standbyReason();
-    const trouble = this.#appender.trouble;
-    if (trouble !== undefined) return `store is failing: ${trouble.error.message}`;
-    if (engine.pipeline.oldestMs > UNHEALTHY_AFTER_MS) return 'store is not answering';
-    if (engine.leadership === 'lapsed') return 'the lease in the store is not renewed';
-    return engine.diskTrouble === undefined ? undefined : `cache disk: ${engine.diskTrouble}`;
   }
 }
 
