@@ -1,23 +1,19 @@
 import { systemClock } from '../shared/base/clock.ts';
 import { systemRandom } from '../shared/base/random.ts';
-import { type CommandOutput, noteLog, Pace } from './command-output.ts';
+import { type CommandOutput, Pace } from './command-output.ts';
+import { appendTo, openToRead, retried } from './command-store.ts';
 import type { ForkOrder } from './config/command-fork.ts';
 import { TaskPool } from './pool/pool.ts';
 import { begunFork } from './restore/beginning.ts';
 import { type Forked, type ForkParts, fork } from './restore/fork.ts';
 import { type Holder, refer } from './restore/refer.ts';
 import { RestoreError, timeText } from './restore/wanted.ts';
-import { checkVacant, openToRead, type RestoreStores, runRestore } from './restore-command.ts';
-import { Appender } from './store/append.ts';
+import { checkVacant, type RestoreStores, runRestore } from './restore-command.ts';
 import { canRefer, isSameStore, openStore, selfContained } from './store/open.ts';
 import { readReference } from './store/references.ts';
-import { retryingStore } from './store/retry.ts';
 import type { ReadableStore } from './store/store.ts';
 
 /** `netsy fork`: a new store that goes on from a point of an old one's log. */
-
-const ATTEMPT_TIMEOUT_MS = 60_000;
-const RETRY_MS = 60_000;
 
 /** Runs the command. Rejects with an Error of one line, also when `signal` is aborted. */
 export async function runFork(
@@ -52,20 +48,12 @@ async function makeFork(
   const opened = await stores.openProbed(into);
   const pool = new TaskPool(settings.poolThreads);
   const pace = new Pace(systemClock, output);
-  const appender = new Appender(opened, {
-    hedgeAfterMs: 'off',
-    attemptTimeoutMs: ATTEMPT_TIMEOUT_MS,
-    clock: systemClock,
-    random: systemRandom,
-    log: noteLog(output),
-  });
-  const append = (key: string, object: Uint8Array): Promise<'durable' | 'lost'> =>
-    appender.append(key, object, 0, signal);
+  const append = appendTo(opened, output, signal);
   output.note(`reading ${settings.store}`);
   try {
     return await fork({
       source: { store: from, pool, signal },
-      store: retryingStore(opened, { clock: systemClock, random: systemRandom, retryForMs: RETRY_MS }),
+      store: retried(opened),
       append,
       clock: systemClock,
       random: systemRandom,
@@ -95,8 +83,7 @@ function referTo(
   return async (snapshot, header, clusterId) => {
     const elsewhere = await readReference(from, snapshot.sequence);
     const url = elsewhere?.url ?? selfContained(settings.store, options);
-    const retry = { clock: systemClock, random: systemRandom, retryForMs: RETRY_MS };
-    const store = retryingStore(await openStore(url, options), retry);
+    const store = retried(await openStore(url, options));
     const holder: Holder = { url, store };
     try {
       const parts = { holder, into, append, note, clock: systemClock, random: systemRandom };

@@ -3,19 +3,18 @@ import { resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { systemClock } from '../shared/base/clock.ts';
 import { systemRandom } from '../shared/base/random.ts';
-import { type CommandOutput, noteLog } from './command-output.ts';
+import type { CommandOutput } from './command-output.ts';
+import { appendTo } from './command-store.ts';
 import type { ImportOrder } from './config/command-import.ts';
 import { databaseSource } from './import/contents.ts';
 import { DatabaseFile } from './import/database-file.ts';
 import { type ImportResult, type ImportSource, importDatabase } from './import/import.ts';
 import { GoBucket } from './import/netsy-go.ts';
 import { TaskPool } from './pool/pool.ts';
-import { Appender } from './store/append.ts';
 import type { ObjectStore, ReadableStore } from './store/store.ts';
 
 /** `netsy import SOURCE`: what an etcd database or a bucket of Netsy for Go holds, as the log of a store that is empty. */
 
-const ATTEMPT_TIMEOUT_MS = 60_000;
 const PROGRESS_EVERY_MS = 2000;
 
 export interface ImportStores {
@@ -111,18 +110,11 @@ async function importSource(
   pool: TaskPool,
   output: CommandOutput,
 ): Promise<ImportResult> {
-  const appender = new Appender(store, {
-    hedgeAfterMs: 'off',
-    attemptTimeoutMs: ATTEMPT_TIMEOUT_MS,
-    clock: systemClock,
-    random: systemRandom,
-    log: noteLog(output),
-  });
   output.note(`writing to ${settings.store}`);
   return importDatabase({
     source,
     store,
-    append: (key, object) => appender.append(key, object, 0),
+    append: appendTo(store, output),
     compress: (body) => pool.compress(body),
     clock: systemClock,
     random: systemRandom,

@@ -8,6 +8,7 @@ import { recordPauses } from '../shared/base/pauses.ts';
 import { systemRandom } from '../shared/base/random.ts';
 import { ETCD_VERSION, NETSY_VERSION } from '../shared/model/version.ts';
 import type { CommandOutput } from './command-output.ts';
+import { openToRead } from './command-store.ts';
 import { SlowWrites } from './commit/slow-writes.ts';
 import { parseCommandLine } from './config/command-line.ts';
 import type { Settings } from './config/settings.ts';
@@ -23,23 +24,14 @@ import { type RestoreStores, runRestore } from './restore-command.ts';
 import { Server } from './server.ts';
 import { runStatus } from './status-command.ts';
 import { meteredStore } from './store/metered.ts';
-import {
-  type OpenStoreOptions,
-  openReferences,
-  openReferencesToRead,
-  openStore,
-  openStoreToRead,
-} from './store/open.ts';
+import { type OpenStoreOptions, openReferences, openStore } from './store/open.ts';
 import { probeStore } from './store/probe.ts';
-import { retryingReads } from './store/retry.ts';
 import type { ObjectStore, ReadableStore } from './store/store.ts';
 import { runVerify, UNREADABLE } from './verify-command.ts';
 
 const FAILED = 1;
 /** After the drain: files and threads are closed by then, or the process ends without. */
 const CLOSING_MS_MAX = 5_000;
-/** Commands that only read a store give up when it fails for so long. */
-const READ_RETRY_MS = 60_000;
 /** The store may start at the same time as this program does. */
 const PROBE_RETRY_MS = 60_000;
 
@@ -47,12 +39,8 @@ function storeOptions({ s3 }: Settings, log: Log): OpenStoreOptions {
   return { clock: systemClock, random: systemRandom, environment: process.env, log, ...s3 };
 }
 
-/** Opens the store to look at it. Nothing is written, so nothing is proved either. */
-async function openToRead(settings: Settings, url = settings.store): Promise<ReadableStore> {
-  const options = storeOptions(settings, silentLog);
-  const opened = await openStoreToRead(url, options);
-  const retry = { clock: systemClock, random: systemRandom, retryForMs: READ_RETRY_MS };
-  return openReferencesToRead(retryingReads(opened, retry), options);
+function readable(settings: Settings, url = settings.store): Promise<ReadableStore> {
+  return openToRead(url, storeOptions(settings, silentLog));
 }
 
 /** Opens the store and proves that it can hold the log. */
@@ -183,19 +171,19 @@ async function main(): Promise<void> {
         commandLine,
         {
           open: () => openProbed(commandLine.settings, new Metrics()),
-          openSource: (url) => openToRead(commandLine.settings, url),
+          openSource: (url) => readable(commandLine.settings, url),
         },
         outputOf('import'),
       );
     case 'verify':
       process.exitCode = await runVerify(
         commandLine,
-        () => openToRead(commandLine.settings),
+        () => readable(commandLine.settings),
         outputOf('verify'),
       );
       return;
     case 'status':
-      return runStatus(commandLine, () => openToRead(commandLine.settings), outputOf('status').result);
+      return runStatus(commandLine, () => readable(commandLine.settings), outputOf('status').result);
     case 'restore':
       return runRestore(
         commandLine,

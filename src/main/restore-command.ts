@@ -6,6 +6,7 @@ import { makeDirectory } from '../shared/base/directory.ts';
 import { systemRandom } from '../shared/base/random.ts';
 import { chunkKey } from '../shared/format/names.ts';
 import { type CommandOutput, noteLog, Pace } from './command-output.ts';
+import { appendTo, openToRead, retried } from './command-store.ts';
 import type { RestoreOrder } from './config/command-restore.ts';
 import type { Settings } from './config/settings.ts';
 import { TaskPool } from './pool/pool.ts';
@@ -15,16 +16,12 @@ import { RestoreError, timeText } from './restore/wanted.ts';
 import { LogSnapshot } from './state/log-snapshot-client.ts';
 import { threads } from './state/workers.ts';
 import { WriterClient } from './state/writer-client.ts';
-import { Appender } from './store/append.ts';
 import { StoreError } from './store/errors.ts';
-import { isSameStore, type OpenStoreOptions, openReferencesToRead, openStoreToRead } from './store/open.ts';
-import { retryingReads, retryingStore } from './store/retry.ts';
+import { isSameStore, type OpenStoreOptions, openStoreToRead } from './store/open.ts';
 import type { ObjectStore, ReadableStore } from './store/store.ts';
 
 /** `netsy restore`: a new store from an old one's log. */
 
-const ATTEMPT_TIMEOUT_MS = 60_000;
-const RETRY_MS = 60_000;
 const CACHE_FILE = 'restore.sqlite';
 
 export interface RestoreStores {
@@ -87,12 +84,6 @@ export async function checkVacant(
   }
 }
 
-export async function openToRead(url: string, options: OpenStoreOptions): Promise<ReadableStore> {
-  const store = await openStoreToRead(url, options);
-  const retry = { clock: systemClock, random: systemRandom, retryForMs: RETRY_MS };
-  return openReferencesToRead(retryingReads(store, retry), options);
-}
-
 function workDirectory(parent: string | undefined): string {
   if (parent !== undefined) makeDirectory(parent);
   const directory = mkdtempSync(join(parent ?? tmpdir(), 'netsy-restore-'));
@@ -149,18 +140,11 @@ async function writePoint(parts: WritePointParts): Promise<Beginning> {
   output.note(`writing to ${order.into}`);
   const store = await stores.openProbed(order.into);
   try {
-    const appender = new Appender(store, {
-      hedgeAfterMs: 'off',
-      attemptTimeoutMs: ATTEMPT_TIMEOUT_MS,
-      clock: systemClock,
-      random: systemRandom,
-      log: noteLog(output),
-    });
     const pace = new Pace(systemClock, output);
     return await writeBeginning(
       {
-        store: retryingStore(store, { clock: systemClock, random: systemRandom, retryForMs: RETRY_MS }),
-        append: (key, object) => appender.append(key, object, 0, signal),
+        store: retried(store),
+        append: appendTo(store, output, signal),
         clock: systemClock,
         random: systemRandom,
         pool,

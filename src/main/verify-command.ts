@@ -6,6 +6,7 @@ import { errorMessage } from '../shared/base/errors.ts';
 import type { Log } from '../shared/base/log.ts';
 import { type Finding, findingText, type Note } from './audit/finding.ts';
 import { type VerifyResult, verifyStore } from './audit/verify.ts';
+import type { CommandOutput } from './command-output.ts';
 import type { VerifyOrder } from './config/command-verify.ts';
 import { TaskPool } from './pool/pool.ts';
 import { threads } from './state/workers.ts';
@@ -18,18 +19,11 @@ const DAMAGED = 1;
 /** Also of words that can't be understood: a script must not take them for damage. */
 export const UNREADABLE = 2;
 
-interface VerifyOutput {
-  /** Standard output: what came out. */
-  result(text: string): void;
-  /** Standard error: how it goes. */
-  note(text: string): void;
-}
-
 /** Runs the command; resolves to the exit code. Does not reject. */
 export async function runVerify(
   order: VerifyOrder,
   openStore: () => Promise<ReadableStore>,
-  output: VerifyOutput,
+  output: CommandOutput,
 ): Promise<number> {
   const directory = temporaryDirectory();
   const pool = new TaskPool(order.settings.poolThreads);
@@ -68,7 +62,7 @@ function temporaryDirectory(): string {
 }
 
 /** Progress, as `Progress` logs it, on one line for people. */
-function progressLog({ note }: VerifyOutput): Log {
+function progressLog({ note }: CommandOutput): Log {
   const say = (message: string, fields: object = {}): void => {
     const { records, bytes, bytesTotal, secondsLeft } = fields as Record<string, number | undefined>;
     const left = secondsLeft === undefined ? '' : `, ${secondsLeft} s left`;

@@ -1,0 +1,40 @@
+import { systemClock } from '../shared/base/clock.ts';
+import { systemRandom } from '../shared/base/random.ts';
+import { type CommandOutput, noteLog } from './command-output.ts';
+import { Appender } from './store/append.ts';
+import { type OpenStoreOptions, openReferencesToRead, openStoreToRead } from './store/open.ts';
+import { retryingReads, retryingStore } from './store/retry.ts';
+import type { ObjectStore, ReadableStore } from './store/store.ts';
+
+/** How commands that end reach stores: patiently, and without a second request for one that is slow. */
+
+/** They give up when a store fails for so long. */
+const RETRY = { clock: systemClock, random: systemRandom, retryForMs: 60_000 };
+const ATTEMPT_TIMEOUT_MS = 60_000;
+
+/** Opens a store, and those that it refers to, to look at. Nothing is written, so nothing is proved either. */
+export async function openToRead(url: string, options: OpenStoreOptions): Promise<ReadableStore> {
+  const opened = await openStoreToRead(url, options);
+  return openReferencesToRead(retryingReads(opened, RETRY), options);
+}
+
+/** The store, whose calls that may be repeated are tried again. */
+export function retried(store: ObjectStore): ObjectStore {
+  return retryingStore(store, RETRY);
+}
+
+/** Creates an object if no other has its name; trouble on the way is told as notes. */
+export function appendTo(
+  store: ObjectStore,
+  output: CommandOutput,
+  signal?: AbortSignal,
+): (key: string, object: Uint8Array) => Promise<'durable' | 'lost'> {
+  const appender = new Appender(store, {
+    hedgeAfterMs: 'off',
+    attemptTimeoutMs: ATTEMPT_TIMEOUT_MS,
+    clock: systemClock,
+    random: systemRandom,
+    log: noteLog(output),
+  });
+  return (key, object) => appender.append(key, object, 0, signal);
+}
