@@ -2,7 +2,8 @@ import { Command, InvalidArgumentError, Option } from 'commander';
 import { integer, nonNegative, positive, positives, words } from './flags.ts';
 import { type ProgramName, programNames } from './programs/programs.ts';
 import { type ScenarioName, scenarioNames } from './scenarios/scenario.ts';
-import { PUT_EFFECTS, type PutEffect } from './store/slow-store.ts';
+import { addDelayFlags } from './store/delay-flags.ts';
+import type { PutEffect } from './store/slow-store.ts';
 
 const storeNames = ['slow-s3', 'file', 's3'] as const;
 type StoreName = (typeof storeNames)[number];
@@ -156,22 +157,8 @@ function addStoreOptions(command: Command): void {
       '--backend <name>',
       'behind the delay of slow-s3: memory, versitygw, or the URL of an S3 server',
       'memory',
-    )
-    .option('--put-median-ms <ms>', 'median delay of a PUT, 0 for none', nonNegative, 20)
-    .option('--read-median-ms <ms>', 'median delay of all other requests', nonNegative, 20)
-    .option('--sigma <number>', 'spread of the log-normal delay', nonNegative, 0.35)
-    .option('--tail-share <share>', 'share of requests that are stragglers', nonNegative, 0.005)
-    .option('--tail-min-ms <ms>', 'a straggler takes at least', nonNegative, 100)
-    .option('--tail-max-ms <ms>', 'a straggler takes at most', nonNegative, 400)
-    .addOption(
-      new Option(
-        '--put-effect <when>',
-        'whether a PUT makes its object at the end of its delay or at the start',
-      )
-        .choices(PUT_EFFECTS)
-        .default('end'),
-    )
-    .option('--seed <number>', 'of delays, values and the choice of keys', integer, 1);
+    );
+  addDelayFlags(command);
 }
 
 function httpUrl(text: string): URL {

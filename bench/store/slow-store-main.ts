@@ -1,30 +1,19 @@
-import { Command, Option } from 'commander';
-import { integer, nonNegative } from '../flags.ts';
+import { Command } from 'commander';
+import { integer } from '../flags.ts';
+import { addDelayFlags } from './delay-flags.ts';
 import { memoryBackend } from './memory-backend.ts';
 import { proxyBackend } from './proxy-backend.ts';
-import { PUT_EFFECTS, type PutEffect, startSlowStore } from './slow-store.ts';
+import { type PutEffect, startSlowStore } from './slow-store.ts';
 
 /**
  * The slow store's own process. Prints one JSON line with `port` and `adminPort` once it listens,
  * and ends on SIGTERM.
  */
-const flags = new Command('slow-store')
+const flags = addDelayFlags(new Command('slow-store'))
   .option('--port <port>', 'port of the S3 endpoint, 0 takes a free one', integer, 0)
   .option('--admin-port <port>', 'port of /__stats and /__reset', integer, 0)
   .option('--backend <memory|url>', 'objects in memory, or the URL of an S3 server', 'memory')
   .option('--bucket <name>', 'bucket of the memory backend', 'bench')
-  .option('--seed <number>', 'seed of the delays', integer, 1)
-  .option('--put-median-ms <ms>', 'median delay of PUT and POST', nonNegative, 20)
-  .option('--read-median-ms <ms>', 'median delay of all other requests', nonNegative, 20)
-  .option('--sigma <number>', 'spread of the log-normal delay', nonNegative, 0.35)
-  .option('--tail-share <share>', 'share of requests that are stragglers', nonNegative, 0.005)
-  .option('--tail-min-ms <ms>', 'a straggler takes at least', nonNegative, 100)
-  .option('--tail-max-ms <ms>', 'a straggler takes at most', nonNegative, 400)
-  .addOption(
-    new Option('--put-effect <when>', 'of its delay, at which a PUT makes its object')
-      .choices(PUT_EFFECTS)
-      .default('end'),
-  )
   .parse()
   .opts<{
     port: number;

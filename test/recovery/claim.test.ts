@@ -9,22 +9,13 @@ import { systemRandom } from '../../src/shared/base/random.ts';
 import { CHUNKS_PREFIX, chunkKey, snapshotKey } from '../../src/shared/format/names.ts';
 import type { LoadedChunk, LogPosition } from '../../src/workers/contract/writer.ts';
 import { collected } from '../cluster/world.ts';
+import { EMPTY_LOG } from '../support/made-log.ts';
 import { MemoryStore } from '../support/memory-store.ts';
 import { localPool } from '../support/snapshots.ts';
 
-const EMPTY: LogPosition = {
-  sequence: 0,
-  chunkCrc: 0n,
-  nextSequence: 1,
-  epoch: 0,
-  clusterId: 0n,
-  revision: 1,
-  compactRevision: -1,
-};
-
 /** One process's recovery over a store, without SQLite: the log of these tests has epoch chunks alone. */
 function processOn(store: MemoryStore, untilPrimary: () => Promise<void> = async () => {}) {
-  let position = EMPTY;
+  let position = EMPTY_LOG;
   const noSnapshot = (): never => assert.fail('this log has no snapshots');
   const pool = { ...localPool, openPiece: noSnapshot, inflate: noSnapshot };
   const load = async (chunks: LoadedChunk[]): Promise<LogPosition> => {
@@ -47,8 +38,8 @@ function processOn(store: MemoryStore, untilPrimary: () => Promise<void> = async
     append: async (key, object) =>
       (await store.putIfAbsent(key, object)) === 'created' ? 'durable' : 'lost',
     writer: {
-      opened: async () => ({ position: EMPTY, rebuilt: '' }),
-      reset: async () => EMPTY,
+      opened: async () => ({ position: EMPTY_LOG, rebuilt: '' }),
+      reset: async () => EMPTY_LOG,
       ...{ fillBegin: noSnapshot, fill: noSnapshot, fillEnd: noSnapshot },
     },
     nodeId: 'a1',
@@ -105,7 +96,7 @@ async function standbyBeforeAGap(): Promise<{ store: MemoryStore; from: LogPosit
     await other.claim(await other.open());
   }
   const [first] = await chunks(store);
-  const from = await follower.step(EMPTY);
+  const from = await follower.step(EMPTY_LOG);
   assert.deepEqual([from.sequence, chunkKey(from.sequence)], [1, first]);
   await store.delete(chunkKey(from.nextSequence));
   const standby = new Standby({

@@ -3,28 +3,18 @@ import { describe, it } from 'node:test';
 import { Bases } from '../../src/main/restore/bases.ts';
 import { type Reached, reach } from '../../src/main/restore/reach.ts';
 import type { Wanted } from '../../src/main/restore/wanted.ts';
-import type { LogPosition } from '../../src/workers/contract/writer.ts';
 import { openChunk } from '../../src/workers/task/open.ts';
-import { MadeLog } from '../support/made-log.ts';
+import { EMPTY_LOG, MadeLog } from '../support/made-log.ts';
 import { MemoryStore } from '../support/memory-store.ts';
 import { localPool } from '../support/snapshots.ts';
 
 const START_MS = 1_790_000_000_000;
 const MINUTE_MS = 60_000;
-const NOWHERE: LogPosition = {
-  sequence: 0,
-  chunkCrc: 0n,
-  nextSequence: 1,
-  epoch: 0,
-  clusterId: 0n,
-  revision: 1,
-  compactRevision: -1,
-};
 
 /** Goes to the point, noting what is loaded on the way. */
 async function reached(log: MadeLog, wanted: Wanted): Promise<{ end: Reached; loaded: number[] }> {
   const loaded: number[] = [];
-  let position = NOWHERE;
+  let position = EMPTY_LOG;
   const source = {
     store: log.store,
     pool: { ...localPool, open: openChunk },
@@ -47,7 +37,7 @@ async function reached(log: MadeLog, wanted: Wanted): Promise<{ end: Reached; lo
         return position;
       },
     },
-    { position: NOWHERE, createdAtMs: START_MS },
+    { position: EMPTY_LOG, createdAtMs: START_MS },
   );
   return { end, loaded };
 }

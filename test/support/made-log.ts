@@ -4,7 +4,19 @@ import { FileCompression } from '../../src/shared/format/file.ts';
 import { chunkKey } from '../../src/shared/format/names.ts';
 import { PIPELINE_DEPTH_MAX } from '../../src/shared/model/limits.ts';
 import { type LogRecord, Operation, operationRecord } from '../../src/shared/model/record.ts';
+import type { LogPosition } from '../../src/workers/contract/writer.ts';
 import { compressBody } from '../../src/workers/task/compress.ts';
+
+/** Where a process stands that has read nothing yet. */
+export const EMPTY_LOG: LogPosition = {
+  sequence: 0,
+  chunkCrc: 0n,
+  nextSequence: 1,
+  epoch: 0,
+  clusterId: 0n,
+  revision: 1,
+  compactRevision: -1,
+};
 
 const CREATED_AT_MS = 1_790_000_000_000;
 

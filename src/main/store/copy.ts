@@ -1,8 +1,7 @@
-import { constants } from 'node:fs';
-import { link, open } from 'node:fs/promises';
+import { link } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { makeDirectory } from '../../shared/base/directory.ts';
+import { makeDirectory, syncDirectory } from '../../shared/base/directory.ts';
 import { CorruptFileError } from '../../shared/format/corrupt.ts';
 import { PART_BYTES } from './s3-multipart.ts';
 import type { ObjectStore, ReadableStore } from './store.ts';
@@ -36,15 +35,6 @@ async function linked(from: ReadableStore, to: ObjectStore, key: string): Promis
   }
   for (const directory of [dirname(path), fileURLToPath(to.url)]) await syncDirectory(directory);
   return true;
-}
-
-async function syncDirectory(directory: string): Promise<void> {
-  const handle = await open(directory, constants.O_RDONLY);
-  try {
-    await handle.sync();
-  } finally {
-    await handle.close();
-  }
 }
 
 function pathOf(url: string, key: string): string {

@@ -3,7 +3,7 @@ import { type FileHandle, mkdir, open, readdir, rename, stat, unlink } from 'nod
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import type { Clock } from '../../shared/base/clock.ts';
-import { makeDirectory } from '../../shared/base/directory.ts';
+import { makeDirectory, syncDirectory } from '../../shared/base/directory.ts';
 import type { Random } from '../../shared/base/random.ts';
 import { StoreError } from './errors.ts';
 import { readFully, writeDurably } from './file-bytes.ts';
@@ -75,12 +75,7 @@ async function removeLeftovers(temporary: string, olderThanMs: number): Promise<
 }
 
 async function syncTree(directory: string): Promise<void> {
-  const handle = await open(directory, constants.O_RDONLY);
-  try {
-    await handle.sync();
-  } finally {
-    await handle.close();
-  }
+  await syncDirectory(directory);
   for (const entry of await readdir(directory, { withFileTypes: true })) {
     if (entry.isDirectory()) await syncTree(join(directory, entry.name));
   }
