@@ -5,10 +5,13 @@ import { assertKept, assertServes } from './aftermath.ts';
 import { fuzzFiles, fuzzOneFile } from './files/run-files.ts';
 import { Fuzzer, residentBytes } from './fuzzer.ts';
 
-/**
- * `npm run fuzz -- --seconds N --seed S`: bad input to a server of its own, for so long.
- * `npm run fuzz -- --target files --inputs N --seed S`: damaged files to what reads files; `--only N` repeats one.
- */
+const HELP = `npm run fuzz -- [options]: bad input to a server of its own, or damaged files to what reads files
+
+  --target server|files   (server)
+  --seconds N             for so long, of the server (60)
+  --inputs N              so many damaged files (1000000)
+  --only N                that one alone, of a seed
+  --seed S                (random; printed)`;
 
 const PROGRESS_MS = 5_000;
 
@@ -59,8 +62,13 @@ const { values } = parseArgs({
     inputs: { type: 'string', default: '1000000' },
     only: { type: 'string' },
     seed: { type: 'string' },
+    help: { type: 'boolean', default: false },
   },
 });
+if (values.help) {
+  say(HELP);
+  process.exit();
+}
 const seed = values.seed === undefined ? randomInt(2 ** 31) : Number(values.seed);
 if (values.target === 'server') process.exitCode = await fuzzServer(seed, Number(values.seconds));
 else if (values.target !== 'files') {

@@ -2,7 +2,13 @@ import { randomInt } from 'node:crypto';
 import { parseArgs } from 'node:util';
 import { reportLines, torture } from './torture.ts';
 
-/** `npm run torture -- --rounds N --seed S --store s3|file`. Exit code 1 when a round failed, 2 for a wrong flag. */
+/** `npm run torture`. Exit code 1 when a round failed, 2 for a wrong flag. */
+
+const HELP = `npm run torture -- [options]: kills, stops and cuts off processes and their store under load
+
+  --rounds N        so many rounds of about 12 s (200)
+  --seed S          of the first round (random; printed)
+  --store s3|file   versitygw behind a bad network, or a directory (s3)`;
 
 function say(line: string): void {
   process.stdout.write(`${line}\n`);
@@ -13,8 +19,13 @@ const { values } = parseArgs({
     rounds: { type: 'string', default: '200' },
     seed: { type: 'string' },
     store: { type: 'string', default: 's3' },
+    help: { type: 'boolean', default: false },
   },
 });
+if (values.help) {
+  say(HELP);
+  process.exit();
+}
 const rounds = Number(values.rounds);
 const seed = values.seed === undefined ? randomInt(2 ** 31) : Number(values.seed);
 const { store } = values;
