@@ -13,7 +13,7 @@ const ELSEWHERE: readonly (readonly [command: RegExp, where: string])[] = [
   [/^etcdutl snapshot /, 'test/moving/out.test.ts'],
   [/^grpcurl -plaintext 127\.0\.0\.1:2379 list$/, 'test/e2e/health-reflection.test.ts'],
   [/^promtool test rules netsy-alerts\.test\.yml$/, 'test/ops/alerts.test.ts'],
-  [/^npm (?:pack|install --global netsy-0\.1\.0\.tgz|ci)$/, 'test/e2e/packed.test.ts, without --global'],
+  [/^npm (?:pack|install|install --global netsy-0\.1\.0\.tgz)$/, 'test/e2e/packed.test.ts, without --global'],
   [/^npm start$|^npm test$/, 'test/docs/commands.test.ts, .ci/run'],
   [/^\.ci\/run$/, 'what runs these tests'],
   [/^kine --endpoint /, 'test/docs/page-trials.ts, on another path'],
