@@ -14,7 +14,7 @@ import { MalformedMessageError } from '../../src/shared/etcd/wire.ts';
 export const MAX_REQUEST_BYTES = 64 * 1024;
 const KEEPALIVE_INTERVAL_MS = 100;
 export const RANGE = '/etcdserverpb.KV/Range';
-const HOLD = '/etcdserverpb.Watch/Watch';
+export const HOLD = '/etcdserverpb.Watch/Watch';
 
 type Limits = ListenerOptions['limits'];
 type FrontTls = TlsMaterial | ListenerTls;

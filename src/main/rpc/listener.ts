@@ -19,6 +19,7 @@ import {
 import { assert } from '../../shared/base/assert.ts';
 import { type Clock, systemClock } from '../../shared/base/clock.ts';
 import type { Log } from '../../shared/base/log.ts';
+import { AnswerTurns } from './answer-turns.ts';
 import type { ClientLimits } from './client-limits.ts';
 import { type AllowedClients, clientRefusal } from './client-names.ts';
 import { tellProtocol } from './first-bytes.ts';
@@ -96,6 +97,7 @@ export class Listener {
   readonly #options: ListenerOptions;
   readonly #clock: Clock;
   readonly #injector: ConnectionInjector;
+  readonly #turns: AnswerTurns;
   readonly #endpoints: readonly Endpoint[];
   /** Every open socket; a TLS connection has two, the raw one and the one inside. */
   readonly #sockets = new Set<Socket>();
@@ -111,6 +113,7 @@ export class Listener {
     this.#options = options;
     this.#clock = options.clock ?? systemClock;
     this.#injector = this.#createInjector();
+    this.#turns = new AnswerTurns(this.#clock);
     const { urls, metrics, limits, http } = options;
     const clients = urls.map((url) =>
       this.#createEndpoint({
@@ -358,8 +361,10 @@ export class Listener {
   #withUnaryMethods(connection: Duplex): Duplex {
     const { unaryMethods: methods, grpc } = this.#options;
     if (methods === undefined || !(connection instanceof Socket)) return connection;
-    const limit = maxConcurrentStreams(grpc);
-    return new UnarySocket(connection, { clock: this.#clock, methods, maxConcurrentStreams: limit });
+    return new UnarySocket(connection, {
+      ...{ clock: this.#clock, turns: this.#turns, methods },
+      maxConcurrentStreams: maxConcurrentStreams(grpc),
+    });
   }
 }
 

@@ -7,6 +7,7 @@ import {
   FrameCutter,
 } from './http2-frames.ts';
 import type { SendWindow } from './unary-answers.ts';
+import { dataFrame } from './unary-request.ts';
 
 /**
  * The streams of a connection that node's HTTP/2 serves, and the frames that it sends. node has ids of its own for
@@ -26,6 +27,12 @@ interface NodeStream {
   held: number;
 }
 
+/** DATA that the window has no room for, or what comes behind it; without padding, which node does not send. */
+interface HeldFrame {
+  readonly stream: NodeStream;
+  bytes: Buffer;
+}
+
 const GOAWAY_ANY = 0x7fff_ffff;
 const STREAM_AT = 5;
 
@@ -35,7 +42,7 @@ export class NodeStreams {
   readonly #cutter = new FrameCutter();
   readonly #ofClient = new Map<number, NodeStream>();
   readonly #ofNode = new Map<number, NodeStream>();
-  #held: { readonly stream: NodeStream; readonly bytes: Buffer }[] = [];
+  #held: HeldFrame[] = [];
   #nextNode = 1;
   #blockOpen = false;
   #goingAway = false;
@@ -104,8 +111,12 @@ export class NodeStreams {
   release(): Buffer {
     const out: Buffer[] = [];
     let released = 0;
-    for (const { stream, bytes } of this.#held) {
-      if (bytes[3] === FRAME_TYPE.data && !this.#spend(bytes.length - FRAME_HEADER_BYTES)) break;
+    for (const held of this.#held) {
+      const { stream, bytes } = held;
+      if (bytes[3] === FRAME_TYPE.data && !this.#spend(bytes.length - FRAME_HEADER_BYTES)) {
+        if (this.#window.bytes > 0) out.push(this.#cut(held));
+        break;
+      }
       released++;
       stream.held--;
       out.push(bytes);
@@ -113,6 +124,17 @@ export class NodeStreams {
     }
     if (released > 0) this.#held = this.#held.slice(released);
     return Buffer.concat(out);
+  }
+
+  /** The beginning of a DATA frame, as much as the window takes: else answers would take it, each time it opens a little. */
+  #cut(held: HeldFrame): Buffer {
+    const { bytes } = held;
+    const end = FRAME_HEADER_BYTES + this.#window.bytes;
+    const first = dataFrame(held.stream.client, false, bytes.subarray(FRAME_HEADER_BYTES, end));
+    const ends = (bytes.readUInt8(4) & FLAG.endStream) !== 0;
+    held.bytes = dataFrame(held.stream.client, ends, bytes.subarray(end));
+    this.#spend(this.#window.bytes);
+    return first;
   }
 
   #frame({ type, stream: id, bytes, payload }: Frame, lastStream: number): Buffer | undefined {

@@ -1,6 +1,7 @@
 import type { Socket } from 'node:net';
 import { encodeInteger, encodeString } from '../../shared/base/hpack.ts';
 import { GrpcCode } from '../../shared/etcd/errors.ts';
+import type { AnswerTurns, TurnTaker } from './answer-turns.ts';
 import {
   encodeFrame,
   FLAG,
@@ -38,6 +39,8 @@ const TRAILERS = encodeFrame(FRAME_TYPE.headers, ENDS, 0, OK);
 const FRAMES_BYTES = FRAME_HEADER_BYTES + PREFIX_BYTES + TRAILERS.length;
 /** One write of small answers is about so large. */
 const WRITE_BYTES = 256 * 1024;
+/** How much of one answer goes out before the next on its connection has its turn. */
+const RUN_BYTES = 2 * FRAME_PAYLOAD_BYTES_MAX;
 
 /** A failed call's only frames. */
 function failureFrames({ stream, failure }: SocketCall, tableSize: Buffer): Buffer {
@@ -66,25 +69,34 @@ export interface SendWindow {
   owedBytes: number;
 }
 
+export interface AnswersEvents {
+  /** Whether a frame may be sent: not while a header block of another's is open. */
+  maySend(): boolean;
+  /** A call's answer is with the socket. */
+  sent(call: SocketCall): void;
+}
+
 /**
- * Sends answers: small ones many in one write, large ones as far as the windows and the socket take them. A response
- * is held once, until its last byte is handed to the socket.
+ * Sends answers: small ones many in one write, and at once; large ones when it is the connection's turn, as far as the
+ * windows and the socket take them, a run of each after the other. A response is held once, until its last byte is handed
+ * to the socket.
  */
-export class UnaryAnswers {
+export class UnaryAnswers implements TurnTaker {
   readonly #socket: Socket;
   readonly #window: SendWindow;
-  readonly #sent: (call: SocketCall) => void;
+  readonly #turns: AnswerTurns;
+  readonly #on: AnswersEvents;
   #headers: Buffer = HEADERS;
   #tableSize: Buffer = Buffer.alloc(0);
   #ready: SocketCall[] = [];
   /** Those that can't be sent at once. */
   readonly #waiting = new Set<SocketCall>();
 
-  /** `sent` is told of each call whose answer is with the socket. */
-  constructor(socket: Socket, window: SendWindow, sent: (call: SocketCall) => void) {
+  constructor(socket: Socket, window: SendWindow, turns: AnswerTurns, on: AnswersEvents) {
     this.#socket = socket;
     this.#window = window;
-    this.#sent = sent;
+    this.#turns = turns;
+    this.#on = on;
   }
 
   /**
@@ -111,18 +123,29 @@ export class UnaryAnswers {
     this.#waiting.delete(call);
   }
 
-  /** Sends what can be sent now. Not to be called while a header block of another's is open. */
+  /** Sends the small answers that can be sent now. Not to be called while `maySend` says no. */
   flush(): void {
     const socket = this.#socket;
     if (socket.destroyed || socket.writableNeedDrain) return;
     while (this.#ready.length > 0 && !socket.writableNeedDrain) this.#flushReady();
-    if (this.#waiting.size === 0) return;
+    if (this.#waiting.size > 0) this.#turns.add(this);
+  }
+
+  takeTurn(bytesMax: number): number {
+    const socket = this.#socket;
+    if (!this.#on.maySend() || socket.destroyed || socket.writableNeedDrain) return 0;
+    let left = bytesMax;
     socket.cork();
     for (const call of this.#waiting) {
-      if (socket.writableNeedDrain) break;
-      this.#advance(call);
+      if (left <= 0 || this.#window.bytes <= 0) break;
+      const bytes = this.#advance(call, Math.min(left, RUN_BYTES));
+      left -= bytes;
+      if (bytes === 0 || !this.#waiting.delete(call)) continue;
+      // To the end of the line, which this loop goes on to.
+      this.#waiting.add(call);
     }
     socket.uncork();
+    return bytesMax - left;
   }
 
   #flushReady(): void {
@@ -143,7 +166,7 @@ export class UnaryAnswers {
     }
     this.#ready = taken === this.#ready.length ? [] : this.#ready.slice(taken);
     if (whole.length > 0) this.#socket.write(encodeWhole(whole, bytes, this.#headers));
-    for (const call of whole) this.#sent(call);
+    for (const call of whole) this.#on.sent(call);
   }
 
   /** Takes all that a small response needs, if it is there. */
@@ -161,13 +184,14 @@ export class UnaryAnswers {
     this.#window.owedBytes += bytes;
   }
 
-  #advance(call: SocketCall): void {
+  /** Sends at most so many bytes of an answer; answers how many. */
+  #advance(call: SocketCall, bytesMax: number): number {
     const { stream, response } = call;
     const total = PREFIX_BYTES + response.length;
-    while (!this.#socket.writableNeedDrain) {
-      const left = total - call.sentBytes;
-      const bytes = Math.min(left, FRAME_PAYLOAD_BYTES_MAX, call.windowBytes, this.#window.bytes);
-      if (bytes <= 0) return;
+    const end = Math.min(total, call.sentBytes + Math.min(bytesMax, call.windowBytes, this.#window.bytes));
+    const start = call.sentBytes;
+    while (call.sentBytes < end) {
+      const bytes = Math.min(end - call.sentBytes, FRAME_PAYLOAD_BYTES_MAX);
       if (call.sentBytes === 0) this.#socket.write(onStream(this.#headers, stream));
       this.#spend(call, bytes);
       const head = Buffer.allocUnsafe(FRAME_HEADER_BYTES);
@@ -175,12 +199,13 @@ export class UnaryAnswers {
       this.#socket.write(head);
       this.#socket.write(slice(response, call.sentBytes, call.sentBytes + bytes));
       call.sentBytes += bytes;
-      if (call.sentBytes < total) continue;
+    }
+    if (call.sentBytes === total) {
       this.#socket.write(onStream(TRAILERS, stream));
       this.#waiting.delete(call);
-      this.#sent(call);
-      return;
+      this.#on.sent(call);
     }
+    return call.sentBytes - start;
   }
 }
 

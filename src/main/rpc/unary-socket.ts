@@ -2,6 +2,7 @@ import type { Socket } from 'node:net';
 import { Duplex } from 'node:stream';
 import type { Clock } from '../../shared/base/clock.ts';
 import { GrpcCode } from '../../shared/etcd/errors.ts';
+import type { AnswerTurns } from './answer-turns.ts';
 import { encodeFrame, encodeIntegerFrame, FLAG, FRAME_TYPE, type Frame, PREFACE } from './http2-frames.ts';
 import { connectionCredit, NodeStreams } from './node-streams.ts';
 import { Peer } from './peer.ts';
@@ -51,6 +52,8 @@ export interface UnarySocketOptions {
   /** What is answered here, by path. */
   readonly methods: ReadonlyMap<string, UnaryMethod>;
   readonly maxConcurrentStreams: number | undefined;
+  /** One for all connections. */
+  readonly turns: AnswerTurns;
 }
 
 export class UnarySocket extends Duplex {
@@ -90,7 +93,10 @@ export class UnarySocket extends Duplex {
     this.#requests = new UnaryRequests(options.methods);
     this.#input = new UnaryInput((frame) => this.#frame(frame));
     this.#nodes = new NodeStreams(this.#window, (bytes) => this.#tellNode(connectionCredit(bytes)));
-    this.#answers = new UnaryAnswers(socket, this.#window, (call) => this.#close(call));
+    this.#answers = new UnaryAnswers(socket, this.#window, options.turns, {
+      maySend: () => this.#maySend,
+      sent: (call) => this.#close(call),
+    });
     this.push(PREFACE);
     socket.on('data', (bytes: Buffer) => this.#take(bytes));
     socket.on('drain', () => this.#onDrain());
