@@ -1,3 +1,4 @@
+import { Writer } from '../../shared/etcd/wire.ts';
 import type { LogRecord } from '../../shared/model/record.ts';
 
 /**
@@ -7,7 +8,6 @@ import type { LogRecord } from '../../shared/model/record.ts';
  */
 
 const HEADER_BYTES = 64;
-const INITIAL_BYTES = 64 * 1024;
 
 /** One row as the cache wants it. */
 export interface SnapshotRow {
@@ -24,43 +24,32 @@ export interface SnapshotRow {
   kv: Uint8Array;
 }
 
-/** Packs rows. Not reusable after `finish`. */
+/** Packs rows. */
 export class SnapshotRowWriter {
-  #bytes = new Uint8Array(INITIAL_BYTES);
-  #view = new DataView(this.#bytes.buffer);
-  #length = 0;
+  readonly #packed = new Writer();
+  readonly #header = new Uint8Array(HEADER_BYTES);
+  readonly #view = new DataView(this.#header.buffer);
 
   add(record: LogRecord, kv: Uint8Array): void {
-    const start = this.#length;
-    this.#reserve(HEADER_BYTES + record.key.length + kv.length);
     const view = this.#view;
-    view.setFloat64(start, record.ordinal ?? 0, true);
-    view.setFloat64(start + 8, record.previousOrdinal ?? 0, true);
-    view.setFloat64(start + 16, record.revision, true);
-    view.setFloat64(start + 24, record.createRevision, true);
-    view.setFloat64(start + 32, record.version, true);
-    view.setBigInt64(start + 40, record.lease);
-    view.setUint32(start + 48, record.sub, true);
-    view.setUint32(start + 52, record.deleted ? 1 : 0, true);
-    view.setUint32(start + 56, record.key.length, true);
-    view.setUint32(start + 60, kv.length, true);
-    this.#bytes.set(record.key, start + HEADER_BYTES);
-    this.#bytes.set(kv, start + HEADER_BYTES + record.key.length);
-    this.#length = start + HEADER_BYTES + record.key.length + kv.length;
+    view.setFloat64(0, record.ordinal ?? 0, true);
+    view.setFloat64(8, record.previousOrdinal ?? 0, true);
+    view.setFloat64(16, record.revision, true);
+    view.setFloat64(24, record.createRevision, true);
+    view.setFloat64(32, record.version, true);
+    view.setBigInt64(40, record.lease);
+    view.setUint32(48, record.sub, true);
+    view.setUint32(52, record.deleted ? 1 : 0, true);
+    view.setUint32(56, record.key.length, true);
+    view.setUint32(60, kv.length, true);
+    this.#packed.raw(this.#header);
+    this.#packed.raw(record.key);
+    this.#packed.raw(kv);
   }
 
-  /** The packed rows, in a buffer of their own that may be transferred. */
+  /** The packed rows, in a buffer of their own that may be transferred. Empties the writer. */
   finish(): Uint8Array<ArrayBuffer> {
-    return this.#bytes.subarray(0, this.#length);
-  }
-
-  #reserve(extra: number): void {
-    const needed = this.#length + extra;
-    if (needed <= this.#bytes.length) return;
-    const grown = new Uint8Array(Math.max(needed, this.#bytes.length * 2));
-    grown.set(this.#bytes.subarray(0, this.#length));
-    this.#bytes = grown;
-    this.#view = new DataView(grown.buffer);
+    return this.#packed.finish();
   }
 }
 
