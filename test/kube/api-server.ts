@@ -10,9 +10,18 @@ export interface ApiServerOptions {
   readonly directory: string;
   /** The client URL of what backs it. */
   readonly endpoint: string;
+  /** What it shows to it, and by whom it knows it; undefined for plain text. */
+  readonly certificates: ClientCertificates | undefined;
   readonly eventTtlSeconds: number;
   readonly compactionSeconds: number;
   readonly watchCache: boolean;
+}
+
+/** PEM files. */
+export interface ClientCertificates {
+  readonly authorityFile: string;
+  readonly certFile: string;
+  readonly keyFile: string;
 }
 
 export interface ApiServer {
@@ -66,8 +75,16 @@ function apiServerArguments(options: ApiServerOptions, port: number, token: stri
   writeFileSync(keyFile, serviceAccountKey(), { mode: 0o600 });
   // The group is exempt from priority and fairness, so that only what backs the server limits the load.
   writeFileSync(tokenFile, `${token},test,test,"system:masters"\n`, { mode: 0o600 });
+  const { certificates } = options;
   return [
     `--etcd-servers=${options.endpoint}`,
+    ...(certificates === undefined
+      ? []
+      : [
+          `--etcd-cafile=${certificates.authorityFile}`,
+          `--etcd-certfile=${certificates.certFile}`,
+          `--etcd-keyfile=${certificates.keyFile}`,
+        ]),
     `--etcd-compaction-interval=${options.compactionSeconds}s`,
     `--event-ttl=${options.eventTtlSeconds}s`,
     `--watch-cache=${options.watchCache}`,

@@ -1,10 +1,12 @@
 import { mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { type Certificates, makeCertificates } from '../support/certificates.ts';
 import { isHealthy, startEtcd } from '../support/etcd.ts';
-import { freePort } from '../support/ports.ts';
+import { freePorts } from '../support/ports.ts';
 import { type RunningProcess, startProcess, waitUntilReady } from '../support/process.ts';
 import { startVersityGateway } from '../support/versitygw.ts';
+import type { ClientCertificates } from './api-server.ts';
 import type { BackingKind, KubeOptions } from './options.ts';
 
 /** What backs the API server: our server on one of its stores, or etcd. */
@@ -12,6 +14,8 @@ export interface Backing {
   readonly name: string;
   /** Its client URL, the same after each start. */
   readonly endpoint: string;
+  /** What its clients must show, and by whom they know it; undefined when it speaks plain text. */
+  readonly certificates?: ClientCertificates | undefined;
   /** What it is and where, for the report. */
   readonly description: string;
   /** Whether its process has not ended. */
@@ -53,7 +57,9 @@ async function startControl(directory: string): Promise<Backing> {
 
 function startOnFiles(directory: string, options: KubeOptions): Promise<Backing> {
   const store = `file://${join(directory, 'store')}`;
-  return startNetsy('netsy on file://', store, directory, options, {}, async () => undefined);
+  const secured = options.secured.includes('netsy-file');
+  const parts = { name: 'netsy on file://', store, directory, secured, environment: {} };
+  return startNetsy({ ...parts, stopStore: async () => undefined }, options);
 }
 
 async function startOnS3(directory: string, options: KubeOptions): Promise<Backing> {
@@ -65,23 +71,33 @@ async function startOnS3(directory: string, options: KubeOptions): Promise<Backi
     await gateway.stop();
     throw error;
   }
-  const name = 'netsy on s3:// (versitygw)';
-  return startNetsy(name, store, directory, options, gateway.environment, () => gateway.stop());
+  const secured = options.secured.includes('netsy-s3');
+  const parts = { name: 'netsy on s3:// (versitygw)', store, directory, secured };
+  const { environment } = gateway;
+  return startNetsy({ ...parts, environment, stopStore: () => gateway.stop() }, options);
 }
 
-async function startNetsy(
-  name: string,
-  store: string,
-  directory: string,
-  options: KubeOptions,
-  environment: Readonly<Record<string, string>>,
-  stopStore: () => Promise<void>,
-): Promise<Backing> {
-  const endpoint = `http://127.0.0.1:${await freePort()}`;
+interface NetsyParts {
+  readonly name: string;
+  readonly store: string;
+  readonly directory: string;
+  /** Serves TLS and demands client certificates, one name's alone. */
+  readonly secured: boolean;
+  readonly environment: Readonly<Record<string, string>>;
+  readonly stopStore: () => Promise<void>;
+}
+
+async function startNetsy(parts: NetsyParts, options: KubeOptions): Promise<Backing> {
+  const { store, directory, environment } = parts;
+  const [port, pagesPort] = await freePorts(2);
+  const made = parts.secured ? makeCertificates() : undefined;
+  const endpoint = `${made === undefined ? 'http' : 'https'}://127.0.0.1:${port}`;
+  const pages = `http://127.0.0.1:${pagesPort}`;
   const dataDirectory = join(directory, 'data');
   const logFile = join(directory, 'netsy.log');
   const entry = options.netsyPath ?? fileURLToPath(new URL('../../src/main/main.js', import.meta.url));
-  const flags = ['--listen-client-urls', endpoint, '--advertise-client-urls', endpoint];
+  const urls = ['--listen-client-urls', endpoint, '--advertise-client-urls', endpoint];
+  const flags = [...urls, '--listen-metrics-urls', pages, ...(made === undefined ? [] : tlsFlags(made))];
   let running: RunningProcess | undefined;
   const start = async (): Promise<void> => {
     running = await startProcess({
@@ -90,11 +106,12 @@ async function startNetsy(
       environment,
       logFile,
     });
-    await waitUntilReady(running, () => isHealthy(endpoint), HEALTHY_DEADLINE_MS);
+    await waitUntilReady(running, () => isHealthy(pages), HEALTHY_DEADLINE_MS);
   };
   const stop = async (): Promise<void> => {
     await running?.stop();
-    await stopStore();
+    await parts.stopStore();
+    made?.remove();
   };
   try {
     await start();
@@ -102,9 +119,11 @@ async function startNetsy(
     await stop();
     throw error;
   }
+  const name = made === undefined ? parts.name : `${parts.name} with client certificates`;
   return {
     name,
     endpoint,
+    certificates: made && { authorityFile: made.authority.certFile, ...made.client },
     description: `${name} at ${endpoint}`,
     running: () => running?.running() ?? false,
     start,
@@ -112,4 +131,9 @@ async function startNetsy(
     forgetLocalState: () => rmSync(dataDirectory, { recursive: true }),
     stop,
   };
+}
+
+function tlsFlags({ server, authority }: Certificates): string[] {
+  const files = ['--cert-file', server.certFile, '--key-file', server.keyFile];
+  return [...files, '--trusted-ca-file', authority.certFile, '--client-cert-allowed-cn', 'client'];
 }

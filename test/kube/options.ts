@@ -6,6 +6,8 @@ export type BackingKind = 'etcd' | 'netsy-file' | 'netsy-s3';
 
 export interface KubeOptions {
   readonly backings: readonly BackingKind[];
+  /** Those of our server's whose API server shows a client certificate and talks TLS with it. */
+  readonly secured: readonly BackingKind[];
   /** The compiled entry of our server, or undefined for the one beside this script. */
   readonly netsyPath: string | undefined;
   readonly seed: number;
@@ -25,6 +27,7 @@ export const USAGE = `npm run kube -- [options]: an unchanged kube-apiserver on 
 
   --server netsy|etcd       what backs the API server (default netsy)
   --store file|s3|both      the object store of netsy (default both)
+  --tls s3|file|both|none   on which of them netsy serves TLS and demands client certificates (default s3)
   --netsy PATH              another main.js of netsy
   --seed N                  of contents and kill moments (default random; printed)
   --config-maps N           (default 500)
@@ -39,6 +42,7 @@ export const USAGE = `npm run kube -- [options]: an unchanged kube-apiserver on 
 const ARGUMENTS = {
   server: { type: 'string', default: 'netsy' },
   store: { type: 'string', default: 'both' },
+  tls: { type: 'string', default: 's3' },
   netsy: { type: 'string' },
   seed: { type: 'string' },
   'config-maps': { type: 'string', default: '500' },
@@ -58,6 +62,7 @@ export function parseOptions(words: readonly string[]): KubeOptions | undefined 
   if (values.help) return undefined;
   return {
     backings: backingsOf(oneOf('server', values.server, ['netsy', 'etcd']), values.store),
+    secured: oneOf('tls', values.tls, ['s3', 'file', 'both', 'none']) === 'none' ? [] : storesOf(values.tls),
     netsyPath: values.netsy,
     seed: values.seed === undefined ? randomInt(2 ** 32) : count('seed', values.seed, 0),
     configMaps: count('config-maps', values['config-maps'], 1),
@@ -73,7 +78,10 @@ export function parseOptions(words: readonly string[]): KubeOptions | undefined 
 
 function backingsOf(server: string, store: string): BackingKind[] {
   if (server === 'etcd') return ['etcd'];
-  const chosen = oneOf('store', store, ['file', 's3', 'both']);
+  return storesOf(oneOf('store', store, ['file', 's3', 'both']));
+}
+
+function storesOf(chosen: string): BackingKind[] {
   if (chosen === 'both') return ['netsy-file', 'netsy-s3'];
   return [chosen === 'file' ? 'netsy-file' : 'netsy-s3'];
 }

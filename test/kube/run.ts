@@ -1,10 +1,12 @@
-import { mkdtempSync, rmSync } from 'node:fs';
+import { once } from 'node:events';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { get } from 'node:https';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { logTail } from '../support/process.ts';
 import { Seeded } from '../support/seeded.ts';
 import { startApiServer } from './api-server.ts';
-import { startBacking } from './backing.ts';
+import { type Backing, startBacking } from './backing.ts';
 import { compactionScenario } from './compaction.ts';
 import { configMapScenario } from './config-maps.ts';
 import { crashScenario } from './crash.ts';
@@ -46,9 +48,15 @@ async function runOn(
   try {
     const backing = await report.start(`${kind} is healthy`, () => startBacking(kind, directory, options));
     started.push(backing);
-    const settings = { ...options, directory, endpoint: backing.endpoint };
+    const settings = {
+      ...options,
+      directory,
+      endpoint: backing.endpoint,
+      certificates: backing.certificates,
+    };
     const apiServer = await report.start('kube-apiserver is ready', () => startApiServer(settings));
     started.push(apiServer);
+    if (backing.certificates !== undefined) await refusalStep(backing, report);
     await runScenarios({ apiServer, backing, options, report, seeded: new Seeded(options.seed) });
   } catch (error) {
     // A failed step is printed and counted already; anything else is not.
@@ -57,6 +65,17 @@ async function runOn(
   // Before the end, whose own lines are of no interest.
   if (report.failed > failedBefore) printLogs(directory);
   await stopAll();
+}
+
+/** Else the API server's certificate, which it shows, would prove nothing. */
+async function refusalStep({ endpoint, certificates }: Backing, report: Report): Promise<void> {
+  await report.step('whoever shows no certificate is refused', async () => {
+    const ca = readFileSync(certificates!.authorityFile);
+    const request = get(`${endpoint}/health`, { ca });
+    const [outcome] = (await once(request, 'response').catch((error: Error) => [error])) as [unknown];
+    if (outcome instanceof Error) return outcome.message;
+    throw new Error('a client without a certificate was answered');
+  });
 }
 
 /** A failed scenario does not keep the next from running, as long as both servers are there. */
