@@ -53,6 +53,6 @@ describe('the files to deploy with', () => {
     const { bin } = JSON.parse(readFileSync(`${OPERATIONS}../../package.json`, 'utf8')) as {
       bin: { netsy: string };
     };
-    assert.ok(read('Dockerfile').includes(`/netsy/node_modules/netsy/${bin.netsy}`));
+    assert.ok(read('Dockerfile').includes(`/netsy/${bin.netsy}`));
   });
 });
