@@ -67,7 +67,7 @@ export interface EngineParts {
   log: Log;
   meter: CommitMeter;
   applyMeter?: ApplyMeter;
-  /** A chunk of so many records is durable; `bytes` are those of its object before it was compressed. */
+  /** A chunk of so many records is durable; `bytes` are those of its object. */
   wrote(records: number, bytes: number): void;
   /** The process can't go on; nothing is acknowledged any more. */
   fatal(error: Error): void;
@@ -269,7 +269,7 @@ export class Engine {
       putBudget,
       meter,
       evaluate: (message) => writer.evaluate(message),
-      compress: (body) => pool.compress(body),
+      compress: (object, headerLength) => pool.compressObject(object, headerLength),
       append: (key, object, writes, attempts) =>
         appender.append(key, object, writes, this.#uploads.signal, attempts),
       putMs: () => appender.putMs,

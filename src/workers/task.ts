@@ -31,7 +31,7 @@ export default async function run(
 > {
   switch (task.type) {
     case 'compress':
-      return compressBody(task.body, task.level);
+      return compressed(task);
     case 'open':
       return corruptAsData(async () => {
         const chunk = await openChunk(task.name, task.sequence, task.object, task.form);
@@ -59,6 +59,19 @@ export default async function run(
     case 'messageToJson':
       return writeJson(task.message, task.bytes, task.place);
   }
+}
+
+async function compressed({
+  body,
+  plain,
+  level,
+}: Extract<TaskRequest, { type: 'compress' }>): Promise<Uint8Array> {
+  const frame = await compressBody(body.subarray(plain), level);
+  // zstd's own buffer can't be handed over.
+  const out = new Uint8Array(plain + frame.length);
+  out.set(body.subarray(0, plain));
+  out.set(frame, plain);
+  return handedOver(out, [out]);
 }
 
 async function corruptAsData<T>(open: () => Promise<T>): Promise<T | TaskCorrupt> {

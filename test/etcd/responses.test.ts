@@ -28,7 +28,7 @@ import {
 } from '../../src/shared/etcd/gen/etcdserverpb/rpc_pb.ts';
 import { EventSchema, KeyValueSchema } from '../../src/shared/etcd/gen/mvccpb/kv_pb.ts';
 import * as responses from '../../src/shared/etcd/responses.ts';
-import { MalformedMessageError } from '../../src/shared/etcd/wire.ts';
+import { MalformedMessageError, Writer } from '../../src/shared/etcd/wire.ts';
 import { anyBigint, message, safeNumber } from './fields.ts';
 import { accepts, flat } from './generated.ts';
 import { property } from './property.ts';
@@ -102,13 +102,14 @@ property('a keys-only KeyValue is the KeyValue with an empty value', anyKeyValue
 const anyEvent = fc.tuple(fc.boolean(), anyKeyValue, fc.option(anyKeyValue, { nil: undefined }));
 property('Event: with prev_kv it begins with the event that has none', anyEvent, ([deleted, kv, prevKv]) => {
   const previous = prevKv && responses.keyValueBytes(prevKv);
-  const event = responses.encodeEvent(deleted, responses.keyValueBytes(kv), previous);
+  const event = new Writer();
+  responses.writeEvent(event, deleted, responses.keyValueBytes(kv), previous);
+  const bytes = event.finish();
+  const { plain, whole } = responses.eventSizes(deleted, responses.keyValueBytes(kv), previous);
+  assert.equal(bytes.length, whole);
   const fields = { type: deleted ? 1 : 0, kv: keyValue(kv) };
-  assert.deepEqual(
-    event.bytes,
-    generated(EventSchema, prevKv ? { ...fields, prevKv: keyValue(prevKv) } : fields),
-  );
-  assert.deepEqual(event.bytes.subarray(0, event.lengthWithoutPrevKv), generated(EventSchema, fields));
+  assert.deepEqual(bytes, generated(EventSchema, prevKv ? { ...fields, prevKv: keyValue(prevKv) } : fields));
+  assert.deepEqual(bytes.subarray(0, plain), generated(EventSchema, fields));
 });
 
 property('ResponseHeader: its bytes are those of generated code', anyHeader, (fields) => {
@@ -213,7 +214,11 @@ property(
   'WatchResponse: bytes as generated',
   fc.tuple(anyHeader, anyWatch, anyKeyValues),
   ([head, fields, kvs]) => {
-    const events = kvs.map((kv) => responses.encodeEvent(false, responses.keyValueBytes(kv)).bytes);
+    const events = kvs.map((kv) => {
+      const event = new Writer();
+      responses.writeEvent(event, false, responses.keyValueBytes(kv), undefined);
+      return event.finish();
+    });
     const expected = generated(WatchResponseSchema, {
       ...fields,
       header: header(head),

@@ -1,6 +1,7 @@
 import type { PublishedBatch, WatchEvent } from '../../src/main/watch/events.ts';
 import type { ReplayRequest, ReplayResult, ReplaySource } from '../../src/main/watch/replay.ts';
-import { encodeEvent, keyValueBytes } from '../../src/shared/etcd/responses.ts';
+import { keyValueBytes } from '../../src/shared/etcd/responses.ts';
+import { EventWriter, readEvents } from '../../src/workers/contract/events.ts';
 
 /** One change in the model: a put of `value`, or a delete. */
 export interface Change {
@@ -29,8 +30,9 @@ function makeEvent(revision: number, sub: number, change: Change, previous?: str
     previous === undefined
       ? undefined
       : keyValueBytes({ ...none, key, modRevision: revision - 1, value: bytesOf(previous) });
-  const { bytes, lengthWithoutPrevKv } = encodeEvent(isDelete, kv, prevKv);
-  return { revision, sub, key, isDelete, bytes, plainLength: lengthWithoutPrevKv };
+  const packed = new EventWriter();
+  packed.add({ revision, sub, key, deleted: isDelete }, kv, prevKv);
+  return readEvents(packed.finish())[0]!;
 }
 
 /** Everything that was ever published, and what the replay source and a perfect watcher would see of it. */

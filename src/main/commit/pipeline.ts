@@ -40,7 +40,8 @@ export interface CommitParts {
     nonce: bigint;
     compressBytesMin: number;
   }): void;
-  compress(body: Uint8Array): Promise<Uint8Array>;
+  /** The object with all behind its header compressed. `object` is given away. */
+  compress(object: Uint8Array, headerLength: number): Promise<Uint8Array>;
   /**
    * Resolves when the store has exactly this object, or another writer's under its name; `writes` wait for it. Adds
    * each request to the store to `attempts` when it is sent.
@@ -96,6 +97,7 @@ export class CommitPipeline {
   /** Closed batches in log order; the first one is the next to be answered. */
   readonly #inFlight: Batch[] = [];
   readonly #batchWindow: BatchWindow;
+  readonly #frames = new FrameWriter();
   #open: Batch;
   /** Runs while the open batch gathers. */
   #window: Timer | undefined;
@@ -335,12 +337,11 @@ export class CommitPipeline {
   }
 
   #evaluate(batch: Batch): void {
-    const frames = new FrameWriter();
-    for (const { kind, request } of batch.requests) frames.add(kind, request);
+    for (const { kind, request } of batch.requests) this.#frames.add(kind, request);
     this.#parts.meter.batch(batch.requests.length, batch.bytes);
     this.#parts.evaluate({
       batch: batch.id,
-      requests: frames.finish(),
+      requests: this.#frames.finish(),
       createdAtMs: this.#parts.clock.wallMs(),
       nonce: asBuffer(this.#parts.random.bytes(8)).readBigUInt64LE(),
       compressBytesMin: this.#compression.bytesMin(),
@@ -359,6 +360,7 @@ export class CommitPipeline {
   async #upload(batch: Batch, message: EvaluatedMessage): Promise<void> {
     try {
       const object = await this.#object(message);
+      message.object = object;
       batch.times.sealed = this.#parts.clock.monotonicMs();
       const { requests, attempts } = batch;
       const key = chunkKey(message.sequence);
@@ -371,9 +373,10 @@ export class CommitPipeline {
   async #object(message: EvaluatedMessage): Promise<Uint8Array> {
     const { object, headerLength, compress } = message;
     if (!compress) return object;
-    const frame = await this.#parts.compress(object.subarray(headerLength));
-    this.#compression.record(object.length - headerLength, frame.length);
-    return Buffer.concat([object.subarray(0, headerLength), frame]);
+    const plainBytes = object.length;
+    const compressed = await this.#parts.compress(object, headerLength);
+    this.#compression.record(plainBytes - headerLength, compressed.length - headerLength);
+    return compressed;
   }
 
   #uploaded(batch: Batch, outcome: 'durable' | 'lost'): void {

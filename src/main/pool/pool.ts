@@ -49,10 +49,20 @@ export class TaskPool {
     this.#pool = typeof runner === 'number' ? threadRunner(runner) : runner;
   }
 
-  /** `body` as one zstd frame. The caller gives `body` away. */
+  /** `body` as one zstd frame. */
   async compress(body: Uint8Array): Promise<Uint8Array> {
-    const request: TaskRequest = { type: 'compress', body, level: ZSTD_LEVEL };
+    const request: TaskRequest = { type: 'compress', body, plain: 0, level: ZSTD_LEVEL };
     return (await this.#pool.run(request)) as Uint8Array;
+  }
+
+  /**
+   * The object with all behind its header as one zstd frame. Gives away `object`, which nothing else may share an
+   * ArrayBuffer with.
+   */
+  async compressObject(object: Uint8Array, headerLength: number): Promise<Uint8Array> {
+    const request: TaskRequest = { type: 'compress', body: object, plain: headerLength, level: ZSTD_LEVEL };
+    const transferList = [object.buffer as ArrayBuffer];
+    return (await this.#pool.run(request, { transferList })) as Uint8Array;
   }
 
   /** A chunk's object, decompressed, every CRC checked. Throws when one fails, naming the object. */

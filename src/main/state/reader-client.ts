@@ -49,7 +49,7 @@ class ReaderThread {
   readonly #clock: Clock;
   readonly #onLarge: (read: Read) => void;
   readonly #waiting = new Map<number, (reply: ReaderReply) => void>();
-  #frames = new FrameWriter();
+  readonly #frames = new FrameWriter();
   #reads: Read[] = [];
   #nextId = 1;
   #batchesInFlight = 0;
@@ -113,7 +113,6 @@ class ReaderThread {
     const reads = this.#reads;
     const requests = this.#frames.finish();
     this.#reads = [];
-    this.#frames = new FrameWriter();
     const id = this.#nextId++;
     this.#batchesInFlight++;
     let answered = 0;

@@ -7,8 +7,13 @@ import { assert } from './assert.ts';
 
 const FRAME_HEADER_BYTES = 8;
 const INITIAL_BYTES = 4096;
+/** A buffer no larger than this is kept for what is packed next. */
+const KEPT_BYTES_MAX = 4 * 1024 * 1024;
 
-/** Packs frames. Not reusable after `finish`. */
+/**
+ * Packs frames, in a buffer that is kept from one `finish` to the next: growing it anew for each batch made most of the
+ * memory that V8 had to collect.
+ */
 export class FrameWriter {
   #bytes = new Uint8Array(INITIAL_BYTES);
   #view = new DataView(this.#bytes.buffer);
@@ -35,9 +40,14 @@ export class FrameWriter {
     this.#count++;
   }
 
-  /** The packed frames in a buffer of their own, ready to be transferred. */
+  /** The packed frames in a buffer of their own, ready to be transferred. Empties the writer. */
   finish(): Uint8Array<ArrayBuffer> {
-    return this.#bytes.subarray(0, this.#length);
+    const packed = this.#bytes.subarray(0, this.#length);
+    const isKept = this.#bytes.length <= KEPT_BYTES_MAX;
+    if (!isKept) this.#use(new Uint8Array(INITIAL_BYTES));
+    this.#length = 0;
+    this.#count = 0;
+    return isKept ? packed.slice() : packed;
   }
 
   #reserve(extra: number): void {
@@ -45,8 +55,12 @@ export class FrameWriter {
     if (needed <= this.#bytes.length) return;
     const grown = new Uint8Array(Math.max(needed, this.#bytes.length * 2));
     grown.set(this.#bytes.subarray(0, this.#length));
-    this.#bytes = grown;
-    this.#view = new DataView(grown.buffer);
+    this.#use(grown);
+  }
+
+  #use(bytes: Uint8Array<ArrayBuffer>): void {
+    this.#bytes = bytes;
+    this.#view = new DataView(bytes.buffer);
   }
 }
 

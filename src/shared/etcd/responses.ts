@@ -172,23 +172,29 @@ export function stripValue(bytes: Uint8Array): Uint8Array {
   return bytes;
 }
 
-/** An encoded event, and how much of it is the event without `prev_kv`. */
-export interface EncodedEvent {
-  bytes: Uint8Array<ArrayBuffer>;
-  lengthWithoutPrevKv: number;
+/** How many bytes `writeEvent` writes: up to `prev_kv`, and in all. */
+export function eventSizes(
+  deleted: boolean,
+  kv: Uint8Array,
+  prevKv: Uint8Array | undefined,
+): { plain: number; whole: number } {
+  const plain = flagSize(deleted) + messageSize(kv);
+  return { plain, whole: plain + messageSize(prevKv) };
 }
 
 /**
- * An mvccpb.Event from encoded KeyValues: type (DELETE if `deleted`), kv, prev_kv. `prev_kv` comes last,
- * so the first `lengthWithoutPrevKv` bytes are the event for a watcher that did not ask for it.
+ * Appends an mvccpb.Event from encoded KeyValues: type (DELETE if `deleted`), kv, prev_kv. `prev_kv` comes last,
+ * so that the first bytes are the event for a watcher that did not ask for it.
  */
-export function encodeEvent(deleted: boolean, kv: Uint8Array, prevKv?: Uint8Array): EncodedEvent {
-  const lengthWithoutPrevKv = flagSize(deleted) + messageSize(kv);
-  const writer = new Writer(lengthWithoutPrevKv + messageSize(prevKv));
+export function writeEvent(
+  writer: Writer,
+  deleted: boolean,
+  kv: Uint8Array,
+  prevKv: Uint8Array | undefined,
+): void {
   flagField(writer, 8, deleted);
   messageField(writer, 18, kv);
   messageField(writer, 26, prevKv);
-  return { bytes: writer.finish(), lengthWithoutPrevKv };
 }
 
 /** A ResponseHeader; fields that are left out are zero, as in the headers within a transaction. */

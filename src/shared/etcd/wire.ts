@@ -245,6 +245,8 @@ export function delimitedSize(length: number): number {
 }
 
 const WRITER_BYTES_MIN = 64;
+/** A buffer no larger than this is kept by `finish` for what is written next. */
+const KEPT_BYTES_MAX = 4 * 1024 * 1024;
 const NO_BUFFER = new Uint8Array(0);
 
 /**
@@ -276,7 +278,7 @@ export class Writer {
   finish(): Uint8Array<ArrayBuffer> {
     const exact = this.#length === this.#buffer.length;
     const bytes = exact ? this.#buffer : this.#buffer.slice(0, this.#length);
-    if (exact) this.#buffer = NO_BUFFER;
+    if (exact || this.#buffer.length > KEPT_BYTES_MAX) this.#buffer = NO_BUFFER;
     this.#length = 0;
     return bytes;
   }

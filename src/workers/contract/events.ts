@@ -1,3 +1,5 @@
+import { eventSizes, writeEvent } from '../../shared/etcd/responses.ts';
+import { Writer } from '../../shared/etcd/wire.ts';
 import type { LogRecord } from '../../shared/model/record.ts';
 
 /**
@@ -8,7 +10,6 @@ import type { LogRecord } from '../../shared/model/record.ts';
 
 const HEADER_BYTES = 28;
 const FLAG_DELETE = 1;
-const INITIAL_BYTES = 4096;
 
 /** One change as watchers see it. */
 export interface EventView {
@@ -20,45 +21,38 @@ export interface EventView {
   plainLength: number;
 }
 
-/** Packs events; not reusable after `finish`. */
+/** Packs events, in a buffer that is kept from one `finish` to the next. */
 export class EventWriter {
-  #bytes = new Uint8Array(INITIAL_BYTES);
-  #view = new DataView(this.#bytes.buffer);
-  #length = 0;
+  readonly #packed = new Writer();
+  readonly #header = new Uint8Array(HEADER_BYTES);
+  readonly #view = new DataView(this.#header.buffer);
 
   get length(): number {
-    return this.#length;
+    return this.#packed.length;
   }
 
+  /** Adds the event of a record from its encoded KeyValue, and the one before it if watchers may get that. */
   add(
     record: Pick<LogRecord, 'revision' | 'sub' | 'key' | 'deleted'>,
-    event: Uint8Array,
-    plainLength: number,
+    kv: Uint8Array,
+    prevKv: Uint8Array | undefined,
   ): void {
-    const start = this.#length;
-    this.#reserve(HEADER_BYTES + record.key.length + event.length);
-    this.#view.setFloat64(start, record.revision, true);
-    this.#view.setUint32(start + 8, record.sub, true);
-    this.#view.setUint32(start + 12, record.deleted ? FLAG_DELETE : 0, true);
-    this.#view.setUint32(start + 16, record.key.length, true);
-    this.#view.setUint32(start + 20, plainLength, true);
-    this.#view.setUint32(start + 24, event.length, true);
-    this.#bytes.set(record.key, start + HEADER_BYTES);
-    this.#bytes.set(event, start + HEADER_BYTES + record.key.length);
-    this.#length = start + HEADER_BYTES + record.key.length + event.length;
+    const { revision, sub, key, deleted } = record;
+    const { plain, whole } = eventSizes(deleted, kv, prevKv);
+    this.#view.setFloat64(0, revision, true);
+    this.#view.setUint32(8, sub, true);
+    this.#view.setUint32(12, deleted ? FLAG_DELETE : 0, true);
+    this.#view.setUint32(16, key.length, true);
+    this.#view.setUint32(20, plain, true);
+    this.#view.setUint32(24, whole, true);
+    this.#packed.raw(this.#header);
+    this.#packed.raw(key);
+    writeEvent(this.#packed, deleted, kv, prevKv);
   }
 
+  /** The packed events in a buffer of their own, ready to be transferred. Empties the writer. */
   finish(): Uint8Array<ArrayBuffer> {
-    return this.#bytes.subarray(0, this.#length);
-  }
-
-  #reserve(extra: number): void {
-    const needed = this.#length + extra;
-    if (needed <= this.#bytes.length) return;
-    const grown = new Uint8Array(Math.max(needed, this.#bytes.length * 2));
-    grown.set(this.#bytes.subarray(0, this.#length));
-    this.#bytes = grown;
-    this.#view = new DataView(grown.buffer);
+    return this.#packed.finish();
   }
 }
 

@@ -9,7 +9,8 @@ import type { LeaseChange } from './writer.ts';
 
 export type TaskRequest =
   /** zstd over a chunk's records and footer; answers the frame. */
-  | { type: 'compress'; body: Uint8Array; level: number }
+  /** Answers one zstd frame of `body`, behind its first `plain` bytes as they are. */
+  | { type: 'compress'; body: Uint8Array; plain: number; level: number }
   /** Recovery: decompresses a chunk and checks every CRC in it; answers a LoadedChunk. */
   | { type: 'open'; name: string; sequence: number; object: Uint8Array; form?: ChunkForm }
   /**

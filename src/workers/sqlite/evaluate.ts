@@ -100,7 +100,8 @@ export class Evaluator {
   #changes: LoggedChange[] = [];
   #leaseChanges: LeaseChange[] = [];
   #systemChanges: SystemChange[] = [];
-  #events = new EventWriter();
+  readonly #events = new EventWriter();
+  readonly #replies = new FrameWriter();
   #operations = noOperations();
 
   constructor(
@@ -127,15 +128,13 @@ export class Evaluator {
     this.#changes = [];
     this.#leaseChanges = [];
     this.#systemChanges = [];
-    this.#events = new EventWriter();
     this.#operations = noOperations();
     this.#alarms.begin();
-    const replies = new FrameWriter();
     const frames = new FrameReader(requests);
-    while (frames.next()) this.#answer(replies, frames.tag as WriteKind, frames.payload);
+    while (frames.next()) this.#answer(frames.tag as WriteKind, frames.payload);
     return {
       changes: this.#changes,
-      replies: replies.finish(),
+      replies: this.#replies.finish(),
       events: this.#events.finish(),
       leases: this.#leaseChanges,
       system: this.#systemChanges,
@@ -152,13 +151,13 @@ export class Evaluator {
     this.#changes.push({ record: systemRecord(change, this.#createdAtMs) });
   }
 
-  #answer(replies: FrameWriter, kind: WriteKind, request: Uint8Array): void {
+  #answer(kind: WriteKind, request: Uint8Array): void {
     try {
-      replies.add(0, this.#execute(kind, request));
+      this.#replies.add(0, this.#execute(kind, request));
     } catch (error) {
-      if (error instanceof EtcdError) replies.add(etcdErrorId(error.kind), new Uint8Array(0));
+      if (error instanceof EtcdError) this.#replies.add(etcdErrorId(error.kind), new Uint8Array(0));
       else if (error instanceof MalformedMessageError)
-        replies.add(REPLY_MALFORMED, Buffer.from(error.message));
+        this.#replies.add(REPLY_MALFORMED, Buffer.from(error.message));
       else throw error;
     }
   }
@@ -309,9 +308,9 @@ export class Evaluator {
     try {
       const response = run(txn);
       this.#count(txn.operations);
-      for (const { record, kv, event, plainLength } of txn.changes) {
+      for (const { record, kv, prevKv } of txn.changes) {
         this.#changes.push({ record, kv });
-        this.#events.add(record, event, plainLength);
+        this.#events.add(record, kv, prevKv);
       }
       if (last !== undefined) this.#changes.push({ record: last });
       return response;

@@ -1,5 +1,4 @@
 import { assert } from '../../shared/base/assert.ts';
-import { encodeEvent } from '../../shared/etcd/responses.ts';
 import { type LogRecord, Operation, type SystemChange, systemChange } from '../../shared/model/record.ts';
 import { EventWriter } from '../contract/events.ts';
 import type { FollowedState, LeaseChange } from '../contract/writer.ts';
@@ -29,8 +28,7 @@ export class Followed {
             previousId === 0 || previous !== undefined,
             'the state that a record replaces is in the history',
           );
-          const { bytes, lengthWithoutPrevKv } = encodeEvent(record.deleted, kv, previous);
-          this.#events.add(record, bytes, lengthWithoutPrevKv);
+          this.#events.add(record, kv, previous);
           this.#count(record);
           return;
         }

@@ -46,6 +46,7 @@ export class ReaderState {
   readonly #header: (revision: number) => Uint8Array;
   /** One after the other; the first is under way. */
   readonly #hashes: WaitingHash[] = [];
+  readonly #replies = new FrameWriter();
 
   constructor(data: ReaderData) {
     this.#data = data;
@@ -117,13 +118,12 @@ export class ReaderState {
   }
 
   #readAll({ id, requests }: Extract<ReaderRequest, { type: 'read' }>, send: Send): void {
-    let replies = new FrameWriter();
+    const replies = this.#replies;
     const frames = new FrameReader(requests);
     while (frames.next()) {
       this.#readOne(replies, frames.tag as ReadKind, frames.payload);
       if (replies.length < REPLIES_BYTES_MAX) continue;
       send({ type: 'read', id, replies: replies.finish(), last: false });
-      replies = new FrameWriter();
     }
     send({ type: 'read', id, replies: replies.finish(), last: true });
   }

@@ -1,6 +1,5 @@
 import type { Statement } from 'better-sqlite3';
 import { bytesKey } from '../../shared/base/bytes.ts';
-import { encodeEvent } from '../../shared/etcd/responses.ts';
 import { isSingleKey, rangeContains } from '../../shared/model/key-range.ts';
 import { EventWriter } from '../contract/events.ts';
 import type { ReplayReply, ReplayRequest } from '../contract/reader.ts';
@@ -89,9 +88,8 @@ export class Replayer {
     const kv = this.#rows.kvOfRow(row.id);
     const previous = prevKv ? this.#previousKv(row) : undefined;
     const deleted = row.deleted === 1;
-    const { bytes, lengthWithoutPrevKv } = encodeEvent(deleted, kv, previous);
     const { revision, sub, key } = row;
-    events.add({ revision, sub, key, deleted }, bytes, lengthWithoutPrevKv);
+    events.add({ revision, sub, key, deleted }, kv, previous);
   }
 
   /** The KeyValue before the row's revision: what its own transaction did to the key does not count. */

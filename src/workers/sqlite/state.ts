@@ -66,6 +66,8 @@ export class WriterState {
   #overlay!: OverlayView;
   #evaluator: Evaluator | undefined;
   #freePages!: Statement;
+  #beginReading!: Statement;
+  #endReading!: Statement;
   #defragmenting = false;
   #inTrouble = false;
   /** Chunks that are evaluated and wait to be durable, in sequence order. */
@@ -223,6 +225,8 @@ export class WriterState {
     this.#rows.refresh();
     this.#pageCount = connection.prepare('PRAGMA page_count').pluck();
     this.#freePages = connection.prepare('PRAGMA freelist_count').pluck();
+    this.#beginReading = connection.prepare('BEGIN');
+    this.#endReading = connection.prepare('COMMIT');
   }
 
   #position(): LogPosition {
@@ -266,9 +270,10 @@ export class WriterState {
   }
 
   #evaluate(request: Extract<WriterRequest, { type: 'evaluate' }>): void {
-    assert(this.#evaluator !== undefined, 'evaluate before begin');
+    const evaluator = this.#evaluator;
+    assert(evaluator !== undefined, 'evaluate before begin');
     const begunMs = systemClock.monotonicMs();
-    const evaluated = this.#evaluator.evaluate(request.requests, request.createdAtMs);
+    const evaluated = this.#reading(() => evaluator.evaluate(request.requests, request.createdAtMs));
     const evaluatedMs = systemClock.monotonicMs();
     const reply: EvaluatedMessage = {
       type: 'evaluated',
@@ -294,6 +299,16 @@ export class WriterState {
       .filter((bytes) => bytes !== NO_BYTES)
       .map((bytes) => bytes.buffer as ArrayBuffer);
     this.#reply(reply, transfer);
+  }
+
+  /** In one read transaction: outside of one each statement locks the file anew, which takes longer than most of them. */
+  #reading<T>(read: () => T): T {
+    this.#beginReading.run();
+    try {
+      return read();
+    } finally {
+      this.#endReading.run();
+    }
   }
 
   /** Gives the records the next sequence and encodes the chunk. */

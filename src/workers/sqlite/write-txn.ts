@@ -1,7 +1,7 @@
 import { assert } from '../../shared/base/assert.ts';
 import { NO_BYTES } from '../../shared/base/bytes.ts';
 import { EtcdError } from '../../shared/etcd/errors.ts';
-import { encodeEvent, keyValueBytes } from '../../shared/etcd/responses.ts';
+import { eventSizes, keyValueBytes } from '../../shared/etcd/responses.ts';
 import type { KeyRange } from '../../shared/model/key-range.ts';
 import type { KeyState } from '../../shared/model/key-state.ts';
 import { RECORD_BYTES_MAX } from '../../shared/model/limits.ts';
@@ -9,11 +9,9 @@ import { type LogRecord, Operation } from '../../shared/model/record.ts';
 import { noOperations } from './operations.ts';
 import type { OverlayView, PendingChange } from './overlay.ts';
 
-/** A change of one transaction and the event that watchers get for it. */
+/** A change of one transaction, and what its event gives watchers as prev_kv. */
 export interface WrittenChange extends PendingChange {
-  event: Uint8Array;
-  /** The event's first bytes, without prev_kv. */
-  plainLength: number;
+  prevKv: Uint8Array | undefined;
 }
 
 /**
@@ -104,12 +102,11 @@ export class WriteTxn {
 
   #write(record: LogRecord, kv: Uint8Array, before: KeyState | undefined): void {
     const prevKv = this.#prevKv(before);
-    const { bytes, lengthWithoutPrevKv } = encodeEvent(record.deleted, kv, prevKv);
     assert(record.revision === this.#revision, 'a transaction has one revision');
     // A deleted range is as large as its values, which its events carry: more than this no buffer should hold.
-    this.#bytes += kv.length + bytes.length;
+    this.#bytes += kv.length + eventSizes(record.deleted, kv, prevKv).whole;
     if (this.#bytes > RECORD_BYTES_MAX) throw new EtcdError('RequestTooLarge');
-    const change = { record, kv, event: bytes, plainLength: lengthWithoutPrevKv };
+    const change = { record, kv, prevKv };
     this.changes.push(change);
     this.#view.add(change);
   }
