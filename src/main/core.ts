@@ -176,7 +176,7 @@ export class Core {
 
   /** What only the primary does by itself. */
   #startUpkeep(engine: Engine): void {
-    this.#logUpkeep = new LogUpkeep(this.#parts);
+    this.#logUpkeep = new LogUpkeep({ ...this.#parts, writer: this.writer });
     this.#autoCompaction = this.#startAutoCompaction(engine);
   }
 

@@ -230,7 +230,7 @@ export class Engine {
           writer.defragment();
         }),
       copy: () => pool.checkpoint(cacheFile),
-      truncate: () => writer.checkpoint(true),
+      truncate: () => writer.truncateLog(),
     });
   }
 

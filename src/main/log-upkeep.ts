@@ -5,6 +5,7 @@ import type { Settings } from './config/settings.ts';
 import type { TaskPool } from './pool/pool.ts';
 import { LogSnapshot } from './state/log-snapshot-client.ts';
 import type { Workers } from './state/workers.ts';
+import type { WriterClient } from './state/writer-client.ts';
 import { retryingStore } from './store/retry.ts';
 import type { ObjectStore } from './store/store.ts';
 import { Merger } from './upkeep/merger.ts';
@@ -20,6 +21,7 @@ export interface LogUpkeepParts {
   store: ObjectStore;
   pool: TaskPool;
   workers: Pick<Workers, 'logSnapshot'>;
+  writer: Pick<WriterClient, 'holding'>;
   cacheFile: string;
   nodeId: string;
   clock: Clock;
@@ -54,6 +56,7 @@ export class LogUpkeep {
       log,
       points,
       open: (data) => new LogSnapshot(data, workers),
+      keepingRows: (work) => parts.writer.holding('compaction', work),
       stored: (snapshot) => this.#retention?.stored(snapshot),
     });
     void this.#snapshotter.start();

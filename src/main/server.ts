@@ -250,8 +250,13 @@ export class Server {
 
   #createCheckpointer(cacheFile: string, writer: WriterClient, pool: TaskPool): Checkpointer {
     const { clock, log } = this.#parts;
-    const copy = (): Promise<void> => pool.checkpoint(cacheFile);
-    return new Checkpointer({ cacheFile, clock, log, copy, restart: () => writer.checkpoint() });
+    return new Checkpointer({
+      cacheFile,
+      clock,
+      log,
+      copy: () => pool.checkpoint(cacheFile),
+      holding: (work) => writer.holding('commits', work),
+    });
   }
 
   #addServices(): void {

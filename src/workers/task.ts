@@ -3,6 +3,7 @@ import { move, transferableSymbol, valueSymbol } from 'piscina';
 import { CorruptFileError } from '../shared/format/corrupt.ts';
 import type {
   CacheComparison,
+  LogCopy,
   SnapshotPiece,
   TaskCorrupt,
   TaskRefused,
@@ -25,9 +26,9 @@ export default async function run(
   | LoadedChunk[]
   | SnapshotPiece
   | CacheComparison
+  | LogCopy
   | TaskCorrupt
   | TaskRefused
-  | undefined
 > {
   switch (task.type) {
     case 'compress':
@@ -50,8 +51,7 @@ export default async function run(
     case 'inflate':
       return corruptAsData(() => inflateFrame(task.frame, task.name, task.offset));
     case 'checkpoint':
-      checkpoint(task.cacheFile);
-      return undefined;
+      return checkpoint(task.cacheFile);
     case 'compareCaches':
       return compareCaches(task.expectedFile, task.foundFile, task.differencesMax);
     case 'bodyToMessage':

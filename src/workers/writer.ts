@@ -41,7 +41,7 @@ function scheduleIdle(): void {
   idling = true;
   const step = (): void => {
     idling = false;
-    if (hasFailed) return;
+    if (hasFailed || !state.hasIdleWork) return;
     guard(() => state.idle());
     scheduleIdle();
   };

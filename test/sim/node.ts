@@ -26,6 +26,7 @@ const ATTEMPT_TIMEOUT_MS = 10_000;
 const RESTART_MS_MAX = 2_500;
 const FORCED_CRASH_MS = 3_000;
 const LATELY_MS = 2_000;
+const HOLD_MS_MAX = 200;
 
 /** Reasons for which a process may end by itself. */
 const FENCED = /^fenced: /;
@@ -169,7 +170,11 @@ export class SimNode {
     const { life } = this;
     const core = this.#core;
     if (life === undefined || core === undefined || this.serving === undefined) return;
-    life.after(0, 'checkpoint', () => void core.writer.checkpoint(this.#random.chance(0.5)));
+    life.after(0, 'checkpoint', () => {
+      if (this.#random.chance(0.5)) void core.writer.truncateLog();
+      else
+        void core.writer.holding('commits', () => life.clock.sleep(this.#random.skewed(0.01, HOLD_MS_MAX)));
+    });
   }
 
   #createCore(life: Life, directory: string): Core {

@@ -54,6 +54,7 @@ class Bench {
         this.opened++;
         return new LogSnapshot(data, threads);
       },
+      keepingRows: (work) => work(),
       stored: ({ sequence }) => this.stored.push(sequence),
     });
     test.after(async () => {

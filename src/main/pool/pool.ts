@@ -5,6 +5,7 @@ import { CorruptFileError } from '../../shared/format/corrupt.ts';
 import type {
   CacheComparison,
   ChunkForm,
+  LogCopy,
   SnapshotPiece,
   TaskCorrupt,
   TaskRefused,
@@ -101,8 +102,8 @@ export class TaskPool {
   }
 
   /** Copies SQLite's write-ahead log into its database. */
-  async checkpoint(cacheFile: string): Promise<void> {
-    await this.#pool.run({ type: 'checkpoint', cacheFile });
+  async checkpoint(cacheFile: string): Promise<LogCopy> {
+    return (await this.#pool.run({ type: 'checkpoint', cacheFile })) as LogCopy;
   }
 
   /** What the cache `foundFile` differs in from `expectedFile`; the first `differencesMax` differences. */

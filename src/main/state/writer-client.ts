@@ -5,6 +5,7 @@ import type {
   EvaluatedMessage,
   FilledPosition,
   FollowedState,
+  Held,
   LoadedChunk,
   LogPosition,
   WriterData,
@@ -35,7 +36,8 @@ export class WriterClient {
   #awaited:
     | { type: WriterReply['type']; resolve: (reply: WriterReply) => void; reject: (e: Error) => void }
     | undefined;
-  readonly #checkpoints: ((truncated: boolean) => void)[] = [];
+  readonly #holders: (() => void)[] = [];
+  readonly #truncations: ((truncated: boolean) => void)[] = [];
   #closed = false;
 
   constructor(data: WriterData, events: WriterEvents, workers: Pick<Workers, 'writer'>) {
@@ -110,13 +112,22 @@ export class WriterClient {
     this.#post({ type: 'apply', sequence });
   }
 
-  /**
-   * Lets SQLite start its write-ahead log anew, after the pages were copied by another thread. With `truncate` the
-   * files are cut; answers whether that could be done.
-   */
-  checkpoint(truncate = false): Promise<boolean> {
-    this.#post({ type: 'checkpoint', truncate });
-    return new Promise((resolve) => this.#checkpoints.push(resolve));
+  /** Runs `work` while the writer does nothing of that; it evaluates writes meanwhile. One at a time of each. */
+  async holding<T>(what: Held, work: () => Promise<T>): Promise<T> {
+    const held = new Promise<void>((resolve) => this.#holders.push(resolve));
+    this.#post({ type: 'hold', what });
+    try {
+      await held;
+      return await work();
+    } finally {
+      this.#post({ type: 'resume', what });
+    }
+  }
+
+  /** Copies the rest of SQLite's write-ahead log and cuts its files; answers whether that could be done. */
+  truncateLog(): Promise<boolean> {
+    this.#post({ type: 'truncateLog' });
+    return new Promise((resolve) => this.#truncations.push(resolve));
   }
 
   /** Gives unused pages back to the disk; the end comes as `defragmented`. */
@@ -159,8 +170,10 @@ export class WriterClient {
         return this.#events.compacted(reply.revision);
       case 'defragmented':
         return this.#events.defragmented();
-      case 'checkpointed':
-        return this.#checkpoints.shift()!(reply.truncated);
+      case 'held':
+        return this.#holders.shift()!();
+      case 'logTruncated':
+        return this.#truncations.shift()!(reply.truncated);
       case 'trouble':
         return this.#setTrouble(reply.message);
       case 'failed':

@@ -1,30 +1,45 @@
 import { stat } from 'node:fs/promises';
 import type { Clock, Timer } from '../../shared/base/clock.ts';
 import type { Log } from '../../shared/base/log.ts';
+import type { LogCopy } from '../../workers/contract/task.ts';
 
-const LOOK_EVERY_MS = 1000;
-/** SQLite's write-ahead log may grow to this before it is copied into the database. */
+const LOOK_EVERY_MS = 100;
+/** While a long read keeps the log from starting anew: its pages were copied, and there is little else to do. */
+const LOOK_AGAIN_MS = 1000;
+/**
+ * SQLite's write-ahead log may grow to this before it is copied into the database. The longer it is, the longer each
+ * read looks for its pages in it, and the longer the writer is kept by cutting it.
+ */
 const WAL_BYTES = 16 * 1024 * 1024;
+/** So many pages are few enough to copy while the writer commits nothing. */
+const HELD_PAGES_MAX = 256;
+/** After so many the rest is copied however much it is: the writer may write faster than its pages are copied. */
+const ROUNDS_MAX = 4;
 
 export interface CheckpointerParts {
   cacheFile: string;
   clock: Clock;
   log: Log;
   /** Copies the log's pages, off the write path. */
-  copy(): Promise<void>;
-  /** Lets the writer start the log anew, now that little of it is left to copy. */
-  restart(): Promise<unknown>;
+  copy(): Promise<LogCopy>;
+  /** Runs `work` while the writer commits nothing, so that all pages may be copied. */
+  holding(work: () => Promise<unknown>): Promise<unknown>;
 }
 
-/** Keeps SQLite's write-ahead log short without making a write wait for the copying. */
+/**
+ * Keeps SQLite's write-ahead log short without making a write wait for the copying: the first commit that finds all of
+ * it copied, and no read in it, starts it anew. Only the last pages are copied while the writer commits nothing.
+ */
 export class Checkpointer {
   readonly #parts: CheckpointerParts;
   #timer: Timer | undefined;
   #stopped = false;
+  /** When it was last copied, if it has not started anew since. */
+  #sizeCopied = 0;
 
   constructor(parts: CheckpointerParts) {
     this.#parts = parts;
-    this.#schedule();
+    this.#schedule(LOOK_EVERY_MS);
   }
 
   stop(): void {
@@ -32,22 +47,41 @@ export class Checkpointer {
     this.#timer?.cancel();
   }
 
-  #schedule(): void {
+  #schedule(ms: number): void {
     if (this.#stopped) return;
-    this.#timer = this.#parts.clock.after(LOOK_EVERY_MS, () => void this.#look());
+    this.#timer = this.#parts.clock.after(ms, () => void this.#look());
   }
 
   async #look(): Promise<void> {
-    const { cacheFile, log, copy, restart } = this.#parts;
+    const { cacheFile, log } = this.#parts;
+    let againMs = LOOK_EVERY_MS;
     try {
       const { size } = await stat(`${cacheFile}-wal`);
       if (size >= WAL_BYTES) {
-        await copy();
-        await restart();
+        // Cut when it starts anew: if it has only grown, a read keeps it.
+        if (size >= this.#sizeCopied && this.#sizeCopied > 0) againMs = LOOK_AGAIN_MS;
+        await this.#copyAll();
       }
+      this.#sizeCopied = size >= WAL_BYTES ? size : 0;
     } catch (error) {
       if (!this.#stopped) log.warn('checkpoint of the cache failed', { error: String(error) });
+      againMs = LOOK_AGAIN_MS;
     }
-    this.#schedule();
+    this.#schedule(againMs);
+  }
+
+  async #copyAll(): Promise<void> {
+    const { copy, holding } = this.#parts;
+    let copiedBefore = 0;
+    for (let round = 0; round < ROUNDS_MAX; round++) {
+      // As many as there were when it began: what is written meanwhile is for the next round.
+      const { pages, copied } = await copy();
+      // A read keeps the rest: there is nothing to wait for.
+      if (copied < pages) return;
+      const fresh = copied - copiedBefore;
+      copiedBefore = copied;
+      if (fresh <= HELD_PAGES_MAX) break;
+    }
+    if (!this.#stopped) await holding(copy);
   }
 }

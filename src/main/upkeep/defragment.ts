@@ -9,7 +9,7 @@ export interface DefragmentParts {
   /** Takes the unused pages out of the database, in small steps between writes. */
   vacuum(): Promise<void>;
   /** Copies the write-ahead log into the database, off the write path. */
-  copy(): Promise<void>;
+  copy(): Promise<unknown>;
   /** Copies what is left of it in the writer's thread and cuts both files; answers whether that could be done. */
   truncate(): Promise<boolean>;
 }

@@ -46,6 +46,8 @@ export interface SnapshotterParts {
   readonly points: RestorePoints;
   /** Starts the thread that builds one. */
   open(data: LogSnapshotData): Pick<LogSnapshot, 'begun' | 'pieces' | 'crc' | 'close'>;
+  /** Runs `work` while no compaction removes rows of the cache. */
+  keepingRows<T>(work: () => Promise<T>): Promise<T>;
   /** A snapshot is in the store and was read back. */
   stored(snapshot: StoredSnapshot): void;
 }
@@ -156,27 +158,36 @@ export class Snapshotter {
     const { clock, random, log, cacheFile, nodeId } = this.#parts;
     const begunMs = clock.monotonicMs();
     const createdAtMs = clock.wallMs();
-    const building = this.#parts.open({ cacheFile, nodeId, createdAtMs, nonce: randomId(random) });
-    try {
-      const { sequence, records } = await building.begun();
-      const covered = { ...this.#since };
-      if (sequence > this.#last.sequence) {
-        const bytes = await this.#store(sequence, building);
-        const ms = Math.round(clock.monotonicMs() - begunMs);
-        this.#last = { records, bytes, sequence, monotonicMs: begunMs };
-        log.info('wrote a snapshot', { key: snapshotKey(sequence), reason, records, bytes, ms });
+    const put = await this.#parts.keepingRows(async () => {
+      const building = this.#parts.open({ cacheFile, nodeId, createdAtMs, nonce: randomId(random) });
+      try {
+        const { sequence, records } = await building.begun();
+        const covered = { ...this.#since };
+        const isNew = sequence > this.#last.sequence;
+        return {
+          sequence,
+          records,
+          covered,
+          bytes: isNew ? await this.#put(sequence, building) : 0,
+          building,
+        };
+      } finally {
+        building.close();
       }
-      this.#since.records -= covered.records;
-      this.#since.bytes -= covered.bytes;
-    } finally {
-      building.close();
+    });
+    const { sequence, records, covered, bytes, building } = put;
+    if (sequence > this.#last.sequence) {
+      await this.#readBack(sequence, bytes, building.crc);
+      const ms = Math.round(clock.monotonicMs() - begunMs);
+      this.#last = { records, bytes, sequence, monotonicMs: begunMs };
+      log.info('wrote a snapshot', { key: snapshotKey(sequence), reason, records, bytes, ms });
     }
+    this.#since.records -= covered.records;
+    this.#since.bytes -= covered.bytes;
   }
 
-  /** Puts it, and reads it back. Resolves to its size. */
-  async #store(sequence: number, building: ReturnType<SnapshotterParts['open']>): Promise<number> {
-    const { store, pool } = this.#parts;
-    const key = snapshotKey(sequence);
+  /** Resolves to its size. */
+  async #put(sequence: number, building: ReturnType<SnapshotterParts['open']>): Promise<number> {
     let size = 0;
     const counted = async function* (): AsyncGenerator<Uint8Array> {
       for await (const piece of building.pieces()) {
@@ -185,14 +196,20 @@ export class Snapshotter {
       }
     };
     this.#stopping.signal.throwIfAborted();
-    await store.putMultipart(key, counted(), this.#stopping.signal);
+    await this.#parts.store.putMultipart(snapshotKey(sequence), counted(), this.#stopping.signal);
+    return size;
+  }
+
+  /** Throws if it is not what was put. From here on it counts. */
+  async #readBack(sequence: number, size: number, crc: bigint | undefined): Promise<void> {
+    const { store, pool } = this.#parts;
+    const key = snapshotKey(sequence);
     const stored: StoredSnapshot = { key, size, sequence, modifiedMs: 0 };
     const { footer } = await readSnapshot({ store, pool, signal: this.#stopping.signal }, stored);
-    if (footer.crc !== building.crc) {
-      throw new Error(`${key}: read back with CRC64 ${hex64(footer.crc)}, not ${hex64(building.crc ?? 0n)}`);
+    if (footer.crc !== crc) {
+      throw new Error(`${key}: read back with CRC64 ${hex64(footer.crc)}, not ${hex64(crc ?? 0n)}`);
     }
     this.#parts.points.stored({ ...stored, modifiedMs: this.#parts.clock.wallMs() });
     this.#parts.stored(stored);
-    return size;
   }
 }

@@ -8,7 +8,6 @@ import type { LeaseChange } from './writer.ts';
 /** Messages of the piscina pool. Types only. */
 
 export type TaskRequest =
-  /** zstd over a chunk's records and footer; answers the frame. */
   /** Answers one zstd frame of `body`, behind its first `plain` bytes as they are. */
   | { type: 'compress'; body: Uint8Array; plain: number; level: number }
   /** Recovery: decompresses a chunk and checks every CRC in it; answers a LoadedChunk. */
@@ -22,7 +21,7 @@ export type TaskRequest =
   | { type: 'piece'; name: string; offset: number; frame: Uint8Array; keep: boolean }
   /** A zstd frame of the object `name`; answers what it holds. */
   | { type: 'inflate'; name: string; offset: number; frame: Uint8Array }
-  /** Copies what SQLite's write-ahead log holds into the database file. */
+  /** Copies what SQLite's write-ahead log holds into the database file; answers a LogCopy. */
   | { type: 'checkpoint'; cacheFile: string }
   /** What two caches at the same place of the log differ in; answers a CacheComparison. */
   | { type: 'compareCaches'; expectedFile: string; foundFile: string; differencesMax: number }
@@ -30,6 +29,12 @@ export type TaskRequest =
   | { type: 'bodyToMessage'; message: string; body: Uint8Array }
   /** The gateway: an encoded message of that name as JSON; answers its text in UTF-8. */
   | { type: 'messageToJson'; message: string; bytes: Uint8Array; place: JsonPlace };
+
+/** Pages in SQLite's write-ahead log, and how many of them its database has. */
+export interface LogCopy {
+  pages: number;
+  copied: number;
+}
 
 /** Rows that one of two caches has otherwise, or not at all. */
 export interface CacheDifference {

@@ -98,11 +98,11 @@ export type WriterRequest =
    * there if the log is claimed; a standby says it again when it has claimed it. Answers `begun`.
    */
   | { type: 'begin' }
-  /**
-   * Copy what the write-ahead log of SQLite holds into its database, and cut both files if `truncate`; answers
-   * `checkpointed`.
-   */
-  | { type: 'checkpoint'; truncate: boolean }
+  /** Do nothing of it before `resume`; answers `held`. */
+  | { type: 'hold'; what: Held }
+  | { type: 'resume'; what: Held }
+  /** Copy what the write-ahead log of SQLite holds into its database, and cut both files; answers `logTruncated`. */
+  | { type: 'truncateLog' }
   /** Give unused pages back to the disk, in small steps between writes; answers `defragmented`. */
   | { type: 'defragment' }
   | { type: 'close' };
@@ -189,6 +189,12 @@ export interface LeaseChange {
   ttlSeconds: number;
 }
 
+/**
+ * What may have to wait for another thread: `commits`, all that need not be done at once, while SQLite's log is copied to
+ * its end; `compaction`, the removal of rows, while a snapshot is read.
+ */
+export type Held = 'commits' | 'compaction';
+
 export type WriterReply =
   | { type: 'opened'; position: LogPosition; rebuilt: string }
   | EvaluatedMessage
@@ -213,8 +219,9 @@ export type WriterReply =
   /** The disk under the cache refused a write (full, for instance); the writer tries again by itself. */
   | { type: 'trouble'; message: string }
   | { type: 'defragmented' }
+  | { type: 'held' }
   /** `truncated`: both files are as short as they can be. A read that is under way prevents it. */
-  | { type: 'checkpointed'; truncated: boolean }
+  | { type: 'logTruncated'; truncated: boolean }
   /** The worker can't go on: a broken invariant or a damaged cache. */
   | { type: 'failed'; message: string; name?: string; object?: string };
 

@@ -1,4 +1,4 @@
-import { statSync } from 'node:fs';
+import type { Statement } from 'better-sqlite3';
 import { bytesInt64, NO_BYTES } from '../../shared/base/bytes.ts';
 import { decodeKeyValue } from '../../shared/etcd/responses.ts';
 import { FileEncoder } from '../../shared/format/encode.ts';
@@ -7,12 +7,6 @@ import { SNAPSHOT_PIECE_BYTES } from '../../shared/model/limits.ts';
 import { type LogRecord, Operation, operationRecord, systemRecord } from '../../shared/model/record.ts';
 import type { LogBeginning, LogSnapshotData } from '../contract/log-snapshot.ts';
 import { type CachePosition, type Connection, openToRead, PositionTable } from './database.ts';
-
-/**
- * While a snapshot is read, SQLite's write-ahead log grows by all that is written. One that takes so long that the log
- * gets larger than this, and than the database, is given up, and begun anew later.
- */
-const WAL_BYTES_MAX = 1024 * 1024 * 1024;
 
 type HistoryRow = [
   id: number,
@@ -24,10 +18,19 @@ type HistoryRow = [
   kv: Buffer,
 ];
 
+const HISTORY = `
+  SELECT history.id, history.revision, history.sub, history.previous_id, previous.revision, history.deleted, history.kv
+  FROM history LEFT JOIN history AS previous ON previous.id = history.previous_id
+  WHERE history.id > ? AND history.id < ? ORDER BY history.id`;
+
 /**
- * The cache's rows as a snapshot's records, from one read transaction and so of one place in the log: puts and
- * deletes in the log's order, then leases, then system entries. A row's id is its record's ordinal, because rows
- * are numbered as their records are applied, by the log alone.
+ * The cache's rows as a snapshot's records, of one place in the log: puts and deletes in the log's order, then leases,
+ * then system entries. A row's id is its record's ordinal, because rows are numbered as their records are applied, by
+ * the log alone.
+ *
+ * Of a cache that is written meanwhile no read transaction lasts longer than a piece, since SQLite's write-ahead log
+ * can't start anew while one is open: history rows of the place only ever go by compaction, which whoever asks for a
+ * snapshot holds back. If it went on all the same, records would be missing, and the encoder refuses to end.
  *
  * When records were made is not in the cache: their `created_at` is the start of time.
  */
@@ -35,78 +38,88 @@ export class SnapshotSource {
   readonly position: CachePosition;
   readonly records: number;
   recordsTaken = 0;
-  readonly #cacheFile: string;
   readonly #connection: Connection;
   /** Records that the cache does not have: one if the revision is bumped. */
   readonly #bumps: number;
   readonly #encoder: FileEncoder;
-  readonly #all: Generator<LogRecord>;
+  readonly #history: Statement;
+  /** The id of the last history row that was taken. */
+  #takenId = 0;
+  readonly #endId: number;
+  /** What comes after the history. */
+  readonly #rest: Iterator<LogRecord>;
   #isHeaderTaken = false;
   /** The footer's CRC, once all is taken. */
   crc: bigint | undefined;
 
   constructor(data: LogSnapshotData) {
-    this.#cacheFile = data.cacheFile;
     this.#connection = openToRead(data.cacheFile);
     this.#connection.exec('BEGIN');
     const cached = new PositionTable(this.#connection).read();
     this.position = positionOf(cached, data.beginning);
     this.#bumps = this.position.nextHistoryId - cached.nextHistoryId;
-    this.records = this.#count('history') + this.#bumps + this.#count('leases') + this.#count('system');
+    this.#endId = cached.nextHistoryId;
+    const rest = [...this.#bumpRecords(), ...this.#leaseRecords(), ...this.#systemRecords()];
+    const rows = this.#connection.prepare('SELECT count(*) FROM history').pluck().get() as number;
+    this.#connection.exec('COMMIT');
+    this.#history = this.#connection.prepare(HISTORY).raw();
+    this.#rest = rest.values();
+    this.records = rows + rest.length;
     this.#encoder = new FileEncoder(headerOf(data, this.position, this.records));
-    this.#all = this.#everyRecord();
   }
 
-  /**
-   * The header first, then pieces of whole records, then the footer by itself; undefined after that. Throws when it
-   * must not go on.
-   */
+  /** The header first, then pieces of whole records, then the footer by itself; undefined after that. */
   next(): Uint8Array<ArrayBuffer> | undefined {
     if (this.crc !== undefined) return undefined;
-    checkWal(this.#cacheFile);
     if (!this.#isHeaderTaken) {
       this.#isHeaderTaken = true;
       return this.#encoder.take();
     }
-    while (this.#encoder.pendingBytes < SNAPSHOT_PIECE_BYTES) {
-      const next = this.#all.next();
-      if (next.done === true) break;
-      this.#encoder.add(next.value);
-      this.recordsTaken++;
-    }
+    this.#addPiece();
     if (this.#encoder.pendingBytes > 0) return this.#encoder.take();
     this.crc = this.#encoder.end().crc;
     return this.#encoder.take();
   }
 
   close(): void {
-    this.#all.return(undefined);
     this.#connection.close();
   }
 
-  #count(table: string): number {
-    return this.#connection.prepare(`SELECT count(*) FROM ${table}`).pluck().get() as number;
+  #addPiece(): void {
+    const rows = this.#history.iterate(this.#takenId, this.#endId) as Iterable<HistoryRow>;
+    for (const row of rows) {
+      this.#add(recordOf(row));
+      this.#takenId = row[0];
+      if (this.#encoder.pendingBytes >= SNAPSHOT_PIECE_BYTES) return;
+    }
+    while (this.#encoder.pendingBytes < SNAPSHOT_PIECE_BYTES) {
+      const next = this.#rest.next();
+      if (next.done === true) return;
+      this.#add(next.value);
+    }
   }
 
-  *#everyRecord(): Generator<LogRecord> {
-    const history = this.#connection
-      .prepare(
-        `SELECT history.id, history.revision, history.sub, history.previous_id, previous.revision,
-                history.deleted, history.kv
-         FROM history LEFT JOIN history AS previous ON previous.id = history.previous_id ORDER BY history.id`,
-      )
-      .raw();
-    for (const row of history.iterate() as Iterable<HistoryRow>) yield recordOf(row);
-    if (this.#bumps > 0) yield bumpRecord(this.position);
-    const leases = this.#connection.prepare('SELECT id, ttl_seconds FROM leases ORDER BY id').raw();
-    for (const [id, ttl] of leases.iterate() as Iterable<[Buffer, number]>) {
-      const grant = operationRecord(Operation.LeaseGrant, 0);
-      yield { ...grant, lease: bytesInt64(id), leaseTtlSeconds: ttl };
-    }
-    const system = this.#connection.prepare('SELECT name, value FROM system ORDER BY name').raw();
-    for (const [name, value] of system.iterate() as Iterable<[string, Buffer]>) {
-      yield systemRecord({ name, value }, 0);
-    }
+  #add(record: LogRecord): void {
+    this.#encoder.add(record);
+    this.recordsTaken++;
+  }
+
+  #bumpRecords(): LogRecord[] {
+    return this.#bumps > 0 ? [bumpRecord(this.position)] : [];
+  }
+
+  #leaseRecords(): LogRecord[] {
+    const leases = this.#connection.prepare('SELECT id, ttl_seconds FROM leases ORDER BY id').raw().all();
+    return (leases as [Buffer, number][]).map(([id, leaseTtlSeconds]) => ({
+      ...operationRecord(Operation.LeaseGrant, 0),
+      lease: bytesInt64(id),
+      leaseTtlSeconds,
+    }));
+  }
+
+  #systemRecords(): LogRecord[] {
+    const entries = this.#connection.prepare('SELECT name, value FROM system ORDER BY name').raw().all();
+    return (entries as [string, Buffer][]).map(([name, value]) => systemRecord({ name, value }, 0));
   }
 }
 
@@ -174,11 +187,4 @@ function recordOf([id, revision, sub, previousId, previousRevision, deleted, kv]
     ordinal: id,
     previousOrdinal: previousId,
   };
-}
-
-/** Throws if the write-ahead log has grown too large for the snapshot to go on. */
-function checkWal(cacheFile: string): void {
-  const [wal, database] = [statSync(`${cacheFile}-wal`, { throwIfNoEntry: false }), statSync(cacheFile)];
-  if (wal === undefined || wal.size <= Math.max(WAL_BYTES_MAX, database.size)) return;
-  throw new Error(`${cacheFile}-wal has grown to ${wal.size} bytes while the snapshot was written`);
 }

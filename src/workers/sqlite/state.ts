@@ -13,6 +13,7 @@ import { Operation } from '../../shared/model/record.ts';
 import { unpackChunkRows } from '../contract/chunk-rows.ts';
 import type {
   EvaluatedMessage,
+  Held,
   LeaseChange,
   LoadedChunk,
   LogPosition,
@@ -70,6 +71,7 @@ export class WriterState {
   #endReading!: Statement;
   #defragmenting = false;
   #inTrouble = false;
+  readonly #held = new Set<Held>();
   /** Chunks that are evaluated and wait to be durable, in sequence order. */
   readonly #evaluated: DurableChunk[] = [];
   /** Chunks that are durable and wait for the disk to take them. */
@@ -128,8 +130,14 @@ export class WriterState {
         return this.#fill(request);
       case 'begin':
         return this.#begin();
-      case 'checkpoint':
-        return this.#checkpoint(request.truncate);
+      case 'hold':
+        this.#held.add(request.what);
+        return this.#reply({ type: 'held' }, []);
+      case 'resume':
+        this.#held.delete(request.what);
+        return;
+      case 'truncateLog':
+        return this.#truncateLog();
       case 'defragment':
         this.#defragmenting = true;
         return;
@@ -150,20 +158,28 @@ export class WriterState {
   /** Whether `idle` has work to do. */
   get hasIdleWork(): boolean {
     // What waited belongs to the cache that is thrown away.
-    if (this.#filler !== undefined) return false;
-    return this.#durable.length > 0 || this.#compactor.pending || this.#defragmenting || this.#inTrouble;
+    if (this.#filler !== undefined || this.#held.has('commits')) return false;
+    return this.#durable.length > 0 || this.#mayCompact || this.#mayVacuum || this.#inTrouble;
+  }
+
+  get #mayCompact(): boolean {
+    return this.#compactor.pending && !this.#held.has('compaction');
+  }
+
+  get #mayVacuum(): boolean {
+    return this.#defragmenting && !this.#compactor.pending;
   }
 
   /** One piece of the work that can wait: what became durable, or a slice of compaction or defragmentation. */
   idle(): void {
     this.#minding(() => {
       if (this.#durable.length > 0) this.#applyDurable();
-      else if (this.#compactor.pending && this.#compactor.step()) {
+      else if (this.#mayCompact && this.#compactor.step()) {
         const { compactedRevision } = this.#applier.position;
         // The database's size has changed, which an idle store would else not say.
         this.#replyApplied();
         this.#reply({ type: 'compacted', revision: compactedRevision }, []);
-      } else if (!this.#compactor.pending && this.#defragmenting) this.#vacuumSlice();
+      } else if (this.#mayVacuum) this.#vacuumSlice();
     });
   }
 
@@ -369,13 +385,12 @@ export class WriterState {
     this.#replyApplied(commitMs);
   }
 
-  #checkpoint(truncate: boolean): void {
+  #truncateLog(): void {
     let truncated = false;
     this.#minding(() => {
-      if (truncate) truncated = truncateLog(this.#connection);
-      else this.#connection.pragma('wal_checkpoint(PASSIVE)');
+      truncated = truncateLog(this.#connection);
     });
-    this.#reply({ type: 'checkpointed', truncated }, []);
+    this.#reply({ type: 'logTruncated', truncated }, []);
   }
 
   #vacuumSlice(): void {
