@@ -1,5 +1,6 @@
 import { parentPort, workerData } from 'node:worker_threads';
 import type { LogSnapshotData, LogSnapshotReply, LogSnapshotRequest } from './contract/log-snapshot.ts';
+import { stepBack } from './priority.ts';
 import { SnapshotSource } from './sqlite/snapshot-source.ts';
 import { compressBody } from './task/compress.ts';
 
@@ -11,6 +12,10 @@ import { compressBody } from './task/compress.ts';
 /** Better than the chunks' level: nobody waits, and what is stored is kept and read again. */
 const ZSTD_LEVEL = 3;
 
+/** Nobody waits for it. */
+const NICE = 10;
+
+stepBack(NICE);
 const port = parentPort!;
 const source = new SnapshotSource(workerData as LogSnapshotData);
 const pieces = compressedPieces();

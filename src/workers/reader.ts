@@ -1,10 +1,10 @@
-import { getPriority, setPriority } from 'node:os';
 import { parentPort, workerData } from 'node:worker_threads';
 import { systemClock } from '../shared/base/clock.ts';
 import { recordPauses } from '../shared/base/pauses.ts';
 import type { ReaderData, ReaderReply, ReaderRequest } from './contract/reader.ts';
 import type { MeasuredThread } from './contract/thread.ts';
 import { failureMessage } from './failure.ts';
+import { stepBack } from './priority.ts';
 import { ReaderState } from './sqlite/reader-state.ts';
 
 const port = parentPort!;
@@ -49,22 +49,11 @@ function scheduleIdle(): void {
   });
 }
 
-/** nice(1): beside a thread of the usual priority that wants a core, one of this gets a tenth of it. */
+/** A list may take as long as it takes. */
 const LISTS_NICE = 10;
-const NICE_MAX = 19;
-
-/** Linux counts priority by thread; elsewhere it is the whole process's and stays. */
-function stepBack(): void {
-  if (process.platform !== 'linux') return;
-  try {
-    setPriority(Math.min(NICE_MAX, getPriority() + LISTS_NICE));
-  } catch {
-    // A sandbox that forbids it: lists then take the processor as everything else does.
-  }
-}
 
 const { pauses, lists } = workerData as MeasuredThread & ReaderData;
-if (lists) stepBack();
+if (lists) stepBack(LISTS_NICE);
 if (pauses !== undefined) recordPauses(pauses, systemClock);
 
 port.on('message', (request: ReaderRequest) => {

@@ -23,14 +23,16 @@ function snapshotData(cacheFile: string): LogSnapshotData {
   return { cacheFile, nodeId: 'test', createdAtMs: 1_790_000_000_000, nonce: 5n };
 }
 
-/** The object of a snapshot of `cacheFile`, without the thread that makes it. */
+/** The object of a snapshot of `cacheFile`, without the thread that makes it; `begun` is called before it reads rows. */
 export async function snapshotObject(
   cacheFile: string,
   over: Partial<LogSnapshotData> = {},
+  begun: () => void = () => undefined,
 ): Promise<{ sequence: number; object: Buffer }> {
   const source = new SnapshotSource({ ...snapshotData(cacheFile), ...over });
   try {
     const pieces: Uint8Array[] = [source.next()!];
+    begun();
     for (let piece = source.next(); piece !== undefined; piece = source.next()) {
       pieces.push(await compressBody(piece, 3));
     }

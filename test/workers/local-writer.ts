@@ -7,6 +7,7 @@ import type { SnapshotPiece } from '../../src/workers/contract/task.ts';
 import type {
   EvaluatedMessage,
   FilledPosition,
+  Held,
   LeaseChange,
   LoadedChunk,
   WriteKind,
@@ -56,6 +57,15 @@ export class LocalWriter {
   /** Recovery: throws the cache away, to fill it. */
   beginFill(): void {
     this.#state.handle({ type: 'fillBegin' });
+  }
+
+  /** Another thread needs that the writer does none of it. */
+  hold(what: Held): void {
+    this.#state.handle({ type: 'hold', what });
+  }
+
+  resume(what: Held): void {
+    this.#state.handle({ type: 'resume', what });
   }
 
   /** Whether there is work that can wait. */

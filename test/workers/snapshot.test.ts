@@ -136,6 +136,55 @@ describe('a snapshot', () => {
     await fc.assert(property, { seed, numRuns: 25 });
   });
 
+  it('is of the place where it began, whatever is written while it is read', async (test) => {
+    test.diagnostic(`SEED=${seed}`);
+    const batches = fc.array(batch, { minLength: 2, maxLength: 12 });
+    const property = fc.asyncProperty(batches, fc.nat(), async (all, place) => {
+      const live = new LocalWriter();
+      live.load([firstChunk()]);
+      live.begin();
+      const write = ({ writes, slices }: (typeof all)[number]): void => {
+        live.evaluate(writes);
+        live.apply(SKIP_TO + live.chunks.length);
+        live.idle(slices);
+      };
+      const before = 1 + (place % (all.length - 1));
+      all.slice(0, before).forEach(write);
+      const chunks = live.chunks.length;
+      live.hold('compaction');
+      const { object, sequence } = await snapshotObject(live.file, {}, () =>
+        all.slice(before).forEach(write),
+      );
+      live.resume('compaction');
+      live.idle();
+      const writer = await recovered({ chunks, object, sequence }, live.chunks);
+      writer.idle();
+      assert.deepEqual(writer.dump(), live.dump());
+      for (const one of [live, writer]) one.close();
+    });
+    await fc.assert(property, { seed, numRuns: 25 });
+  });
+
+  it('ends with an error when rows that it has not read are removed meanwhile', async () => {
+    const live = new LocalWriter();
+    live.begin();
+    for (const value of ['one', 'two'])
+      live.evaluate([{ kind: WriteKind.Put, request: putRequest('key', value) }]);
+    live.apply(2);
+    const compact = (): void => {
+      live.evaluate([
+        {
+          kind: WriteKind.Compact,
+          request: toBinary(CompactionRequestSchema, create(CompactionRequestSchema, { revision: 3n })),
+        },
+      ]);
+      live.apply(3);
+      live.idle();
+    };
+    await assert.rejects(snapshotObject(live.file, {}, compact), /fewer records than the header says/);
+    live.close();
+  });
+
   it('of the same cache is the same bytes, whoever makes it from whatever way the cache came to be', async () => {
     const live = new LocalWriter();
     live.load([firstChunk()]);

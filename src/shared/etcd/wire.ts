@@ -276,7 +276,8 @@ export class Writer {
    * transferred to another thread). Without a copy if the capacity was met exactly. Empties the writer.
    */
   finish(): Uint8Array<ArrayBuffer> {
-    const exact = this.#length === this.#buffer.length;
+    // Nobody may be given the buffer that all empty writers share.
+    const exact = this.#length === this.#buffer.length && this.#length > 0;
     const bytes = exact ? this.#buffer : this.#buffer.slice(0, this.#length);
     if (exact || this.#buffer.length > KEPT_BYTES_MAX) this.#buffer = NO_BUFFER;
     this.#length = 0;
