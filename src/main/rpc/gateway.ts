@@ -111,11 +111,7 @@ export class Gateway {
 
   async #unary(exchange: Exchange): Promise<void> {
     const { response, method } = exchange;
-    const timeoutMs = timeoutMsIn(exchange.request.headers);
-    const message = await this.#message(exchange);
-    const call = this.#call(exchange, timeoutMs);
-    await call.send(message);
-    call.end();
+    const call = await this.#ask(exchange);
     let answer: Buffer = NO_BYTES;
     for await (const received of call.messages()) answer = received;
     const body = await this.#parts.json.toJson(method.output.typeName, answer, 'body');
@@ -124,12 +120,17 @@ export class Gateway {
   }
 
   async #serverStream(exchange: Exchange): Promise<void> {
+    await this.#answerStream(exchange, await this.#ask(exchange));
+  }
+
+  /** Makes a call whose request is one message. */
+  async #ask(exchange: Exchange): Promise<LoopbackCall> {
     const timeoutMs = timeoutMsIn(exchange.request.headers);
     const message = await this.#message(exchange);
     const call = this.#call(exchange, timeoutMs);
     await call.send(message);
     call.end();
-    await this.#answerStream(exchange, call);
+    return call;
   }
 
   async #duplex(exchange: Exchange): Promise<void> {
