@@ -4,7 +4,7 @@ import type { ObjectStore } from '../../src/main/store/store.ts';
 import type { Clock, Timer } from '../../src/shared/base/clock.ts';
 import { silentLog } from '../../src/shared/base/log.ts';
 import type { Random } from '../../src/shared/base/random.ts';
-import { ManualClock } from '../support/clock.ts';
+import { ManualClock, sleepBy } from '../support/clock.ts';
 import { type FaultPlan, faultyStore } from '../support/faulty-store.ts';
 import { MemoryStore } from '../support/memory-store.ts';
 
@@ -41,16 +41,7 @@ export class SkewedClock implements Clock {
   }
 
   sleep(delayMs: number, signal?: AbortSignal): Promise<void> {
-    return new Promise((resolve) => {
-      const timer = this.after(delayMs, () => finish());
-      const finish = (): void => {
-        timer.cancel();
-        signal?.removeEventListener('abort', finish);
-        resolve();
-      };
-      signal?.addEventListener('abort', finish, { once: true });
-      if (signal?.aborted) finish();
-    });
+    return sleepBy(this, delayMs, signal);
   }
 
   /** SIGSTOP: time goes on, the process does not. */

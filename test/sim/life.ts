@@ -1,4 +1,5 @@
 import type { Clock, Timer } from '../../src/shared/base/clock.ts';
+import { sleepBy } from '../support/clock.ts';
 import type { Scheduler } from './scheduler.ts';
 
 /** Of timers, for rounding. */
@@ -142,19 +143,7 @@ class LifeClock implements Clock {
   }
 
   sleep(delayMs: number, signal?: AbortSignal): Promise<void> {
-    return new Promise((resolve) => {
-      if (signal?.aborted) {
-        resolve();
-        return;
-      }
-      const finish = (): void => {
-        timer.cancel();
-        signal?.removeEventListener('abort', finish);
-        resolve();
-      };
-      const timer = this.after(delayMs, finish);
-      signal?.addEventListener('abort', finish, { once: true });
-    });
+    return sleepBy(this, delayMs, signal);
   }
 
   get #passedMs(): number {

@@ -30,18 +30,7 @@ export class ManualClock implements Clock {
   }
 
   sleep(delayMs: number, signal?: AbortSignal): Promise<void> {
-    return new Promise((resolve) => {
-      if (signal?.aborted) {
-        resolve();
-        return;
-      }
-      const timer = this.after(delayMs, resolve);
-      const abort = (): void => {
-        timer.cancel();
-        resolve();
-      };
-      signal?.addEventListener('abort', abort, { once: true });
-    });
+    return sleepBy(this, delayMs, signal);
   }
 
   /** How many calls are waiting for their time. */
@@ -67,4 +56,21 @@ export class ManualClock implements Clock {
         earliest = pending;
     return earliest;
   }
+}
+
+/** What `sleep` of a clock promises, by its timers. */
+export function sleepBy(clock: Pick<Clock, 'after'>, delayMs: number, signal?: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal?.aborted) {
+      resolve();
+      return;
+    }
+    const finish = (): void => {
+      timer.cancel();
+      signal?.removeEventListener('abort', finish);
+      resolve();
+    };
+    const timer = clock.after(delayMs, finish);
+    signal?.addEventListener('abort', finish, { once: true });
+  });
 }
