@@ -28,7 +28,8 @@ export async function takeReadings(metrics: Metrics, parts: ReadingParts): Promi
   metrics.sequence.durable.set(gate.durableSequence);
   metrics.sequence.applied.set(gate.appliedSequence);
   metrics.sequence.evaluated.set(Math.max(gate.durableSequence, pipeline.evaluatedSequence));
-  metrics.etcd.readings = etcdReadings(engine, watch);
+  const keys = await engine.readers.countKeys().catch(() => undefined);
+  metrics.etcd.readings = etcdReadings(engine, watch, keys);
   const wal = await bytesOf(`${parts.cacheFile}-wal`);
   metrics.own.readings = ownReadings(engine, core, watch, { wal, storeFailing: parts.storeFailing });
 }
@@ -43,7 +44,7 @@ async function bytesOf(file: string): Promise<number | undefined> {
 
 type WatchCounts = ReturnType<Engine['hub']['counts']>;
 
-function etcdReadings(engine: Engine, watch: WatchCounts): EtcdReadings {
+function etcdReadings(engine: Engine, watch: WatchCounts, keys: number | undefined): EtcdReadings {
   const { gate, hub, lessor, pipeline, identity, cluster, counts, readers } = engine;
   const { operations } = counts;
   return {
@@ -63,6 +64,7 @@ function etcdReadings(engine: Engine, watch: WatchCounts): EtcdReadings {
     watchersUnsynced: watch.unsynced,
     eventsSent: hub.eventsSent,
     eventsPending: watch.pendingEvents,
+    keys,
     revision: identity.revision,
     compactRevision: counts.compactRevision,
     compactedKeys: counts.removedRows,

@@ -45,6 +45,7 @@ import { electionHandlers, lockHandlers } from './rpc/recipes.ts';
 import { REFLECTION_SERVICES, reflectionHandlers } from './rpc/reflection.ts';
 import { RequestLog } from './rpc/request-log.ts';
 import { addService, duplexPaths, type ServiceHandlers, type UnaryMethod } from './rpc/service.ts';
+import { tlsExpiries } from './rpc/tls-expiry.ts';
 import { readTlsFiles, type TlsMaterial } from './rpc/tls-files.ts';
 import { TlsReload } from './rpc/tls-reload.ts';
 import { watchHandlers } from './rpc/watch.ts';
@@ -285,7 +286,7 @@ export class Server {
     add(Election, (engine) => electionHandlers(own(engine)));
     add(Maintenance, (engine) => {
       const openSnapshot = (): Snapshot => this.#openSnapshot(engine.identity);
-      return maintenanceService(engine, { settings, log, openSnapshot });
+      return maintenanceService(engine, { settings, log, openSnapshot, clock, meter: metrics.etcd });
     });
     const names = {
       name: settings.name,
@@ -342,9 +343,13 @@ export class Server {
   }
 
   #createTlsReload(material: TlsMaterial | undefined): TlsReload | undefined {
-    const { settings, clock, log } = this.#parts;
+    const { settings, clock, log, metrics } = this.#parts;
     if (settings.tls === undefined || material === undefined) return undefined;
-    const changed = (read: TlsMaterial): void => this.#listener.setTls(read);
+    metrics.own.tlsExpiries = tlsExpiries(material);
+    const changed = (read: TlsMaterial): void => {
+      this.#listener.setTls(read);
+      metrics.own.tlsExpiries = tlsExpiries(read);
+    };
     return new TlsReload({ files: settings.tls.files, material, clock, log, changed });
   }
 

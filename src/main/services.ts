@@ -1,4 +1,6 @@
+import type { Clock } from '../shared/base/clock.ts';
 import type { Log } from '../shared/base/log.ts';
+import type { Gauge, Histogram } from '../shared/base/metering.ts';
 import type { Random } from '../shared/base/random.ts';
 import type { Settings } from './config/settings.ts';
 import type { Engine } from './engine.ts';
@@ -37,12 +39,21 @@ export function leaseService(engine: Engine, random: Random): ServiceHandlers {
   return leaseHandlers({ submit, gate, readers, lessor, identity, guard, random });
 }
 
+/** Told of defragmentations. */
+interface DefragmentMeter {
+  readonly defragmentSeconds: Histogram;
+  /** 1 while there is one. */
+  readonly defragmentInFlight: Gauge;
+}
+
 /** etcd's Maintenance service on an engine; `openSnapshot` begins the copy of the database that a client asked for. */
 export function maintenanceService(
   engine: Engine,
   parts: {
     readonly settings: Pick<Settings, 'quotaBackendBytes'>;
     readonly log: Log;
+    readonly clock: Clock;
+    readonly meter: DefragmentMeter;
     openSnapshot(): Snapshot;
   },
 ): ServiceHandlers {
@@ -53,7 +64,7 @@ export function maintenanceService(
     submit: (...write) => void pipeline.submit(...write),
     quotaBytes: parts.settings.quotaBackendBytes,
     databaseBytes: () => engine.databaseBytes,
-    defragment: () => engine.defragment(),
+    defragment: () => defragmentMetered(engine, parts),
     diskTrouble: () => engine.diskTrouble,
     snapshots: new SnapshotStreams({
       gate,
@@ -63,6 +74,20 @@ export function maintenanceService(
     }),
   });
   return guarded(engine.guard, handlers, MAINTENANCE_NEEDS);
+}
+
+async function defragmentMetered(
+  engine: Engine,
+  { clock, meter }: { readonly clock: Clock; readonly meter: DefragmentMeter },
+): Promise<void> {
+  const startMs = clock.monotonicMs();
+  meter.defragmentInFlight.set(1);
+  try {
+    await engine.defragment();
+  } finally {
+    meter.defragmentInFlight.set(0);
+    meter.defragmentSeconds.observe((clock.monotonicMs() - startMs) / 1000);
+  }
 }
 
 /** etcd's Cluster service on an engine. */

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
+import { X509Certificate } from 'node:crypto';
 import { once } from 'node:events';
 import { mkdirSync, renameSync, symlinkSync, writeFileSync } from 'node:fs';
 import { get } from 'node:https';
@@ -13,6 +14,7 @@ import * as grpc from '@grpc/grpc-js';
 import { KV, Watch, type WatchResponse } from '../../src/shared/etcd/gen/etcdserverpb/rpc_pb.ts';
 import { type Certificate, type Certificates, makeCertificates } from '../support/certificates.ts';
 import { bytes, EtcdClient } from '../support/etcd-client.ts';
+import { parseExposition, valueIn } from '../support/exposition.ts';
 import { requireTool } from '../support/go-tools.ts';
 import { type Netsy, runNetsy, startNetsy, temporaryDirectory, untilLogged } from '../support/netsy.ts';
 import { missingTools } from '../support/tools.ts';
@@ -36,6 +38,23 @@ class Secret {
     symlinkSync(version, join(this.directory, '..data_tmp'));
     renameSync(join(this.directory, '..data_tmp'), join(this.directory, '..data'));
   }
+}
+
+function notAfter({ cert }: Certificate): number {
+  return Date.parse(new X509Certificate(cert).validTo) / 1000;
+}
+
+/** What the metrics on the first of `--listen-metrics-urls` say of the certificate in use. */
+async function expiryToldBy(server: Netsy): Promise<number> {
+  const text = await (await fetch(`${pagesOf(server)[0]}/metrics`)).text();
+  return valueIn(parseExposition(text), 'netsy_tls_expiry_timestamp_seconds', { file: 'certificate' });
+}
+
+/** Of `--listen-metrics-urls`, with the ports that were bound. */
+function pagesOf(server: Netsy): readonly string[] {
+  const lines = server.log().split('\n');
+  const serving = lines.find((line) => line.includes('"msg":"serving"')) ?? '{}';
+  return (JSON.parse(serving) as { metrics: string[] }).metrics;
 }
 
 describe('TLS files that are renewed', { timeout: 120_000, skip: missingTools('openssl', 'go') }, () => {
@@ -68,6 +87,8 @@ describe('TLS files that are renewed', { timeout: 120_000, skip: missingTools('o
   it('are shown to new connections; open watches go on; bad ones are logged and change nothing; etcdctl trusts them', async () => {
     const { authority, client, server, stranger } = made;
     const etcdctl = await requireTool('etcdctl');
+    // Else they run out in the same second.
+    await sleep(1_100);
     const next = made.sign('next', 'subjectAltName=IP:127.0.0.1');
     const secret = new Secret(secretOf(server, authority.cert));
     const at = (name: string): string => join(secret.directory, name);
@@ -80,6 +101,7 @@ describe('TLS files that are renewed', { timeout: 120_000, skip: missingTools('o
         at('tls.key'),
         '--trusted-ca-file',
         at('ca.crt'),
+        ...['--listen-metrics-urls', 'http://127.0.0.1:0'],
       ],
     });
     const running = netsy;
@@ -99,6 +121,7 @@ describe('TLS files that are renewed', { timeout: 120_000, skip: missingTools('o
     watch.send({ requestUnion: { case: 'createRequest', value: { key: bytes('k') } } });
     while (seen.length === 0) await sleep(5);
     assert.equal(await shownBy(running, client), 'server');
+    assert.equal(await expiryToldBy(running), notAfter(server));
 
     secret.publish(secretOf({ ...next, key: server.key }, authority.cert));
     await untilLogged(running, /TLS files have changed and can not be used/);
@@ -107,6 +130,8 @@ describe('TLS files that are renewed', { timeout: 120_000, skip: missingTools('o
     secret.publish(secretOf(next, authority.cert));
     await untilLogged(running, /TLS files were read again/);
     assert.equal(await shownBy(running, client), 'next');
+    assert.equal(await expiryToldBy(running), notAfter(next));
+    assert.notEqual(notAfter(next), notAfter(server));
     const flags = ['--cacert', authority.certFile, '--cert', client.certFile, '--key', client.keyFile];
     const { stdout } = await promisify(execFile)(etcdctl, [
       '--endpoints',
@@ -137,6 +162,20 @@ describe('TLS files that are renewed', { timeout: 120_000, skip: missingTools('o
     old.close();
   });
 });
+
+/** Everything that `--listen-metrics-urls` serves, as etcd's does, and the page for people. */
+const PAGES: Readonly<Record<string, RegExp>> = {
+  '/': /<title>/,
+  '/status.json': /"etcdVersion"/,
+  '/metrics': /^netsy_tls_expiry_timestamp_seconds\{file="revocation_list"\} \d/m,
+  '/health': /"health":"true"/,
+  '/health?serializable=true': /"health":"true"/,
+  '/livez': /^ok\n$/,
+  '/livez?verbose': /^\[\+\]serializable_read ok\n/,
+  '/readyz': /^ok\n$/,
+  '/readyz/linearizable_read': /^ok\n$/,
+  '/version': /"etcdserver":"3/,
+};
 
 describe('flags of TLS', { timeout: 120_000, skip: missingTools('openssl', 'go') }, () => {
   let made: Certificates;
@@ -169,27 +208,27 @@ describe('flags of TLS', { timeout: 120_000, skip: missingTools('openssl', 'go')
       await assert.rejects(put(other));
       await assert.rejects(put(revoked));
       assert.match(netsy.log(), /its common name is not allowed \(CN=other\)/);
-      const serving =
-        netsy
-          .log()
-          .split('\n')
-          .find((line) => line.includes('"msg":"serving"')) ?? '{}';
-      const [secure = '', plain = ''] = (JSON.parse(serving) as { metrics: string[] }).metrics;
+      const [secure = '', plain = ''] = pagesOf(netsy);
       assert.match(await (await fetch(`${plain}/metrics`)).text(), /^etcd_server_has_leader 1$/m);
       assert.equal(
         (await fetch(`${plain}/v3/kv/range`, { method: 'POST' })).status,
         404,
         'pages and no more',
       );
-      const page = (who?: Certificate): Promise<string> =>
+      const page = (who?: Certificate, path = '/health'): Promise<string> =>
         new Promise((resolve, reject) => {
           const options = { ca: authority.cert, agent: false, ...(who && { cert: who.cert, key: who.key }) };
-          get(`${secure}/health`, options, (response) => readText(response).then(resolve, reject)).on(
+          get(`${secure}${path}`, options, (response) => readText(response).then(resolve, reject)).on(
             'error',
             reject,
           );
         });
-      assert.match(await page(client), /"health":"true"/);
+      for (const [path, content] of Object.entries(PAGES)) {
+        assert.match(await page(client, path), content, `https ${path}`);
+        const response = await fetch(plain + path);
+        assert.equal(response.status, 200, `http ${path}`);
+        assert.match(await response.text(), content, `http ${path}`);
+      }
       await assert.rejects(page());
       await assert.rejects(page(other));
     } finally {

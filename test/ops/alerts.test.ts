@@ -3,6 +3,7 @@ import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { after, before, describe, it } from 'node:test';
 import { KV } from '../../src/shared/etcd/gen/etcdserverpb/rpc_pb.ts';
+import { type Certificates, makeCertificates } from '../support/certificates.ts';
 import { bytes, EtcdClient } from '../support/etcd-client.ts';
 import { type Family, parseExposition } from '../support/exposition.ts';
 import { type Netsy, startNetsy } from '../support/netsy.ts';
@@ -31,13 +32,20 @@ function expressionsOfDashboard(): string[] {
   return panels.flatMap(({ targets = [] }) => targets.map(({ expr }) => expr));
 }
 
-describe('the metrics page, the alert rules and the dashboard agree', { timeout: 120_000 }, () => {
+describe('the metrics page, the alert rules and the dashboard agree', {
+  timeout: 120_000,
+  skip: missingTools('openssl'),
+}, () => {
   let netsy: Netsy;
+  let made: Certificates;
   let text = '';
   let families: ReadonlyMap<string, Family> = new Map();
 
   before(async () => {
-    netsy = await startNetsy({ arguments: ['--snapshot-records', '50'] });
+    made = makeCertificates();
+    const tls = ['--cert-file', made.server.certFile, '--key-file', made.server.keyFile];
+    const listen = 'http://127.0.0.1:0,https://127.0.0.1:0';
+    netsy = await startNetsy({ listen, arguments: ['--snapshot-records', '50', ...tls] });
     const client = new EtcdClient(netsy.authority);
     const { put, range } = KV.method;
     const key = (i: number): Uint8Array => bytes(`key${i}`);
@@ -56,6 +64,7 @@ describe('the metrics page, the alert rules and the dashboard agree', { timeout:
 
   after(async () => {
     await netsy?.stop();
+    made?.remove();
   });
 
   it('a scrape under load is what promtool takes for well-formed', { skip }, () => {

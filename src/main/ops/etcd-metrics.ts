@@ -1,9 +1,12 @@
-import type { Histogram } from '../../shared/base/metering.ts';
+import type { Gauge, Histogram } from '../../shared/base/metering.ts';
 import type { OperationCounts } from '../../workers/contract/writer.ts';
 import { exponentialBuckets, type SeriesMaker } from './series.ts';
 
 /** etcd's buckets for what is written to disk, in seconds: 1 ms to 8 s. */
 const DISK_BUCKETS = exponentialBuckets(0.001, 2, 14);
+
+/** etcd's, in seconds: 0.1 s to 7 minutes. */
+const DEFRAGMENT_BUCKETS = exponentialBuckets(0.1, 2, 13);
 
 /** What the gauges say at a scrape. */
 export interface EtcdReadings {
@@ -25,6 +28,8 @@ export interface EtcdReadings {
   readonly watchersUnsynced: number;
   readonly eventsSent: number;
   readonly eventsPending: number;
+  /** Living keys; undefined when they could not be counted. */
+  readonly keys: number | undefined;
   readonly revision: number;
   readonly compactRevision: number;
   readonly compactedKeys: number;
@@ -42,7 +47,7 @@ export interface EtcdReadings {
   readonly operations: OperationCounts;
 }
 
-type Reading = (readings: EtcdReadings) => number;
+type Reading = (readings: EtcdReadings) => number | undefined;
 
 /**
  * What etcd's dashboards and alerts read, under etcd's names, types and buckets (those of etcd 3.7's metrics.go
@@ -53,6 +58,9 @@ export class EtcdMetrics {
   readonly walFsyncSeconds: Histogram;
   /** A commit of SQLite. */
   readonly backendCommitSeconds: Histogram;
+  readonly defragmentSeconds: Histogram;
+  /** 1 while a defragmentation is under way. */
+  readonly defragmentInFlight: Gauge;
   readonly walWriteBytes: { add(bytes: number): void };
   readonly healthSuccess: { add(count: number): void };
   readonly healthFailures: { add(count: number): void };
@@ -74,6 +82,15 @@ export class EtcdMetrics {
       'etcd_disk_backend_commit_duration_seconds',
       'The latency distributions of commit called by backend; here of applying chunks to the cache.',
       DISK_BUCKETS,
+    );
+    this.defragmentSeconds = make.histogram(
+      'etcd_disk_backend_defrag_duration_seconds',
+      'The latency distribution of backend defragmentation.',
+      DEFRAGMENT_BUCKETS,
+    );
+    this.defragmentInFlight = make.gauge(
+      'etcd_disk_defrag_inflight',
+      'Whether or not defrag is active on the member. 1 means active, 0 means not.',
     );
     const walBytes = make.gauge(
       'etcd_disk_wal_write_bytes_total',
@@ -114,7 +131,8 @@ export class EtcdMetrics {
   #number(type: 'gauge' | 'counter', name: string, help: string, read: Reading): void {
     this.#make.read(type, name, help, () => {
       const { readings } = this;
-      return [{ labels: {}, value: readings === undefined ? 0 : read(readings) }];
+      const value = readings === undefined ? 0 : read(readings);
+      return value === undefined ? [] : [{ labels: {}, value }];
     });
   }
 
@@ -219,6 +237,7 @@ export class EtcdMetrics {
       'The total size of put kv pairs seen by this member.',
       (now) => now.operations.putBytes,
     );
+    this.#gauge(`${debugging}_keys_total`, 'Total number of keys.', (now) => now.keys);
     this.#gauge(
       `${debugging}_watch_stream_total`,
       'Total number of watch streams.',

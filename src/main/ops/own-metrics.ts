@@ -33,12 +33,19 @@ export interface OwnReadings {
   readonly sinceSnapshot: { readonly records: number; readonly bytes: number } | undefined;
 }
 
+/** When the files of TLS run out, by what they are, in Unix seconds. */
+export type TlsExpiryReadings = Readonly<
+  Partial<Record<'certificate' | 'authority' | 'revocation_list', number>>
+>;
+
 const LEADERSHIPS = ['leading', 'lapsed', 'standby'] as const;
 
 /** The gauges under names of our own that are read when they are asked for. */
 export class OwnMetrics {
   /** Renewed at each scrape. */
   readings: OwnReadings | undefined;
+  /** Of the files in use; empty without TLS. */
+  tlsExpiries: TlsExpiryReadings = {};
   readonly #make: SeriesMaker;
 
   constructor(make: SeriesMaker) {
@@ -47,6 +54,12 @@ export class OwnMetrics {
     this.#showWrites();
     this.#showReads();
     this.#showStore();
+    make.read(
+      'gauge',
+      'netsy_tls_expiry_timestamp_seconds',
+      "When the TLS files in use run out: the server's certificate, the clients' authorities, their lists of revoked certificates.",
+      () => Object.entries(this.tlsExpiries).map(([file, value]) => ({ labels: { file }, value })),
+    );
   }
 
   #number(

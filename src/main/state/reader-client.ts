@@ -1,8 +1,10 @@
+import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
 import { assert } from '../../shared/base/assert.ts';
 import { asBuffer } from '../../shared/base/bytes.ts';
 import type { Clock } from '../../shared/base/clock.ts';
 import { FrameReader, FrameWriter } from '../../shared/base/frames.ts';
 import { EtcdError, etcdErrorById } from '../../shared/etcd/errors.ts';
+import { RangeRequestSchema, RangeResponseSchema } from '../../shared/etcd/gen/etcdserverpb/rpc_pb.ts';
 import { MalformedMessageError } from '../../shared/etcd/wire.ts';
 import type {
   HashReply,
@@ -31,6 +33,12 @@ export interface ReaderParts {
 }
 
 const NO_RESPONSE = Buffer.alloc(0);
+
+/** All keys, counted. */
+const COUNT_KEYS = toBinary(
+  RangeRequestSchema,
+  create(RangeRequestSchema, { key: Uint8Array.of(0), rangeEnd: Uint8Array.of(0), countOnly: true }),
+);
 
 /** Batches under way per reader: one being answered, one that waits, the rest gathers meanwhile. */
 const BATCHES_IN_FLIGHT_MAX = 2;
@@ -187,6 +195,18 @@ export class ReaderPool {
     if (kind === ReadKind.Range) this.counts.ranges++;
     else this.counts.txns++;
     this.#leastBusy().read({ kind, request, callback });
+  }
+
+  /** How many keys live, which costs little however many there are; no read of a client's. Rejects once it is closed. */
+  countKeys(): Promise<number> {
+    return new Promise((resolve, reject) => {
+      if (this.#closing) return reject(new EtcdError('Stopped'));
+      const callback = (error: Error | undefined, response: Buffer): void => {
+        if (error !== undefined) reject(error);
+        else resolve(Number(fromBinary(RangeResponseSchema, response).count));
+      };
+      this.#leastBusy().read({ kind: ReadKind.Range, request: COUNT_KEYS, callback });
+    });
   }
 
   /** One piece of a RangeStream. Rejects with an EtcdError. */
