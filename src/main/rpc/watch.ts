@@ -1,7 +1,9 @@
+import { asBuffer } from '../../shared/base/bytes.ts';
 import { decodeWatchRequest } from '../../shared/etcd/requests.ts';
 import { MalformedMessageError } from '../../shared/etcd/wire.ts';
+import { Backlog } from '../watch/backlog.ts';
 import type { WatchHub } from '../watch/hub.ts';
-import type { StreamStatus, WatchSink } from '../watch/sink.ts';
+import type { EventsResponse, StreamStatus, WatchSink } from '../watch/sink.ts';
 import type { WatchStream } from '../watch/stream.ts';
 import type { Guard } from './guard.ts';
 import type { DuplexCall, ServiceHandlers } from './service.ts';
@@ -36,14 +38,17 @@ function take(stream: WatchStream, message: Buffer, requests: WatchRequests): vo
 }
 
 /**
- * Counts the bytes that grpc-js holds for one call. Its own writableLength counts messages, and its write
- * callback comes when HTTP/2's flow control let the message go.
+ * Counts the bytes that grpc-js holds for one call, and keeps what comes while it has some. Its own writableLength counts
+ * messages, and its write callback comes when HTTP/2's flow control let the message go.
  */
 class CallSink implements WatchSink {
   readonly #call: WatchCall;
   readonly #flushed: () => void;
-  #pendingBytes = 0;
-  #pendingEvents = 0;
+  readonly #backlog = new Backlog();
+  /** What grpc-js has. */
+  #messages = 0;
+  #bytes = 0;
+  #events = 0;
 
   constructor(call: WatchCall, flushed: () => void) {
     this.#call = call;
@@ -51,22 +56,34 @@ class CallSink implements WatchSink {
   }
 
   get pendingBytes(): number {
-    return this.#pendingBytes;
+    return this.#bytes + this.#backlog.bytes;
   }
 
   get pendingEvents(): number {
-    return this.#pendingEvents;
+    return this.#events + this.#backlog.events;
   }
 
-  write(message: Uint8Array, eventCount: number): void {
-    this.#pendingBytes += message.length;
-    this.#pendingEvents += eventCount;
-    const bytes = Buffer.from(message.buffer, message.byteOffset, message.byteLength);
-    this.#call.write(bytes, () => {
-      this.#pendingBytes -= message.length;
-      this.#pendingEvents -= eventCount;
+  write(message: Uint8Array, eventCount: number, response?: EventsResponse): void {
+    if (this.#messages > 0) this.#backlog.add(message, eventCount, response);
+    else this.#send(message, eventCount);
+  }
+
+  #send(message: Uint8Array, events: number): void {
+    this.#messages++;
+    this.#bytes += message.length;
+    this.#events += events;
+    this.#call.write(asBuffer(message), () => {
+      this.#messages--;
+      this.#bytes -= message.length;
+      this.#events -= events;
+      if (this.#messages === 0) this.#sendBacklog();
       this.#flushed();
     });
+  }
+
+  #sendBacklog(): void {
+    if (this.#call.cancelled) return;
+    for (const { bytes, events } of this.#backlog.take()) this.#send(bytes, events);
   }
 
   pauseRequests(): void {
@@ -78,6 +95,7 @@ class CallSink implements WatchSink {
   }
 
   end(status: StreamStatus): void {
+    this.#sendBacklog();
     this.#call.emit('error', { code: status.code, details: status.message });
   }
 }

@@ -6,6 +6,12 @@ export interface StreamStatus {
   message: string;
 }
 
+/** Says of an encoded WatchResponse whose events it has, and that they are its last bytes. */
+export interface EventsResponse {
+  readonly watchId: number;
+  readonly sectionBytes: number;
+}
+
 /**
  * Where a watch stream's responses go. It never calls back into the stream from within one of these methods;
  * after a write has been handed to the network it calls the stream's `flushed`, and after the peer has gone
@@ -16,8 +22,11 @@ export interface WatchSink {
   readonly pendingBytes: number;
   /** Events in those bytes. */
   readonly pendingEvents: number;
-  /** Queues one encoded WatchResponse that holds `eventCount` events. Never blocks, never refuses. */
-  write(message: Uint8Array, eventCount: number): void;
+  /**
+   * Queues one encoded WatchResponse that holds `eventCount` events. Never blocks, never refuses. With `response` it may
+   * be joined with others of that watcher that have not left.
+   */
+  write(message: Uint8Array, eventCount: number, response?: EventsResponse): void;
   /** Stops the flow of requests until `resumeRequests`. */
   pauseRequests(): void;
   resumeRequests(): void;

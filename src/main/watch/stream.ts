@@ -7,7 +7,7 @@ import type { WatchResponseEncoder } from './encoder.ts';
 import { fragments } from './fragments.ts';
 import type { EventPiece } from './pieces.ts';
 import { watchRange } from './range.ts';
-import type { StreamStatus, WatchSink } from './sink.ts';
+import type { EventsResponse, StreamStatus, WatchSink } from './sink.ts';
 import type { WatcherSpec, WatcherStream } from './watcher.ts';
 import { Watcher } from './watcher.ts';
 
@@ -133,7 +133,8 @@ export class WatchStream implements WatcherStream {
     const { id, fragment } = watcher.spec;
     const message = this.#host.encoder.events(throughRevision, id, piece.section, false);
     if (!fragment || message.length < this.#host.fragmentBytesMax || piece.ends.length < 2) {
-      this.#writeEvents(message, piece.ends.length);
+      const joins = fragment ? undefined : { watchId: id, sectionBytes: piece.section.length };
+      this.#writeEvents(message, piece.ends.length, joins);
       return;
     }
     const overhead = message.length - piece.section.length;
@@ -143,9 +144,9 @@ export class WatchStream implements WatcherStream {
     }
   }
 
-  #writeEvents(message: Uint8Array, events: number): void {
+  #writeEvents(message: Uint8Array, events: number, response?: EventsResponse): void {
     this.#host.eventsSent += events;
-    this.sink.write(message, events);
+    this.sink.write(message, events, response);
   }
 
   /** The next revision of the watcher that is furthest behind; undefined when all are synced. */
