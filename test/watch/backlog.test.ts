@@ -5,8 +5,7 @@ import { Backlog } from '../../src/main/watch/backlog.ts';
 import { WatchResponseEncoder } from '../../src/main/watch/encoder.ts';
 import type { WatchEvent } from '../../src/main/watch/events.ts';
 import { renderPieces } from '../../src/main/watch/pieces.ts';
-import { encodeEvent, keyValueBytes } from '../../src/shared/etcd/responses.ts';
-import { bytes } from '../support/etcd-client.ts';
+import { makeEvent } from './model-log.ts';
 import { decodeWatchResponse } from './responses.ts';
 
 const encoder = new WatchResponseEncoder({ clusterId: 1n, memberId: 2n, raftTerm: () => 3 });
@@ -14,14 +13,7 @@ const OPTIONS = { prevKv: false, noPut: false, noDelete: false };
 const PIECE_BYTES = 1 << 20;
 
 function event(revision: number): WatchEvent {
-  const key = bytes(`key ${revision}`);
-  const value = bytes('value');
-  const kv = { key, createRevision: revision, modRevision: revision, version: 1, value, lease: 0n };
-  const encoded = encodeEvent(false, keyValueBytes(kv));
-  return {
-    ...{ key, revision, sub: 0, isDelete: false },
-    ...{ bytes: encoded.bytes, plainLength: encoded.lengthWithoutPrevKv },
-  };
+  return makeEvent(revision, 0, { key: `key ${revision}`, value: 'value' });
 }
 
 /** What is written to a stream: events of a watcher, or something else about it. */

@@ -20,7 +20,7 @@ export function covers(key: Uint8Array, rangeEnd: Uint8Array, candidate: Uint8Ar
 }
 
 /** The events of one change, encoded as the server encodes them. */
-function makeEvent(revision: number, sub: number, change: Change, previous?: string): WatchEvent {
+export function makeEvent(revision: number, sub: number, change: Change, previous?: string): WatchEvent {
   const key = bytesOf(change.key);
   const none = { createRevision: 0, version: 0, lease: 0n, value: new Uint8Array(0) };
   const put = { ...none, createRevision: 1, version: 1, value: bytesOf(change.value ?? '') };
