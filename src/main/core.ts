@@ -176,7 +176,8 @@ export class Core {
 
   /** What only the primary does by itself. */
   #startUpkeep(engine: Engine): void {
-    this.#logUpkeep = new LogUpkeep({ ...this.#parts, writer: this.writer });
+    const durableSequence = (): number => engine.gate.durableSequence;
+    this.#logUpkeep = new LogUpkeep({ ...this.#parts, writer: this.writer, durableSequence });
     this.#autoCompaction = this.#startAutoCompaction(engine);
   }
 

@@ -24,6 +24,8 @@ export interface LogUpkeepParts {
   writer: Pick<WriterClient, 'holding'>;
   cacheFile: string;
   nodeId: string;
+  /** The last chunk that this process knows to be durable. */
+  durableSequence(): number;
   clock: Clock;
   random: Random;
   log: Log;
@@ -44,7 +46,7 @@ export class LogUpkeep {
     const { retentionMs, mergeChunks: chunksMax } = settings;
     if (retentionMs !== undefined)
       this.#retention = new Retention({ retentionMs, store, pool, clock, log, points });
-    if (chunksMax > 0) this.#merger = new Merger({ chunksMax, store, pool, clock, log });
+    if (chunksMax > 0) this.#merger = new Merger({ ...parts, chunksMax, store });
     this.#snapshotter = new Snapshotter({
       policy: settings.snapshot,
       cacheFile,

@@ -16,7 +16,8 @@ async function packed(chunks: boolean): Promise<MadeStore> {
   const made = await MadeStore.random(seed, 60);
   const { store } = made;
   const parts = { store, pool: localPool, clock: new ManualClock(), log: silentLog };
-  const merger = new Merger({ ...parts, chunksMax: 7 });
+  const durableSequence = (): number => made.chunks[made.chunks.length - 1]!;
+  const merger = new Merger({ ...parts, chunksMax: 7, durableSequence });
   await merger.start();
   await merger.run();
   await merger.stop();

@@ -15,6 +15,7 @@ import { RestorePoints } from '../../src/main/upkeep/restore-points.ts';
 import { Retention } from '../../src/main/upkeep/retention.ts';
 import { silentLog } from '../../src/shared/base/log.ts';
 import {
+  CHUNKS_PREFIX,
   chunkKey,
   leaseKey,
   parseChunkKey,
@@ -35,6 +36,8 @@ class Site {
   nowMs = 1_000_000 * HOUR_MS;
   readonly store = new MemoryStore(() => this.nowMs);
   readonly log = new MadeLog(this.store);
+  /** Up to where the processes know. */
+  durableSequence = Number.POSITIVE_INFINITY;
   /** Every chunk of the log, as it was before anything was merged. */
   readonly #original = new Map<number, LogChunk>();
   readonly #writer = new LocalWriter();
@@ -72,7 +75,7 @@ class Site {
   }
 
   merger(chunksMax: number, over: Partial<ObjectStore> = {}): Merger {
-    return new Merger({ ...this.#parts(over), chunksMax });
+    return new Merger({ ...this.#parts(over), chunksMax, durableSequence: () => this.durableSequence });
   }
 
   async retain(over: Partial<ObjectStore> = {}): Promise<void> {
@@ -230,6 +233,23 @@ describe('merging', () => {
       site.close();
     });
     await fc.assert(property, { seed, numRuns: 40, endOnFailure: true });
+  });
+
+  it('deletes no chunk whose PUT was answered to nobody: its process may put it again under the same name', async () => {
+    const site = new Site();
+    await site.term(20, 0);
+    site.durableSequence = site.log.next - 3;
+    site.nowMs += 2 * HOUR_MS;
+    await site.write(0);
+    await site.merge(8);
+    const left = (await collected(site.store.list(CHUNKS_PREFIX))).map(({ key }) => parseChunkKey(key));
+    assert.deepEqual(left, [site.log.next - 2, site.log.next - 1], 'the rest is in the pack');
+    await site.check();
+    site.durableSequence = site.log.next - 1;
+    await site.merge(8);
+    assert.deepEqual(await site.counts(), { chunks: 0, packs: 1 });
+    await site.check();
+    site.close();
   });
 
   it('deletes nothing that is less than an hour old by the store', async () => {

@@ -37,6 +37,8 @@ export interface MergerParts {
   readonly pool: Pick<TaskPool, 'open' | 'openFrame' | 'compress'>;
   readonly clock: Clock;
   readonly log: Log;
+  /** The last chunk that this process knows to be durable. */
+  durableSequence(): number;
 }
 
 /**
@@ -46,7 +48,9 @@ export interface MergerParts {
  *    none that a fenced process left. So any number of processes may do it at the same time, each with its own ends.
  * 2. A chunk is deleted only when this process has read the pack that holds it back from the store and checked all of
  *    it, and an hour after it was written, by the store's clock: see `Retention`.
- * 3. The store says what there is. Nothing is remembered but what was read back, so this may be ended at any point.
+ * 3. No chunk is deleted that this process does not know to be durable: it may have put it without hearing so, and put it
+ *    again, under a name that must not be used twice.
+ * 4. The store says what there is. Nothing is remembered but what was read back, so this may be ended at any point.
  */
 export class Merger {
   readonly #parts: MergerParts;
@@ -267,6 +271,7 @@ export class Merger {
       while (index < used.length && used[index]!.last < sequence) index++;
       const pack = used[index];
       if (this.#isStopped || pack === undefined || modifiedMs > beforeMs) return;
+      if (sequence > this.#parts.durableSequence()) return;
       if (pack.first > sequence) continue;
       const frames = await this.#wholeFrames(pack);
       // What a fenced process left lies between the pack's chunks, and is not in it.
