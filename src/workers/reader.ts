@@ -16,6 +16,7 @@ let closed = false;
 /** The packed bytes of a reply, which are handed over rather than copied. */
 function packedBytes(reply: ReaderReply): ArrayBuffer[] {
   if (reply.type === 'read') return [reply.replies.buffer as ArrayBuffer];
+  if (reply.type === 'response') return [reply.response.buffer as ArrayBuffer];
   if (reply.type === 'piece') return [reply.piece.kvs.buffer as ArrayBuffer];
   if (reply.type === 'replay' && reply.replay.kind === 'events') {
     return [reply.replay.events.buffer as ArrayBuffer];

@@ -125,12 +125,13 @@ class ReaderThread {
     this.#batchesInFlight++;
     let answered = 0;
     this.#waiting.set(id, (reply) => {
-      if (reply.type !== 'read') return;
+      if (reply.type !== 'read' && reply.type !== 'response') return;
       if (reply.last) {
         this.#batchesInFlight--;
         this.#flush();
       }
-      answered = this.#answerNext(reads, answered, reply.replies);
+      if (reply.type === 'read') answered = this.#answerNext(reads, answered, reply.replies);
+      else reads[answered++]!.callback(undefined, asBuffer(reply.response));
       assert(!reply.last || answered === reads.length, 'one reply per read');
     });
     this.#worker.postMessage({ type: 'read', id, requests }, [requests.buffer]);
@@ -138,7 +139,8 @@ class ReaderThread {
 
   #settle(reply: Exclude<ReaderReply, { type: 'failed' }>): void {
     const settle = this.#waiting.get(reply.id);
-    if (reply.type !== 'read' || reply.last) this.#waiting.delete(reply.id);
+    const isLast = (reply.type !== 'read' && reply.type !== 'response') || reply.last;
+    if (isLast) this.#waiting.delete(reply.id);
     settle?.(reply);
   }
 

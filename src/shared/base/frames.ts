@@ -80,6 +80,11 @@ export class FrameReader {
     this.payload = bytes.subarray(0, 0);
   }
 
+  /** Whether there is a frame after the one last read. */
+  get more(): boolean {
+    return this.#position < this.#bytes.length;
+  }
+
   /** Moves to the next frame; false at the end. */
   next(): boolean {
     if (this.#position === this.#bytes.length) return false;

@@ -93,9 +93,11 @@ export type ReaderRequest =
 export type ReaderReply =
   /**
    * One frame per request, in order: the tag is an EtcdError id (0: none) or `REPLY_LARGE`, the payload the response.
-   * Large responses come in several messages, of which the last says so.
+   * Many or large responses come in several messages, of which the last says so.
    */
   | { type: 'read'; id: number; replies: Uint8Array; last: boolean }
+  /** The next of these responses, if it is large. */
+  | { type: 'response'; id: number; response: Uint8Array; last: boolean }
   | { type: 'piece'; id: number; piece: RangePieceReply }
   | { type: 'replay'; id: number; replay: ReplayReply }
   | { type: 'leaseKeys'; id: number; keys: Uint8Array[] }

@@ -4,7 +4,7 @@ import { isSingleKey, type KeyRange, rangeContains } from '../../shared/model/ke
 import type { KeyState } from '../../shared/model/key-state.ts';
 import type { LogRecord } from '../../shared/model/record.ts';
 import type { RowView } from './rows.ts';
-import type { KeyView } from './view.ts';
+import type { KeyView, KvList } from './view.ts';
 
 /** A KeyValue record that is evaluated, with its encoded KeyValue. */
 export interface PendingChange {
@@ -85,7 +85,7 @@ export class OverlayView implements KeyView {
     return limit > 0 ? states.slice(0, limit) : states;
   }
 
-  listKvs(range: KeyRange, revision: number, limit: number): Uint8Array[] {
+  listKvs(range: KeyRange, revision: number, limit: number): KvList {
     if (this.#changedIn(range, revision).size === 0) return this.#rows.listKvs(range, revision, limit);
     return this.list(range, revision, limit).map((state) => this.kv(state));
   }
@@ -100,8 +100,9 @@ export class OverlayView implements KeyView {
     return count;
   }
 
-  /** Pages are read from readers. */
-  countedBehind(): void {}
+  countPage(_range: KeyRange, revision: number, keys: number, behind: KeyRange): number {
+    return keys + this.count(behind, revision);
+  }
 
   kv(state: KeyState): Uint8Array {
     return state.kv ?? this.#rows.kv(state);

@@ -1,18 +1,25 @@
 import { compareBytes, keyAfter } from '../../shared/base/bytes.ts';
 import { EtcdError } from '../../shared/etcd/errors.ts';
+import { PackedKvs } from '../../shared/etcd/packed-kvs.ts';
 import type { RangeRequest } from '../../shared/etcd/requests.ts';
-import { decodeKeyValue, keyValueBytes, stripValue } from '../../shared/etcd/responses.ts';
+import {
+  decodeKeyValue,
+  encodeRangeResponse,
+  keyValueBytes,
+  stripValue,
+} from '../../shared/etcd/responses.ts';
+import { isSingleKey } from '../../shared/model/key-range.ts';
 import type { KeyState } from '../../shared/model/key-state.ts';
-import type { KeyView } from './view.ts';
+import type { KeyView, KvList } from './view.ts';
 
 /** etcdserverpb.RangeRequest.SortOrder and SortTarget. */
 const SortOrder = { None: 0, Ascend: 1, Descend: 2 } as const;
-const SortTarget = { Key: 0, Version: 1, Create: 2, Mod: 3, Value: 4 } as const;
+export const SortTarget = { Key: 0, Version: 1, Create: 2, Mod: 3, Value: 4 } as const;
 const NO_VALUE = new Uint8Array(0);
 
 export interface RangeResult {
   /** Encoded KeyValues, in the order asked for. */
-  kvs: Uint8Array[];
+  kvs: KvList;
   /** More keys than the limit let through. */
   more: boolean;
   /** Keys in the range, whatever limit and filters say. */
@@ -32,14 +39,27 @@ function readPage(view: KeyView, request: RangeRequest, revision: number): Range
   const kvs = request.keysOnly
     ? view.list(request, revision, limit).map((state) => answerKv(view, state, request))
     : view.listKvs(request, revision, limit);
-  if (limit === 0 || kvs.length < limit) return { kvs, more: false, count: kvs.length };
-  const count = view.count(request, revision);
-  if (count > limit) {
-    const lastKey = decodeKeyValue(kvs[limit - 1]!).key;
-    const behind = { key: keyAfter(lastKey), rangeEnd: request.rangeEnd };
-    view.countedBehind(behind, revision, count - limit);
-  }
+  const keys = keysOf(kvs);
+  if (limit === 0 || keys < limit || isSingleKey(request)) return { kvs, more: false, count: keys };
+  const behind = { key: keyAfter(lastKeyOf(kvs)), rangeEnd: request.rangeEnd };
+  const count = view.countPage(request, revision, keys, behind);
   return { kvs, more: count > limit, count };
+}
+
+/** How many keys a list has. */
+export function keysOf(kvs: KvList): number {
+  return kvs instanceof PackedKvs ? kvs.keys : kvs.length;
+}
+
+/** The last key of a list, which has one. */
+export function lastKeyOf(kvs: KvList): Uint8Array {
+  return kvs instanceof PackedKvs ? kvs.lastKey : decodeKeyValue(kvs[kvs.length - 1]!).key;
+}
+
+/** The RangeResponse under `header`; `result` is not to be used again. */
+export function rangeResponse(header: Uint8Array, { kvs, more, count }: RangeResult): Uint8Array {
+  if (kvs instanceof PackedKvs) return kvs.response(header, more, count);
+  return encodeRangeResponse(header, kvs, more, count);
 }
 
 /** Keys that are sorted, or chosen by their revisions, before the limit cuts them off. */

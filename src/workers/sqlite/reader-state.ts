@@ -1,13 +1,11 @@
-import { int64Bytes, keyAfter } from '../../shared/base/bytes.ts';
+import { int64Bytes } from '../../shared/base/bytes.ts';
 import { FrameReader, FrameWriter } from '../../shared/base/frames.ts';
 import { EtcdError, etcdErrorId } from '../../shared/etcd/errors.ts';
 import { decodeRangeRequest, decodeTxnRequest } from '../../shared/etcd/requests.ts';
-import { encodeRangeResponse, HeaderEncoder } from '../../shared/etcd/responses.ts';
+import { HeaderEncoder } from '../../shared/etcd/responses.ts';
 import { checkRange, checkTxn } from '../../shared/etcd/validate.ts';
-import { MalformedMessageError, Writer } from '../../shared/etcd/wire.ts';
+import { MalformedMessageError } from '../../shared/etcd/wire.ts';
 import {
-  type RangePieceReply,
-  type RangePieceRequest,
   REPLY_LARGE,
   type ReaderData,
   type ReaderReply,
@@ -18,15 +16,16 @@ import { REPLY_MALFORMED } from '../contract/writer.ts';
 import { type Connection, openToRead } from './database.ts';
 import { HashJob } from './hash.ts';
 import { LargeRanges } from './large-ranges.ts';
-import { answerKv, executeRange, readRevision, sortStates } from './range.ts';
+import { executeRange, rangeResponse } from './range.ts';
+import { readPiece } from './range-piece.ts';
 import { Replayer } from './replay.ts';
 import { RowView } from './rows.ts';
 import { checkChosen, chooseBranches, executeTxn } from './txn.ts';
 
-/** The tag of RangeResponse.kvs. */
-const KVS_TAG = 18;
 /** Responses are packed together up to this, so that many large ones never need one buffer for all. */
 const REPLIES_BYTES_MAX = 4 * 1024 * 1024;
+/** A response of so many bytes is handed over as it is: a message of its own costs less than the copy. */
+const RESPONSE_BYTES_LARGE = 64 * 1024;
 
 const NO_RESPONSE = new Uint8Array(0);
 
@@ -109,7 +108,7 @@ export class ReaderState {
     const { id } = request;
     switch (request.type) {
       case 'piece':
-        return { type: 'piece', id, piece: this.#piece(request.piece) };
+        return { type: 'piece', id, piece: readPiece(this.#rows, request.piece) };
       case 'replay':
         return { type: 'replay', id, replay: this.#replayer.replay(request.replay) };
       case 'leaseKeys':
@@ -119,19 +118,26 @@ export class ReaderState {
 
   #readAll({ id, requests }: Extract<ReaderRequest, { type: 'read' }>, send: Send): void {
     const replies = this.#replies;
+    const flush = (last: boolean): void => send({ type: 'read', id, replies: replies.finish(), last });
     const frames = new FrameReader(requests);
     while (frames.next()) {
-      this.#readOne(replies, frames.tag as ReadKind, frames.payload);
-      if (replies.length < REPLIES_BYTES_MAX) continue;
-      send({ type: 'read', id, replies: replies.finish(), last: false });
+      const response = this.#readOne(replies, frames.tag as ReadKind, frames.payload);
+      if (response === undefined) {
+        if (replies.length >= REPLIES_BYTES_MAX && frames.more) flush(false);
+      } else {
+        if (replies.length > 0) flush(false);
+        send({ type: 'response', id, response, last: !frames.more });
+      }
     }
-    send({ type: 'read', id, replies: replies.finish(), last: true });
+    if (replies.length > 0) flush(true);
   }
 
-  #readOne(replies: FrameWriter, kind: ReadKind, request: Uint8Array): void {
+  /** Adds the reply to a request; a large response is given back instead, to be sent by itself. */
+  #readOne(replies: FrameWriter, kind: ReadKind, request: Uint8Array): Uint8Array | undefined {
     try {
       const response = kind === ReadKind.Range ? this.#range(request) : this.#txn(request);
       if (response === undefined) replies.add(REPLY_LARGE, NO_RESPONSE);
+      else if (response.length >= RESPONSE_BYTES_LARGE) return response;
       else replies.add(0, response);
     } catch (error) {
       if (error instanceof EtcdError) replies.add(etcdErrorId(error.kind), NO_RESPONSE);
@@ -139,6 +145,7 @@ export class ReaderState {
         replies.add(REPLY_MALFORMED, Buffer.from(error.message));
       else throw error;
     }
+    return undefined;
   }
 
   /** Undefined when the thread of lists must answer. */
@@ -146,8 +153,7 @@ export class ReaderState {
     const request = decodeRangeRequest(bytes);
     checkRange(request);
     if (!this.#data.lists && this.#large.has(request)) return undefined;
-    const { kvs, more, count } = executeRange(this.#rows, request);
-    return encodeRangeResponse(this.#header(this.#rows.revision), kvs, more, count);
+    return rangeResponse(this.#header(this.#rows.revision), executeRange(this.#rows, request));
   }
 
   #txn(bytes: Uint8Array): Uint8Array {
@@ -156,29 +162,5 @@ export class ReaderState {
     const chosen = chooseBranches(this.#rows, request);
     checkChosen(this.#rows, () => true, chosen);
     return executeTxn(this.#rows, undefined, chosen, this.#header);
-  }
-
-  #piece(request: RangePieceRequest): RangePieceReply {
-    const revision = readRevision(this.#rows, request.revision);
-    const listed = this.#rows.list(request, revision, request.limit + 1);
-    const more = listed.length > request.limit;
-    // etcd sorts each piece by itself. Beyond the first that loses keys or repeats them: we keep key order then.
-    const alone = request.first && (request.last || !more);
-    const states = alone
-      ? sortStates(this.#rows, listed, { sortTarget: request.sortTarget, sortOrder: 0 })
-      : listed;
-    const chosen = more ? states.slice(0, request.limit) : states;
-    const nextKey = more ? keyAfter(chosen[chosen.length - 1]!.key) : undefined;
-    const out = new Writer();
-    for (const state of chosen) {
-      out.varint(KVS_TAG);
-      out.delimited(answerKv(this.#rows, state, request));
-    }
-    const remaining =
-      nextKey !== undefined && request.last
-        ? this.#rows.count({ key: nextKey, rangeEnd: request.rangeEnd }, revision)
-        : 0;
-    const newestRevision = this.#rows.revision;
-    return { kvs: out.finish(), keys: chosen.length, nextKey, newestRevision, remaining };
   }
 }

@@ -2,13 +2,14 @@ import type { Statement } from 'better-sqlite3';
 import { assert } from '../../shared/base/assert.ts';
 import { bytesInt64 } from '../../shared/base/bytes.ts';
 import { decodeKeyValue } from '../../shared/etcd/responses.ts';
-import type { KeyRange } from '../../shared/model/key-range.ts';
+import { isSingleKey, type KeyRange } from '../../shared/model/key-range.ts';
 import type { KeyState } from '../../shared/model/key-state.ts';
 import { KeyCounts } from './counts.ts';
 import { type Connection, PositionTable } from './database.ts';
+import { PackedLists } from './packed-lists.ts';
 import { PageCounts } from './page-counts.ts';
 import { boundsOf, SHAPES, shapeOf } from './range-shape.ts';
-import type { KeyView } from './view.ts';
+import type { KeyView, KvList } from './view.ts';
 
 type CurrentRow = [
   key: Buffer,
@@ -39,6 +40,7 @@ export class RowView implements KeyView {
   readonly #listKvs: Statement[];
   readonly #listOld: Statement[];
   readonly #listOldKvs: Statement[];
+  readonly #packed: PackedLists;
   readonly #counts: KeyCounts;
   readonly #pageCounts = new PageCounts();
   readonly #leaseKeys: Statement;
@@ -70,6 +72,7 @@ export class RowView implements KeyView {
     this.#listOldKvs = eachShape((where) => listOld(where, 'history.kv')).map((statement) =>
       statement.pluck(),
     );
+    this.#packed = new PackedLists(connection);
     this.#counts = new KeyCounts(connection);
     this.#leaseKeys = connection.prepare('SELECT key FROM current WHERE lease = ? ORDER BY key').pluck();
   }
@@ -98,9 +101,18 @@ export class RowView implements KeyView {
     return (rows as HistoryRow[]).map(stateOfHistory);
   }
 
-  listKvs(range: KeyRange, revision: number, limit: number): Uint8Array[] {
-    const shape = shapeOf(range);
+  listKvs(range: KeyRange, revision: number, limit: number): KvList {
     const sqlLimit = limit > 0 ? limit : -1;
+    if (isSingleKey(range)) return this.#listEach(range, revision, sqlLimit);
+    const packed =
+      revision >= this.revision
+        ? this.#packed.now(range, sqlLimit)
+        : this.#packed.before(range, this.#endOf(revision), sqlLimit);
+    return packed === 'tooLarge' ? this.#listEach(range, revision, sqlLimit) : (packed ?? []);
+  }
+
+  #listEach(range: KeyRange, revision: number, sqlLimit: number): Uint8Array[] {
+    const shape = shapeOf(range);
     if (revision >= this.revision) {
       const kvs = this.#listKvs[shape]!.all(...boundsOf(range), sqlLimit) as (Buffer | null)[];
       assert(!kvs.includes(null), 'history row of a living key is missing');
@@ -111,14 +123,14 @@ export class RowView implements KeyView {
 
   count(range: KeyRange, revision: number): number {
     if (revision >= this.revision) return this.#counts.now(range);
-    const known = this.#pageCounts.get(range, revision);
-    if (known !== undefined) return known;
     const endId = this.#endOf(revision);
     return this.#counts.before(range, endId, this.#nextHistoryId - endId);
   }
 
-  countedBehind(range: KeyRange, revision: number, count: number): void {
-    this.#pageCounts.set(range, revision, count);
+  countPage(range: KeyRange, revision: number, keys: number, behind: KeyRange): number {
+    const count = this.#pageCounts.get(range, revision) ?? keys + this.count(behind, revision);
+    this.#pageCounts.set(behind, revision, count - keys);
+    return count;
   }
 
   kv(state: KeyState): Uint8Array {

@@ -11,12 +11,11 @@ import {
   encodeDeleteRangeResponse,
   encodeHeader,
   encodePutResponse,
-  encodeRangeResponse,
   encodeTxnResponse,
   type ResponseOp,
 } from '../../shared/etcd/responses.ts';
 import { holdsAll } from './compare.ts';
-import { executeRange } from './range.ts';
+import { executeRange, rangeResponse } from './range.ts';
 import type { KeyView } from './view.ts';
 import type { WriteTxn } from './write-txn.ts';
 
@@ -113,8 +112,8 @@ function runOperation(view: KeyView, txn: WriteTxn | undefined, op: ChosenOp): R
   switch (op.kind) {
     case 'range': {
       if (txn !== undefined) txn.operations.ranges++;
-      const { kvs, more, count } = executeRange(view, op.range);
-      return { kind: 'range', bytes: encodeRangeResponse(innerHeader(view.revision), kvs, more, count) };
+      const result = executeRange(view, op.range);
+      return { kind: 'range', bytes: rangeResponse(innerHeader(view.revision), result) };
     }
     case 'put': {
       const prevKv = executePut(view, writing(txn), op.put);

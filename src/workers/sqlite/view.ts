@@ -1,5 +1,9 @@
+import type { PackedKvs } from '../../shared/etcd/packed-kvs.ts';
 import type { KeyRange } from '../../shared/model/key-range.ts';
 import type { KeyState } from '../../shared/model/key-state.ts';
+
+/** Encoded KeyValues: each by itself, or all together. */
+export type KvList = readonly Uint8Array[] | PackedKvs;
 
 /**
  * What a range, a compare or a put sees of the keys: one consistent state with its history. The reader has
@@ -15,11 +19,11 @@ export interface KeyView {
   /** Living keys of `range` at `revision`, in key order, at most `limit` of them (0: all). */
   list(range: KeyRange, revision: number, limit: number): KeyState[];
   /** The encoded KeyValues of what `list` gives. */
-  listKvs(range: KeyRange, revision: number, limit: number): Uint8Array[];
+  listKvs(range: KeyRange, revision: number, limit: number): KvList;
   /** How many living keys `range` has at `revision`. */
   count(range: KeyRange, revision: number): number;
-  /** Takes note of how many keys lie behind a page, whose reader may ask for them next. */
-  countedBehind(range: KeyRange, revision: number, count: number): void;
+  /** How many living keys `range` has at `revision`; its first `keys` lie before the range `behind`, which is the rest. */
+  countPage(range: KeyRange, revision: number, keys: number, behind: KeyRange): number;
   /** The encoded KeyValue of a state that this view gave. */
   kv(state: KeyState): Uint8Array;
 }
