@@ -8,8 +8,23 @@ const EVERY_MS = 2000;
 export interface CommandOutput {
   /** Standard output: what came out. */
   result(text: string): void;
-  /** Standard error: how it goes. */
-  note(text: string): void;
+  /** Standard error: how it goes, and what is wrong. */
+  note(text: string, level?: NoteLevel): void;
+}
+
+type NoteLevel = 'info' | 'error';
+
+/** Of a command, or of serving if there is none. With `json` each note is an object, of the form of the log's lines. */
+export function outputOf(command: string | undefined, json: boolean, clock: Clock): CommandOutput {
+  const program = command === undefined ? 'netsy' : `netsy ${command}`;
+  return {
+    result: (text) => void process.stdout.write(`${text}\n`),
+    note: (msg, level = 'info') => {
+      const ts = new Date(clock.wallMs()).toISOString();
+      const line = json ? JSON.stringify({ level, ts, command, msg }) : `${program}: ${msg}`;
+      process.stderr.write(`${line}\n`);
+    },
+  };
 }
 
 /** A log whose lines are notes. */

@@ -7,10 +7,11 @@ import { type Log, silentLog } from '../shared/base/log.ts';
 import { recordPauses } from '../shared/base/pauses.ts';
 import { systemRandom } from '../shared/base/random.ts';
 import { ETCD_VERSION, NETSY_VERSION } from '../shared/model/version.ts';
-import type { CommandOutput } from './command-output.ts';
+import { type CommandOutput, outputOf } from './command-output.ts';
 import { openToRead } from './command-store.ts';
 import { SlowWrites } from './commit/slow-writes.ts';
-import { parseCommandLine } from './config/command-line.ts';
+import { commandNamed, parseCommandLine } from './config/command-line.ts';
+import { asksForJson } from './config/output-form.ts';
 import type { Settings } from './config/settings.ts';
 import { runConfigCheck } from './config-command.ts';
 import { runDoctor } from './doctor-command.ts';
@@ -129,11 +130,8 @@ function stopOnSignals(drain: () => Promise<void>, drainTimeoutMs: number, log: 
 }
 
 /** What a command says: results to standard output, how it goes to standard error. */
-function outputOf(command: string): CommandOutput {
-  return {
-    result: (text) => void process.stdout.write(`${text}\n`),
-    note: (text) => void process.stderr.write(`netsy ${command}: ${text}\n`),
-  };
+function output(command?: string): CommandOutput {
+  return outputOf(command, asksForJson(process.argv.slice(2), process.env), systemClock);
 }
 
 /** Aborted by the first SIGTERM or SIGINT, so that nothing is left half done; a second one ends at once. */
@@ -173,38 +171,34 @@ async function main(): Promise<void> {
           open: () => openProbed(commandLine.settings, new Metrics()),
           openSource: (url) => readable(commandLine.settings, url),
         },
-        outputOf('import'),
+        output('import'),
       );
     case 'verify':
-      process.exitCode = await runVerify(
-        commandLine,
-        () => readable(commandLine.settings),
-        outputOf('verify'),
-      );
+      process.exitCode = await runVerify(commandLine, () => readable(commandLine.settings), output('verify'));
       return;
     case 'status':
-      return runStatus(commandLine, () => readable(commandLine.settings), outputOf('status').result);
+      return runStatus(commandLine, () => readable(commandLine.settings), output('status').result);
     case 'restore':
       return runRestore(
         commandLine,
         bothStores(commandLine.settings),
-        outputOf('restore'),
+        output('restore'),
         interrupted('restore'),
       );
     case 'config':
-      return runConfigCheck(commandLine, outputOf('config').result);
+      return runConfigCheck(commandLine, output('config').result);
     case 'doctor': {
       const isWell = await runDoctor(commandLine, {
         clock: systemClock,
         random: systemRandom,
         openStore: () => openStore(commandLine.settings.store, storeOptions(commandLine.settings, silentLog)),
-        result: outputOf('doctor').result,
+        result: output('doctor').result,
       });
       if (!isWell) process.exitCode = FAILED;
       return;
     }
     case 'fork':
-      return runFork(commandLine, bothStores(commandLine.settings), outputOf('fork'), interrupted('fork'));
+      return runFork(commandLine, bothStores(commandLine.settings), output('fork'), interrupted('fork'));
     case 'serve':
       return serve(commandLine.settings, commandLine.warnings);
   }
@@ -216,6 +210,7 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
 });
 
 main().catch((error: unknown) => {
-  process.stderr.write(`netsy: ${errorMessage(error).split('\n', 1)[0]}\n`);
-  process.exit(process.argv[2] === 'verify' ? UNREADABLE : FAILED);
+  const [line = ''] = errorMessage(error).split('\n', 1);
+  output().note(line, 'error');
+  process.exit(commandNamed(process.argv.slice(2)) === 'verify' ? UNREADABLE : FAILED);
 });

@@ -45,7 +45,7 @@ export async function runVerify(
     const [message] = errorMessage(error).split('\n', 1);
     if (order.json)
       output.result(JSON.stringify({ store: order.settings.store, whole: null, error: message }));
-    output.note(`can't be verified: ${message}`);
+    output.note(`can't be verified: ${message}`, 'error');
     return UNREADABLE;
   } finally {
     await pool.close();

@@ -1,12 +1,10 @@
 import assert from 'node:assert/strict';
-import { spawnSync } from 'node:child_process';
-import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import type { Flag } from '../../src/main/config/flag.ts';
 import { FLAGS } from '../../src/main/config/flags.ts';
 import { shownValue } from '../../src/main/config/shown-values.ts';
-import { MAIN, runNetsy, temporaryDirectory } from '../support/netsy.ts';
+import { runNetsy, temporaryDirectory } from '../support/netsy.ts';
 
 const ALL: readonly Flag<unknown>[] = Object.values(FLAGS);
 
@@ -63,43 +61,5 @@ describe('netsy config check', { timeout: 60_000 }, () => {
     assert.equal(shownValue('s3-secret-access-key', 'secret'), '(hidden)');
     assert.equal(shownValue('session-token', 'secret'), '(hidden)');
     assert.equal(shownValue('auth-token', 'simple'), 'simple');
-  });
-});
-
-describe('netsy completion', { timeout: 60_000 }, () => {
-  /** What bash would offer after these words. */
-  function offered(...words: string[]): string[] {
-    const script = join(temporaryDirectory(), 'netsy.bash');
-    writeFileSync(script, runNetsy(['completion', 'bash']).stdout);
-    const typed = ['netsy', ...words].map((word) => `'${word}'`).join(' ');
-    const run = `source ${script}; COMP_WORDS=(${typed}); COMP_CWORD=${words.length}; _netsy; echo "\${COMPREPLY[@]}"`;
-    const { stdout, stderr } = spawnSync('bash', ['-c', run], { encoding: 'utf8' });
-    assert.equal(stderr, '');
-    return stdout.trim().split(' ');
-  }
-
-  it('bash is offered commands, flags of the command, and the words that a flag takes', () => {
-    assert.deepEqual(offered('--snapshot-'), ['--snapshot-records', '--snapshot-bytes', '--snapshot-age']);
-    assert.deepEqual(offered('ver'), ['verify']);
-    assert.deepEqual(offered('status', '--js'), ['--json']);
-    assert.deepEqual(offered('--log-format', ''), ['json', 'console']);
-    assert.deepEqual(offered('config', 'ch'), ['check']);
-    assert.deepEqual(offered('completion', 'z'), ['zsh']);
-  });
-
-  it('every shell gets every flag of the server and every command', () => {
-    for (const shell of ['bash', 'zsh', 'fish']) {
-      const { code, stdout } = runNetsy(['completion', shell]);
-      assert.equal(code, 0);
-      for (const { name } of ALL) assert.ok(stdout.includes(name), `${shell}: ${name}`);
-      for (const name of ['status', 'verify', 'doctor', 'restore']) assert.ok(stdout.includes(name), name);
-    }
-    assert.equal(runNetsy(['completion', 'tcsh']).code, 1);
-  });
-
-  it('a reader that stops early is no error', () => {
-    const line = `'${process.execPath}' '${MAIN}' completion fish | head -n 1; echo "\${PIPESTATUS[0]}"`;
-    const { stdout, stderr } = spawnSync('bash', ['-c', line], { encoding: 'utf8' });
-    assert.deepEqual([stdout.trim().split('\n').pop(), stderr], ['0', '']);
   });
 });

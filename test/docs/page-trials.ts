@@ -20,6 +20,9 @@ function otherTrials(world: World): Record<string, Trial> {
   const { site } = world;
   return {
     'docs/gateway.md#the-json-gateway': ({ text }) => tryCurl(world, text),
+    'docs/operations/commands.md#commands-and-what-they-end-with': async ({ text }) => {
+      assert.match(await site.run(`${text}\ncomplete -p netsy`), /-F _netsy netsy/);
+    },
     'docs/s3.md#google-cloud-storage': async ({ text }) => {
       const google = await GoogleStorage.start();
       const { AWS_ACCESS_KEY_ID: id, AWS_SECRET_ACCESS_KEY: secret } = google.environment;

@@ -14,7 +14,8 @@ export const INSPECT: Subcommand<InspectOrder> = {
   describe: (command) => {
     command
       .description('print header, records and footer of .netsy files as JSON lines, and check their CRCs')
-      .argument('<files...>', 'paths of .netsy files');
+      .argument('<files...>', 'paths of .netsy files')
+      .option('--json', 'as it does anyhow');
   },
   order: ({ operands }) => ({ command: 'inspect', files: operands }),
 };

@@ -74,7 +74,8 @@ Examples:
  * Reads the words after the program's name, and the environment. Throws `SettingsError` with one line that
  * says what to change.
  */
-export function parseCommandLine(argv: readonly string[], environment: Environment): CommandLine {
+export function parseCommandLine(given: readonly string[], environment: Environment): CommandLine {
+  const argv = given[0] === 'help' ? wordsForHelp(given.slice(1)) : given;
   let printed = '';
   let called: { subcommand: Subcommand<Order>; parsed: Command } | undefined;
   const program = serveCommand((text) => {
@@ -98,11 +99,30 @@ export function parseCommandLine(argv: readonly string[], environment: Environme
   }
   const [stray] = program.args;
   if (stray !== undefined) {
-    const names = SUBCOMMANDS.map(({ name }) => name).join(', ');
-    throw new SettingsError(`"${stray}" is not a command; use one of ${names}, or only flags to serve`);
+    throw new SettingsError(notACommand(stray));
   }
   const read = readSettings(program.opts<Record<string, unknown>>(), environment);
   return { command: 'serve', settings: read.settings, warnings: warningsOf(read, environment) };
+}
+
+function notACommand(word: string): string {
+  const names = SUBCOMMANDS.map(({ name }) => name).join(', ');
+  return `"${word}" is not a command; use one of ${names}, or only flags to serve`;
+}
+
+/** `netsy help [COMMAND]` is `netsy [COMMAND] --help`. */
+function wordsForHelp(words: readonly string[]): readonly string[] {
+  const [name] = words;
+  if (name === undefined || name.startsWith('-')) return ['--help'];
+  if (SUBCOMMANDS.every((subcommand) => subcommand.name !== name)) throw new SettingsError(notACommand(name));
+  return [name, '--help'];
+}
+
+/** The command that these words name, also where they can't be understood; undefined: they serve. */
+export function commandNamed(argv: readonly string[]): string | undefined {
+  const names = new Set(SUBCOMMANDS.map(({ name }) => name));
+  const valued = new Set(FLAG_KEYS.map((key) => `--${FLAGS[key].name}`));
+  return argv.find((word, index) => names.has(word) && !valued.has(argv[index - 1] ?? ''));
 }
 
 function wordsOf(program: Command, parsed: Command, environment: Environment): Words {
@@ -140,7 +160,8 @@ function completion(program: Command, { shell }: CompletionOrder): CommandLine {
       const words = /\[?([a-z|]+\|[a-z|]+)\]?/.exec(form.replace(/^.*? /, ''))?.[1]?.split('|') ?? [];
       const values = words.length > 0 ? words : (CHOICES[long ?? ''] ?? []);
       const isPath = form.includes('<path>');
-      return { name: long ?? '', help: description, takesValue: /[<[]/.test(form), values, isPath };
+      const takesValue = /[<[]/.test(form);
+      return { name: long ?? '', help: description, takesValue, mayLack: form.includes('['), values, isPath };
     });
     const name = command === program ? '' : command.name();
     return { name, help: command.description(), flags, words: OPERANDS[name] ?? [] };
@@ -208,13 +229,14 @@ function oneLine(error: unknown, argv: readonly string[]): string {
     .replace(/^error: /, '')
     .replaceAll('\n', ' ');
   if (error instanceof CommanderError && error.code === 'commander.missingArgument') {
-    const called = SUBCOMMANDS.find(({ name }) => argv.includes(name));
+    const called = SUBCOMMANDS.find(({ name }) => name === commandNamed(argv));
     if (called !== undefined) return `${called.name}: ${called.missingOperand}`;
   }
   if (!line.startsWith('unknown option') || line.includes('Did you mean')) return line;
   const word = argv.find((argument) => line.includes(`'${argument.split('=')[0]}'`)) ?? '';
   const twin = FLAG_KEYS.find((key) => word.split('=')[0] === `-${FLAGS[key].name}`);
-  return twin === undefined ? `${line}; see netsy --help` : `${line} (Did you mean --${FLAGS[twin].name}?)`;
+  if (twin !== undefined) return `${line} (Did you mean --${FLAGS[twin].name}?)`;
+  return `${line}; see ${['netsy', commandNamed(argv) ?? [], '--help'].flat().join(' ')}`;
 }
 
 interface Read {

@@ -14,6 +14,8 @@ interface CompletedFlag {
   readonly name: string;
   readonly help: string;
   readonly takesValue: boolean;
+  /** Whether its value may be left out: `--insecure`, `--insecure=false`. */
+  readonly mayLack: boolean;
   /** The words that it takes, if they are few. */
   readonly values: readonly string[];
   /** Whether it takes a path. */
@@ -40,7 +42,9 @@ function bash(commands: readonly CompletedCommand[]): string {
     const all = [...flags.map((flag) => flag.name), ...words].join(' ');
     return `    ${name === '' ? '""' : name}) all="${all}" ;;`;
   });
-  const valued = commands.flatMap(({ flags }) => flags).filter(({ takesValue }) => takesValue);
+  const valued = commands
+    .flatMap(({ flags }) => flags)
+    .filter(({ takesValue, mayLack }) => takesValue && !mayLack);
   const byName = new Map(valued.map((flag) => [flag.name, flag]));
   const values = [...byName.values()].map(({ name, values: words, isPath }) => {
     const reply = isPath ? 'compgen -f -- "$word"' : `compgen -W "${words.join(' ')}" -- "$word"`;
@@ -72,34 +76,36 @@ function quoted(text: string): string {
 }
 
 function zsh(commands: readonly CompletedCommand[]): string {
-  const specOf = ({ name, help, takesValue, values, isPath }: CompletedFlag): string => {
+  const specOf = ({ name, help, takesValue, mayLack, values, isPath }: CompletedFlag): string => {
     const plain = help.replaceAll(/[[\]:\\]/g, (found) => `\\${found}`);
     const value = isPath ? ':path:_files' : `:value:(${values.join(' ')})`;
-    return quoted(`${name}[${plain}]${takesValue ? value : ''}`);
+    // `=` for a value after it or in the next word, `=-` for one that can only be after it.
+    const form = mayLack ? '=-' : takesValue ? '=' : '';
+    return quoted(`${name}${form}[${plain}]${takesValue ? (mayLack ? `:${value}` : value) : ''}`);
   };
-  const cases = commands
-    .filter(({ name }) => name !== '')
-    .map(({ name, flags, words }) => {
-      const operand = words.length > 0 ? quoted(`*:what:(${words.join(' ')})`) : quoted('*:file:_files');
-      return `    ${name}) _arguments ${[...flags.map(specOf), operand].join(' \\\n      ')} ;;`;
-    });
-  const described = commands
-    .filter(({ name }) => name !== '')
-    .map(({ name, help }) => quoted(`${name}:${help.replaceAll(':', '\\:')}`));
+  const called = commands.filter(({ name }) => name !== '');
+  const cases = called.map(({ name, flags, words }) => {
+    const operand = words.length > 0 ? quoted(`*:what:(${words.join(' ')})`) : quoted('*:file:_files');
+    return `    ${name}) _arguments ${[...flags.map(specOf), operand].join(' \\\n      ')} ;;`;
+  });
+  const described = called.map(({ name, help }) => quoted(`${name}:${help.replaceAll(':', '\\:')}`));
   const own = commands.find(({ name }) => name === '')?.flags ?? [];
   return `#compdef netsy
-_netsy() {
+_netsy_commands() {
   local -a commands=(
     ${described.join('\n    ')}
   )
-  local command="" one
-  for one in "\${words[@]:1}"; do
-    if [[ " ${namesOf(commands)} " == *" $one "* ]]; then command="$one"; break; fi
-  done
-  case "$command" in
+  _describe command commands
+}
+_netsy() {
+  local curcontext="$curcontext" state line
+  typeset -A opt_args
+  _arguments -C ${[...own.map(specOf), "':: :_netsy_commands'", "'*::: :->rest'"].join(' \\\n    ')} && return
+  [ "$state" = rest ] || return
+  words=("$line[1]" "\${words[@]}")
+  (( CURRENT += 1 ))
+  case "$line[1]" in
 ${cases.join('\n')}
-    *) _describe command commands
-      _arguments ${own.map(specOf).join(' \\\n      ')} ;;
   esac
 }
 if [ "$funcstack[1]" = "_netsy" ]; then _netsy "$@"; else compdef _netsy netsy; fi
@@ -116,7 +122,8 @@ function fish(commands: readonly CompletedCommand[]): string {
       ...(name === '' ? [] : [`complete -c netsy -f -n __fish_use_subcommand -a ${name} -d ${quoted(help)}`]),
       ...(words.length === 0 ? [] : [`${condition} -f -a ${quoted(words.join(' '))}`]),
       ...flags.map((flag) => {
-        const value = flag.isPath ? ' -r' : flag.takesValue ? ` -x -a ${quoted(flag.values.join(' '))}` : '';
+        const words = ` -${flag.mayLack ? 'f' : 'x'} -a ${quoted(flag.values.join(' '))}`;
+        const value = flag.isPath ? ' -r' : flag.takesValue ? words : '';
         return `${condition} -l ${flag.name.slice(2)}${value} -d ${quoted(flag.help)}`;
       }),
     ];
