@@ -64,7 +64,7 @@ async function underLoad(kind: StoreKind, url: string, nodes: Nodes): Promise<vo
   const result = JSON.parse(verifying.stdout) as Record<string, unknown>;
   assert.deepEqual([result['whole'], result['damages']], [true, []]);
   assert.ok((result['snapshots'] as unknown[]).length > 0);
-  assert.match(verifying.stderr, /^netsy verify: reading /);
+  assert.match(verifying.stderr, /^\{"level":"info",.*"command":"verify","msg":"reading /);
   const said = await run(['status', url], kind.environment);
   assert.equal(said.code, 0, said.stderr);
   assert.match(said.stdout, /^epoch +1$/m);

@@ -36,6 +36,18 @@ const NOT_RUN: Readonly<Record<string, { readonly why: string; readonly trial: T
     why: 'takes minutes to hours; test/bench/programs.test.ts runs it for moments',
     trial: async ({ text }) => checkScripts(text),
   },
+  'docs/supply-chain.md#bill-of-materials': {
+    why: 'test/supply makes it and compares it with the lockfile',
+    trial: async ({ text }) => checkScripts(text),
+  },
+  'docs/supply-chain.md#known-vulnerabilities': {
+    why: 'asks a registry what not every registry answers',
+    trial: async ({ text }) => checkScripts(text),
+  },
+  'docs/supply-chain.md#the-same-build-twice': {
+    why: 'installs all from a registry; test/e2e/packed.test.ts packs',
+    trial: async ({ text }) => checkScripts(text),
+  },
   'docs/tuning.md#tuning': {
     why: 'takes a quarter of an hour; test/bench/programs.test.ts runs it for moments',
     trial: async ({ text }) => checkScripts(text),

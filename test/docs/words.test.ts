@@ -38,7 +38,7 @@ const FOREIGN = new Set([
   ...['--datastore-endpoint', '--datastore-cafile', '--datastore-certfile', '--datastore-keyfile'],
   ...['--cluster-init', '--endpoint', '--wal-sync-upload'],
   // npm; etcd's own metrics; any flag
-  ...['--global', '--metrics', '--flag'],
+  ...['--global', '--omit', '--package-lock-only', '--ignore-scripts', '--provenance', '--metrics', '--flag'],
 ]);
 
 const pages = documentation();

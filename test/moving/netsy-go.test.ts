@@ -292,7 +292,7 @@ describe("an import of a bucket of Netsy for Go's", { timeout: 180_000 }, () => 
       const { code, stdout, stderr } = importOf(source(), store);
       assert.deepEqual([code, stdout], [1, '']);
       const lines = stderr.trimEnd().split('\n');
-      assert.match(lines[lines.length - 1]!, line);
+      assert.match((JSON.parse(lines[lines.length - 1]!) as { msg: string }).msg, line);
       const directory = new URL(store).pathname;
       assert.deepEqual(existsSync(directory) ? readdirSync(directory) : [], []);
     });

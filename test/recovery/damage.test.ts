@@ -40,7 +40,7 @@ describe('a damaged log', { timeout: 120_000 }, () => {
     assert.equal(code, 1, stderr);
     const lines = stderr.trimEnd().split('\n');
     const last = lines[lines.length - 1]!;
-    assert.match(last, /^netsy: /, stderr);
+    assert.match(last, /^\{"level":"error"/, stderr);
     assert.doesNotMatch(stderr, /^ {4}at /m, 'no stack');
     return last;
   }

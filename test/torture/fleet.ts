@@ -14,7 +14,7 @@ const STATUS_MS = 2_000;
 const LEADER_MS = 60_000;
 /** A process may end by itself only for this reason. */
 /** What a start says when the store did not answer as it should. */
-const STORE_FAILED = /^netsy: .*(no answer|SlowDown|broke off|503|429)/m;
+const STORE_FAILED = /^\{"level":"error","ts":"[^"]*","msg":".*(no answer|SlowDown|broke off|503|429)/m;
 const STARTS_MAX = 5;
 const FENCED = /"error":"fenced: /;
 
