@@ -388,6 +388,7 @@ export class Server {
       trouble: this.#condition.healthReason({ serializable: false, excluded: new Set() }),
       store: shownStore(settings.store),
       leases: this.#engine?.lessor.count ?? 0,
+      tls: own.tlsExpiries,
       primary: primary && { name: primary.name, clientUrls: primary.clientUrls },
       etcd: etcd.readings,
       own: own.readings,

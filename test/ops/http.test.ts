@@ -8,7 +8,7 @@ import { silentLog } from '../../src/shared/base/log.ts';
 
 const STATUS: Awaited<ReturnType<HttpParts['status']>> = {
   ...{ name: 'one', version: '0.1.0', etcdVersion: '3.7.0', nowMs: 2000, startedMs: 1000 },
-  ...{ trouble: undefined, store: 'file:///store', quotaBytes: 0, leases: 0, primary: undefined },
+  ...{ trouble: undefined, store: 'file:///store', quotaBytes: 0, leases: 0, tls: {}, primary: undefined },
   ...{
     etcd: undefined,
     own: undefined,

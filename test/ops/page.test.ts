@@ -5,6 +5,7 @@ import { after, before, describe, it } from 'node:test';
 import { History, quantileOf, type Totals } from '../../src/main/ops/history.ts';
 import { shownStore } from '../../src/main/ops/status-json.ts';
 import { KV, Lease } from '../../src/shared/etcd/gen/etcdserverpb/rpc_pb.ts';
+import { startBrowser } from '../support/browser.ts';
 import { ManualClock } from '../support/clock.ts';
 import { bytes, EtcdClient } from '../support/etcd-client.ts';
 import { type Netsy, startNetsy, temporaryDirectory } from '../support/netsy.ts';
@@ -42,6 +43,22 @@ function textOf(dom: string, id: string): string {
     .trim();
 }
 
+/** Shows slow requests as the page would, with the longest name of a method. */
+const WITH_SLOW = `showSlow([{ atMs: 0, method: 'Lease/LeaseTimeToLive', tookMs: 123456, code: 8 }], 7200000)`;
+/** What lies where: whether the page is too wide, its columns, and cells of a time or number that take two lines. */
+const LAYOUT = `(() => {
+  const lines = (one) => {
+    const range = document.createRange();
+    range.selectNodeContents(one);
+    return range.getClientRects().length > 1;
+  };
+  return {
+  sideways: document.documentElement.scrollWidth > innerWidth,
+  columns: new Set([...document.querySelectorAll('section:not(.wide)')].map((one) => one.offsetLeft)).size,
+  broken: [...document.querySelectorAll('td.short')].filter(lines).map((one) => one.textContent),
+  };
+})()`;
+
 describe('the page at /', { timeout: 120_000 }, () => {
   let netsy: Netsy;
   let standby: Netsy;
@@ -70,7 +87,7 @@ describe('the page at /', { timeout: 120_000 }, () => {
     assert.equal(textOf(dom, 'state'), 'healthy primary');
     assert.equal(textOf(dom, 'name'), 'north');
     assert.match(textOf(dom, 'd-primary'), /primary this server epoch 1 /);
-    assert.match(textOf(dom, 'd-log'), /applied here all of it revision 21 /);
+    assert.match(textOf(dom, 'd-log'), /applied here all of it keys 20 revision 21 /);
     assert.match(textOf(dom, 'd-reads'), /leases 1/);
     assert.match(dom, /<title>netsy healthy primary<\/title>/);
   });
@@ -80,6 +97,31 @@ describe('the page at /', { timeout: 120_000 }, () => {
     assert.equal(console, '');
     assert.equal(textOf(dom, 'state'), 'standby');
     assert.match(textOf(dom, 'd-primary'), new RegExp(`primary north at ${netsy.endpoint}`));
+  });
+
+  it('fits phones without scrolling sideways or broken words, and uses a wide window', { skip }, async () => {
+    const browser = await startBrowser();
+    try {
+      const told = "document.querySelectorAll('#d-log dd').length > 0";
+      for (const [width, columns] of [
+        [320, 1],
+        [390, 1],
+        [800, 2],
+        [1280, 3],
+        [2560, 5],
+      ] as const) {
+        await browser.open(netsy.endpoint, width, 900, told);
+        await browser.evaluate(WITH_SLOW);
+        const found = (await browser.evaluate(LAYOUT)) as {
+          sideways: boolean;
+          columns: number;
+          broken: string[];
+        };
+        assert.deepEqual(found, { sideways: false, columns, broken: [] }, `${width} pixels`);
+      }
+    } finally {
+      await browser.close();
+    }
   });
 
   it('has no outside parts, and a policy that lets nothing else in', async () => {

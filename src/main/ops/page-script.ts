@@ -95,13 +95,15 @@ function show(now) {
     ['refused, queue full', number(own.writesRefused, 0)], ['failed', number(etcd.failed, 0)]]);
   list('d-latency', [['99 % of the writes', last.writeMsP99 === undefined || last.writeMsP99 === null ? '–' : took(last.writeMsP99)],
     ['batches in flight', number(own.batchesInFlight, 0)]]);
+  const certificate = now.tls.certificate && 1000 * now.tls.certificate;
   list('d-primary', [['primary', { leading: 'this server', lapsed: 'its lease has run out' }[own.leadership] || (now.primary === undefined ? 'none is seen'
       : now.primary.name + ' at ' + now.primary.clientUrls.join(', '))],
     ['epoch', number(own.epoch, 0)], ['takeovers seen', number(etcd.leaderChanges - 1, 0)], ['member', etcd.memberId],
+    ['certificate', certificate === undefined ? 'none: plain text' : certificate <= now.nowMs ? 'has run out' : 'for ' + span(certificate - now.nowMs)],
     ['alarms', etcd.alarms.length === 0 ? 'none' : etcd.alarms.map((one) => one.type).join(', ')]]);
   list('d-log', [['end of the log', 'chunk ' + number(etcd.committed, 0)],
     ['applied here', etcd.applied === etcd.committed ? 'all of it' : number(etcd.committed - etcd.applied, 0) + ' chunks behind'],
-    ['revision', number(etcd.revision, 0)], ['compacted', etcd.compactRevision > 0 ? 'to ' + number(etcd.compactRevision, 0) : 'never'],
+    ['keys', number(etcd.keys, 0)], ['revision', number(etcd.revision, 0)], ['compacted', etcd.compactRevision > 0 ? 'to ' + number(etcd.compactRevision, 0) : 'never'],
     ['cache', bytes(own.cacheBytes.total)], ['of it in use', bytes(own.cacheBytes.inUse)], ['its write-ahead log', bytes(own.cacheBytes.wal)],
     ['quota', now.quotaBytes === 0 ? 'none' : bytes(now.quotaBytes)]]);
   const snapshots = own.snapshots;
@@ -127,7 +129,7 @@ function showSlow(slow, nowMs) {
     for (const [index, text] of cells.entries()) {
       const cell = row.insertCell();
       cell.textContent = text;
-      if (index === 2) cell.className = 'number';
+      cell.className = { 0: 'short', 2: 'short number' }[index] || '';
     }
     return row;
   }));

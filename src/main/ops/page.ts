@@ -31,7 +31,9 @@ main { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 2
   padding-top: 1rem; padding-bottom: 1rem; }
 section { background: var(--card); border: 1px solid var(--line); border-radius: .6rem; padding: 1rem; min-width: 0; }
 section.wide { grid-column: 1 / -1; }
-@media (min-width: 68rem) { section.wide { grid-column: span 2; } }
+@media (min-width: 68rem) { section.wide { grid-column: span 2; } section.beside { align-self: start; } }
+@media (min-width: 120rem) { header, main, footer { max-width: 112rem; } main { grid-template-columns: repeat(5, 1fr); }
+  section.wide { grid-column: span 3; } section.before { align-self: start; } }
 .big { display: flex; align-items: baseline; gap: .4rem; font-size: 1.9rem; font-weight: 600; line-height: 1.1; }
 .big span { font-size: .85rem; font-weight: 400; color: var(--soft); }
 svg { display: block; width: 100%; height: 3.2rem; margin: .6rem 0 .3rem; }
@@ -44,7 +46,11 @@ dd { margin: 0; text-align: right; overflow-wrap: anywhere; }
 table { width: 100%; border-collapse: collapse; }
 th, td { text-align: left; padding: .25rem .5rem .25rem 0; border-top: 1px solid var(--line); }
 th { color: var(--soft); font-weight: 400; border-top: 0; }
+td { overflow-wrap: anywhere; }
+td.short { white-space: nowrap; }
 td.number, th.number { text-align: right; padding-right: 2rem; }
+@media (max-width: 30rem) { header, main, footer { padding-left: .75rem; padding-right: .75rem; }
+  td.number, th.number { padding-right: .6rem; } }
 footer { color: var(--soft); padding-bottom: 2rem; }
 a { color: var(--mark); }
 `;
@@ -72,8 +78,8 @@ const BODY = `
     <dl id="d-puts"></dl></section>
   <section aria-labelledby="h-primary"><h2 id="h-primary">Primary</h2><dl id="d-primary"></dl></section>
   <section aria-labelledby="h-log"><h2 id="h-log">Log and cache</h2><dl id="d-log"></dl></section>
-  <section aria-labelledby="h-snapshots"><h2 id="h-snapshots">Snapshots and restore points</h2><dl id="d-snapshots"></dl></section>
-  <section aria-labelledby="h-reads"><h2 id="h-reads">Reads, watches, leases</h2><dl id="d-reads"></dl></section>
+  <section class="before" aria-labelledby="h-snapshots"><h2 id="h-snapshots">Snapshots and restore points</h2><dl id="d-snapshots"></dl></section>
+  <section class="beside before" aria-labelledby="h-reads"><h2 id="h-reads">Reads, watches, leases</h2><dl id="d-reads"></dl></section>
   <section class="wide" aria-labelledby="h-slow"><h2 id="h-slow">Slow requests</h2>
     <p id="no-slow">None since the start.</p>
     <table id="slow" hidden><thead><tr><th scope="col">ended</th><th scope="col">method</th><th scope="col" class="number">took</th><th scope="col">answer</th></tr></thead><tbody></tbody></table>

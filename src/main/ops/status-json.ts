@@ -1,6 +1,6 @@
 import type { EtcdReadings } from './etcd-metrics.ts';
 import type { Interval } from './history.ts';
-import type { OwnReadings } from './own-metrics.ts';
+import type { OwnReadings, TlsExpiryReadings } from './own-metrics.ts';
 import type { SlowCall } from './slow-calls.ts';
 
 /** What `/status.json` says and the page at `/` shows. No key, value or credential is in it. */
@@ -16,6 +16,8 @@ export interface ServerStatus {
   readonly store: string;
   readonly quotaBytes: number;
   readonly leases: number;
+  /** When the files of TLS run out, Unix seconds; empty without TLS. */
+  readonly tls: TlsExpiryReadings;
   /** Of a standby; undefined when none is seen. */
   readonly primary: { readonly name: string; readonly clientUrls: readonly string[] } | undefined;
   /** Undefined until recovery is over. */
