@@ -29,6 +29,8 @@ export interface CoreParts {
   putBudget?: PutBudget | undefined;
   workers: Workers;
   pool: TaskPool;
+  /** For what may take as long as it takes. */
+  upkeepPool: TaskPool;
   nodeId: string;
   memberId: bigint;
   cacheFile: string;
@@ -177,7 +179,8 @@ export class Core {
   /** What only the primary does by itself. */
   #startUpkeep(engine: Engine): void {
     const durableSequence = (): number => engine.gate.durableSequence;
-    this.#logUpkeep = new LogUpkeep({ ...this.#parts, writer: this.writer, durableSequence });
+    const { upkeepPool: pool } = this.#parts;
+    this.#logUpkeep = new LogUpkeep({ ...this.#parts, pool, writer: this.writer, durableSequence });
     this.#autoCompaction = this.#startAutoCompaction(engine);
   }
 

@@ -66,6 +66,9 @@ const ATTEMPT_TIMEOUT_MS = 10_000;
 /** Of the drain's time, what replies on their way get. */
 const CLOSE_GRACE_MS = 2_000;
 const GATEWAY_THREADS = 1;
+const UPKEEP_THREADS = 1;
+/** Nobody waits for the upkeep of the log. */
+const UPKEEP_NICE = 10;
 
 export interface ServerParts {
   settings: Settings;
@@ -92,6 +95,8 @@ export class Server {
   readonly #gateway: Gateway;
   /** The gateway's own, so that a large list as JSON holds no chunk up. */
   readonly #gatewayPool = new TaskPool(GATEWAY_THREADS);
+  /** The upkeep's own, so that no chunk waits for a pack. */
+  readonly #upkeepPool = new TaskPool(UPKEEP_THREADS, UPKEEP_NICE);
   /** The store, with its PUTs told to the budget if there is one. */
   readonly #store: ObjectStore;
   readonly #putBudget: PutBudget | undefined;
@@ -173,6 +178,7 @@ export class Server {
     const core = new Core({
       ...this.#parts,
       ...{ cacheFile, memberId, nodeId, pool },
+      upkeepPool: this.#upkeepPool,
       store: this.#store,
       appender: this.#appender,
       applyMeter: metrics.etcd,
@@ -216,6 +222,7 @@ export class Server {
     await this.#gatewayPool.close();
     await this.#core?.close();
     await this.#pool?.close();
+    await this.#upkeepPool.close();
     await store.close();
     this.#node?.close();
   }

@@ -207,6 +207,7 @@ export class SimNode {
       appender,
       workers: simWorkers(workersParts),
       pool: new TaskPool(simTasks(workersParts)),
+      upkeepPool: new TaskPool(simTasks(workersParts)),
       cacheFile: path.join(directory, CACHE_FILE),
       meter: {
         stage: () => undefined,

@@ -94,7 +94,7 @@ class Bench {
 }
 
 describe('a snapshot is due', () => {
-  it('after so many records, and then after half of what it holds', async (test) => {
+  it('after so many records, and then after as many as it holds', async (test) => {
     const bench = new Bench(test, { records: 4 });
     await bench.snapshotter.start();
     for (let count = 0; count < 3; count++) bench.write();
@@ -103,12 +103,12 @@ describe('a snapshot is due', () => {
     for (let count = 3; count < 12; count++) bench.write();
     await bench.advance(10 * SECOND_MS);
     assert.deepEqual(bench.stored, [12]);
-    for (let count = 0; count < 5; count++) bench.write();
+    for (let count = 0; count < 11; count++) bench.write();
     await bench.advance(10 * SECOND_MS);
-    assert.deepEqual(bench.stored, [12], 'half of 12 are 6');
+    assert.deepEqual(bench.stored, [12], 'not 12 yet');
     bench.write();
     await bench.advance(10 * SECOND_MS);
-    assert.deepEqual(bench.stored, [12, 18]);
+    assert.deepEqual(bench.stored, [12, 24]);
   });
 
   it('after so many bytes', async (test) => {

@@ -240,7 +240,7 @@ export const FLAGS = {
     '<count>',
     integer(1, THREADS_MAX),
     'threads for compression and checksums',
-    '1',
+    '2',
   ),
   readerWorkers: flag(
     'Reads and watches',
@@ -303,7 +303,7 @@ export const FLAGS = {
     'snapshot-records',
     '<count>',
     integer(1, Number.MAX_SAFE_INTEGER),
-    'write a snapshot after so many records, or half of what the last one holds if that is more',
+    'write a snapshot after so many records, or as many as the last one holds if that is more',
     '200000',
   ),
   snapshotBytes: flag(
@@ -311,7 +311,7 @@ export const FLAGS = {
     'snapshot-bytes',
     '<size>',
     size(1),
-    'write a snapshot after chunks of this size, or half the size of the last one if that is more',
+    'write a snapshot after chunks of this size, or the size of the last one if that is more',
     '64MiB',
   ),
   snapshotAge: flag(

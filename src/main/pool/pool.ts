@@ -32,12 +32,13 @@ export interface TaskRunner {
   destroy(): Promise<void>;
 }
 
-function threadRunner(threads: number): TaskRunner {
+function threadRunner(threads: number, niceIncrement: number): TaskRunner {
   return new Piscina<TaskRequest, unknown>({
     filename: new URL('../../workers/task.js', import.meta.url).href,
     minThreads: 0,
     maxThreads: threads,
     idleTimeout: 30_000,
+    niceIncrement,
   });
 }
 
@@ -45,9 +46,9 @@ function threadRunner(threads: number): TaskRunner {
 export class TaskPool {
   readonly #pool: TaskRunner;
 
-  /** `runner`: so many threads, or what runs tasks in a simulation. */
-  constructor(runner: number | TaskRunner) {
-    this.#pool = typeof runner === 'number' ? threadRunner(runner) : runner;
+  /** `runner`: so many threads, whose priority is lower by `nice`, or what runs tasks in a simulation. */
+  constructor(runner: number | TaskRunner, nice = 0) {
+    this.#pool = typeof runner === 'number' ? threadRunner(runner, nice) : runner;
   }
 
   /** `body` as one zstd frame. */
