@@ -1,7 +1,7 @@
-import { stat } from 'node:fs/promises';
 import type { Clock, Timer } from '../../shared/base/clock.ts';
 import type { Log } from '../../shared/base/log.ts';
 import type { LogCopy } from '../../workers/contract/task.ts';
+import { loggedPages } from './wal-index.ts';
 
 const LOOK_EVERY_MS = 100;
 /** While a long read keeps the log from starting anew: its pages were copied, and there is little else to do. */
@@ -10,7 +10,7 @@ const LOOK_AGAIN_MS = 1000;
  * SQLite's write-ahead log may grow to this before it is copied into the database. The longer it is, the longer each
  * read looks for its pages in it, and the longer the writer is kept by cutting it.
  */
-const WAL_BYTES = 16 * 1024 * 1024;
+const LOG_PAGES = 2048;
 /** So many pages are few enough to copy while the writer commits nothing. */
 const HELD_PAGES_MAX = 256;
 /** After so many the rest is copied however much it is: the writer may write faster than its pages are copied. */
@@ -34,8 +34,8 @@ export class Checkpointer {
   readonly #parts: CheckpointerParts;
   #timer: Timer | undefined;
   #stopped = false;
-  /** When it was last copied, if it has not started anew since. */
-  #sizeCopied = 0;
+  /** How long it was when it was last copied; 0 when it was not worth it. */
+  #pagesBefore = 0;
 
   constructor(parts: CheckpointerParts) {
     this.#parts = parts;
@@ -56,13 +56,12 @@ export class Checkpointer {
     const { cacheFile, log } = this.#parts;
     let againMs = LOOK_EVERY_MS;
     try {
-      const { size } = await stat(`${cacheFile}-wal`);
-      if (size >= WAL_BYTES) {
-        // Cut when it starts anew: if it has only grown, a read keeps it.
-        if (size >= this.#sizeCopied && this.#sizeCopied > 0) againMs = LOOK_AGAIN_MS;
-        await this.#copyAll();
-      }
-      this.#sizeCopied = size >= WAL_BYTES ? size : 0;
+      const pages = await loggedPages(cacheFile);
+      const isLong = pages >= LOG_PAGES;
+      // If it has only grown, a read keeps it from starting anew.
+      if (isLong && this.#pagesBefore > 0 && pages >= this.#pagesBefore) againMs = LOOK_AGAIN_MS;
+      this.#pagesBefore = isLong ? pages : 0;
+      if (isLong) await this.#copyAll();
     } catch (error) {
       if (!this.#stopped) log.warn('checkpoint of the cache failed', { error: String(error) });
       againMs = LOOK_AGAIN_MS;

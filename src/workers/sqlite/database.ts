@@ -22,6 +22,8 @@ const SCHEMA_VERSION = 3;
 const DAMAGE = /^SQLITE_(CORRUPT|NOTADB)/;
 const DISK_TROUBLE = /^SQLITE_(FULL|IOERR)/;
 export const PAGE_BYTES = 8192;
+/** Of a write-ahead log that grew longer while a read kept it from starting anew, so much stays. */
+const LOG_BYTES_KEPT = 64 * 1024 * 1024;
 
 /** `user_version` while a cache is being filled from a snapshot: it is no prefix of the log before it is whole. */
 const FILLING_VERSION = -1;
@@ -84,8 +86,9 @@ export function openToWrite(file: string): Connection {
     // and recovery applies the rest of the log again.
     connection.pragma('synchronous = NORMAL');
     connection.pragma('wal_autocheckpoint = 0');
-    // The file is cut when its log starts anew; else it would keep its size, which is what checkpoints go by.
-    connection.pragma('journal_size_limit = 0');
+    // A log that starts anew overwrites what it has: cutting the file and growing it again would have the file system
+    // allocate blocks, and flush them with every file that the store syncs.
+    connection.pragma(`journal_size_limit = ${LOG_BYTES_KEPT}`);
     connection.pragma('cache_size = -65536');
     connection.pragma('temp_store = MEMORY');
     const version = connection.pragma('user_version', { simple: true });
