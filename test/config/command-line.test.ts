@@ -85,7 +85,7 @@ const SAMPLES: Record<FlagKey, { text: string; beside?: string[] }> = {
   requestTimeout: { text: '5s' },
   queueMaxBytes: { text: '1GiB' },
   queueMaxRequests: { text: '1000' },
-  poolThreads: { text: '2' },
+  poolThreads: { text: '3' },
   readerWorkers: { text: '3' },
   watchProgressNotifyInterval: { text: '1m30s' },
   watchBufferBytes: { text: '0' },
