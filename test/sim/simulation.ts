@@ -160,11 +160,14 @@ class Simulation {
     await this.#until('every lease ends', () => engine.lessor.count === 0 || !primary.isPrimary);
     // A standby that had waited long enough before the last trouble ended may take over as late as this.
     if (!primary.isPrimary) return this.#end();
-    await this.#until('every process follows', () =>
-      this.#nodes.every(
-        ({ serving }) => serving?.engine.gate.appliedSequence === engine.gate.durableSequence,
-      ),
+    const { gate } = engine;
+    await this.#until(
+      'every process follows',
+      () =>
+        !primary.isPrimary ||
+        this.#nodes.every(({ serving }) => serving?.engine.gate.appliedSequence === gate.durableSequence),
     );
+    if (!primary.isPrimary) return this.#end();
     const soFar = await this.#model();
     for (const { watched } of this.#watches) {
       const last = lastIn(soFar, watched);
