@@ -12,6 +12,7 @@ import { kvOfRecord } from '../contract/chunk-rows.ts';
 import { type CachePosition, type Connection, PositionTable } from './database.ts';
 import type { LoggedChange } from './evaluate.ts';
 import { KeyBlocks } from './key-blocks.ts';
+import { signpostOf } from './signposts.ts';
 
 const CURRENT = 'current (key, id, mod_revision, create_revision, version, lease) VALUES (?, ?, ?, ?, ?, ?)';
 
@@ -62,7 +63,8 @@ export class Applier {
     this.#leaseCount = connection.prepare('SELECT count(*) FROM leases').pluck();
     this.#rowOfKey = connection.prepare('SELECT id FROM current WHERE key = ?').pluck();
     this.#insertHistory = connection.prepare(
-      'INSERT INTO history (id, revision, sub, previous_id, deleted, key, kv) VALUES (?, ?, ?, ?, ?, ?, ?)',
+      `INSERT INTO history (id, revision, sub, previous_id, deleted, signpost, key, kv)
+       VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
     );
     this.#insertCurrent = connection.prepare(`INSERT INTO ${CURRENT}`);
     this.#upsertCurrent = connection.prepare(`INSERT OR REPLACE INTO ${CURRENT}`);
@@ -179,7 +181,8 @@ export class Applier {
     if (isImported) previousId ??= 0;
     assert(previousId !== undefined, `revision ${revision}.${sub} changes a key that does not exist`);
     this.observer?.(record, kv, previousId);
-    this.#insertHistory.run(id, revision, sub, previousId, record.deleted ? 1 : 0, key, kv);
+    const deleted = record.deleted ? 1 : 0;
+    this.#insertHistory.run(id, revision, sub, previousId, deleted, signpostOf(record), key, kv);
     if (record.deleted) {
       const { changes } = this.#deleteCurrent.run(key);
       if (changes > 0) this.#blocks.died(key);

@@ -24,10 +24,11 @@ const PRINTABLE = /^[\x20-\x7e]*$/;
 
 const TABLES: readonly Table[] = [
   {
-    select: 'SELECT id, revision, sub, previous_id, deleted, key, kv FROM history ORDER BY id',
+    select: 'SELECT id, revision, sub, previous_id, deleted, key, kv, signpost FROM history ORDER BY id',
     place: ([, revision, sub, , , key]) => `revision ${revision}.${sub} of ${keyText(key as Buffer)}`,
-    text: ([id, , , previousId, deleted, , kv]) =>
-      `${deleted === 1 ? 'delete' : kvText(kv as Buffer)}, record ${id}, after record ${previousId}`,
+    text: ([id, , , previousId, deleted, , kv, signpost]) =>
+      `${deleted === 1 ? 'delete' : kvText(kv as Buffer)}, record ${id}, after record ${previousId}` +
+      (signpost === 1 ? ', a signpost' : ''),
   },
   {
     select: 'SELECT key, id, mod_revision, create_revision, version, lease FROM current ORDER BY key',

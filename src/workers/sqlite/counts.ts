@@ -2,10 +2,11 @@ import type { Statement } from 'better-sqlite3';
 import { compareBytes } from '../../shared/base/bytes.ts';
 import { isSingleKey, isUnbounded, type KeyRange } from '../../shared/model/key-range.ts';
 import type { Connection } from './database.ts';
+import type { Past, PastPlace } from './past.ts';
 import { boundsOf, SHAPES, shapeOf } from './range-shape.ts';
 
-/** Looking at a change in the order they came costs about as much as the history of so many keys. */
-const KEYS_PER_CHANGE = 2;
+/** Looking at a change in the order they came costs about as much as looking at so many keys. */
+const KEYS_PER_CHANGE = 16;
 
 /** How many keys a range has, now and at an older revision, without a scan where that can be. */
 export class KeyCounts {
@@ -15,9 +16,10 @@ export class KeyCounts {
   readonly #beginning: Statement;
   readonly #block: Statement;
   readonly #changes: Statement[];
-  readonly #scanOld: Statement[];
+  readonly #past: Past;
 
-  constructor(connection: Connection) {
+  constructor(connection: Connection, past: Past) {
+    this.#past = past;
     const prepare = (sql: string): Statement => connection.prepare(sql).pluck();
     const eachShape = (sqlOf: (where: string) => string): Statement[] =>
       SHAPES.map((where) => prepare(sqlOf(where)));
@@ -30,11 +32,6 @@ export class KeyCounts {
     this.#changes = eachShape(
       (where) => `SELECT coalesce(sum(iif(deleted, -(previous_id <> 0), previous_id = 0)), 0)
         FROM history NOT INDEXED WHERE ${where} AND id >= ?`,
-    );
-    this.#scanOld = eachShape(
-      (where) => `SELECT count(*)
-        FROM (SELECT max(id) AS id FROM history WHERE ${where} AND id < ? GROUP BY key) AS newest
-        CROSS JOIN history ON history.id = newest.id WHERE history.deleted = 0`,
     );
   }
 
@@ -53,16 +50,13 @@ export class KeyCounts {
   }
 
   /**
-   * Living keys of the range before the history row `endId`, after which `changed` rows came: those of now without
-   * what these did, or if the range has too few keys for that, by the history of each.
+   * Living keys of the range at `place`, after which `changed` rows came: those of now without what these did, or if
+   * the range has too few keys for that, one by one.
    */
-  before(range: KeyRange, endId: number, changed: number): number {
+  before(range: KeyRange, place: PastPlace, changed: number): number {
     const now = this.now(range);
-    const shape = shapeOf(range);
-    if (changed * KEYS_PER_CHANGE <= now) {
-      return now - (this.#changes[shape]!.get(...boundsOf(range), endId) as number);
-    }
-    return this.#scanOld[shape]!.get(...boundsOf(range), endId) as number;
+    if (changed * KEYS_PER_CHANGE > now) return this.#past.count(range, place);
+    return now - (this.#changes[shapeOf(range)]!.get(...boundsOf(range), place.endId) as number);
   }
 
   #scanned(range: KeyRange): number {

@@ -5,6 +5,7 @@ import type { SnapshotPiece } from '../contract/task.ts';
 import type { FilledPosition } from '../contract/writer.ts';
 import { type Connection, endFilling, openToFill, PositionTable } from './database.ts';
 import { beginsBlock } from './key-blocks.ts';
+import { signpostOf } from './signposts.ts';
 
 /**
  * Fills a new cache from a snapshot: the rows that applying the log up to there would have left. Every table and
@@ -28,7 +29,7 @@ export class CacheFiller {
       key BLOB NOT NULL, id INTEGER NOT NULL, mod_revision INTEGER NOT NULL, create_revision INTEGER NOT NULL,
       version INTEGER NOT NULL, lease BLOB, deleted INTEGER NOT NULL)`);
     const prepare = (sql: string): Statement => this.#connection.prepare(sql);
-    this.#insertHistory = prepare('INSERT INTO history VALUES (?, ?, ?, ?, ?, ?, ?)');
+    this.#insertHistory = prepare('INSERT INTO history VALUES (?, ?, ?, ?, ?, ?, ?, ?)');
     this.#insertState = prepare('INSERT INTO states VALUES (?, ?, ?, ?, ?, ?, ?)');
     this.#insertBlock = prepare('INSERT OR IGNORE INTO key_blocks VALUES (?, 0)');
     this.#insertLease = prepare('INSERT INTO leases VALUES (?, ?)');
@@ -41,7 +42,8 @@ export class CacheFiller {
       for (const row of readSnapshotRows(rows)) {
         const { ordinal, revision, sub, previousOrdinal, key, kv, createRevision, version, lease } = row;
         const deleted = row.deleted ? 1 : 0;
-        this.#insertHistory.run(ordinal, revision, sub, previousOrdinal, deleted, key, kv);
+        const signpost = signpostOf(row);
+        this.#insertHistory.run(ordinal, revision, sub, previousOrdinal, deleted, signpost, key, kv);
         this.#insertState.run(key, ordinal, revision, createRevision, version, lease ?? null, deleted);
         if (beginsBlock(key)) this.#insertBlock.run(key);
       }

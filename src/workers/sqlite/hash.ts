@@ -4,6 +4,7 @@ import { EtcdError } from '../../shared/etcd/errors.ts';
 import { KEY_BUCKET, revisionKey, tombstoneValue } from '../../shared/etcd/key-bucket.ts';
 import type { HashReply, HashRequest } from '../contract/reader.ts';
 import { type Connection, openToRead } from './database.ts';
+import { Past, type PastPlace } from './past.ts';
 import { RowView } from './rows.ts';
 
 /** A piece ends after so many rows or bytes: some milliseconds, so that reads never wait long behind one. */
@@ -19,8 +20,8 @@ type Row = {
   deleted: number;
   key: Buffer;
   kv: Buffer;
-  /** Of the same key's next record; looked up only where it is needed. */
-  next_revision: number | null;
+  /** Of the key, if it lives; looked up only where it is needed. */
+  newest_id: number | null;
 };
 
 /**
@@ -40,6 +41,10 @@ export class HashJob {
   readonly #revision: number;
   readonly #compactRevision: number;
   readonly #newestRevision: number;
+  readonly #past: Past;
+  /** Where the compaction and the hashed revision end. */
+  readonly #compacted: PastPlace;
+  readonly #hashed: PastPlace;
   #cursor = { revision: -1, id: -1 };
   /** Whether a key is known to live at the hashed revision. */
   #anyAlive = false;
@@ -63,12 +68,14 @@ export class HashJob {
       if (asked > 0 && asked < rows.compactRevision) throw new EtcdError('Compacted');
       if (asked > rows.revision) throw new EtcdError('FutureRev');
       this.#revision = asked === 0 ? rows.revision : asked;
+      this.#past = new Past(this.#connection);
+      this.#compacted = this.#past.placeOf(this.#compactRevision);
+      this.#hashed = this.#past.placeOf(this.#revision);
       this.#scan = this.#connection.prepare(
         `SELECT id, revision, sub, deleted, key, kv,
            CASE WHEN revision <= :probed THEN
-             (SELECT later.revision FROM history AS later
-              WHERE later.key = history.key AND later.id > history.id ORDER BY later.id LIMIT 1)
-           END AS next_revision
+             (SELECT current.id FROM current WHERE current.key = history.key)
+           END AS newest_id
          FROM history WHERE (revision, id) > (:revision, :id) AND revision <= :last
          ORDER BY revision, id LIMIT ${PIECE_ROWS}`,
       );
@@ -108,22 +115,28 @@ export class HashJob {
   }
 
   #add(row: Row, probed: boolean): void {
-    const { revision, key, next_revision: next } = row;
+    const { revision, key } = row;
     const deleted = row.deleted === 1;
-    const superseded = next !== null && next <= this.#revision;
+    const superseded = probed && !deleted && !this.#isNewestAt(row, this.#hashed);
     if (deleted && revision === this.#revision) this.#deletedLast.add(key.toString('latin1'));
     if (!probed || this.#anyAlive) return this.#hashRow(row, superseded);
     this.#anyAlive = !deleted && !superseded && !this.#deletedLast.has(key.toString('latin1'));
     this.#hashRow(row, superseded);
   }
 
-  #hashRow({ revision, sub, key, kv, next_revision: next, ...row }: Row, superseded: boolean): void {
+  #hashRow(row: Row, superseded: boolean): void {
+    const { revision, sub, key, kv } = row;
     const deleted = row.deleted === 1;
     const compacted = revision <= this.#compactRevision;
-    if (compacted && (deleted || (next !== null && next <= this.#compactRevision))) return;
+    if (compacted && (deleted || !this.#isNewestAt(row, this.#compacted))) return;
     const skipped = compacted && superseded;
     this.#update(revisionKey(revision, sub, deleted), skipped);
     this.#update(deleted ? tombstoneValue(key) : kv, skipped);
+  }
+
+  /** Whether a put is its key's newest record at `place`. */
+  #isNewestAt({ id, key, newest_id }: Row, place: PastPlace): boolean {
+    return newest_id === id || this.#past.get(key, place)?.id === id;
   }
 
   #update(bytes: Uint8Array, skipped = false): void {

@@ -4,19 +4,11 @@ import { isSingleKey, rangeContains } from '../../shared/model/key-range.ts';
 import { EventWriter } from '../contract/events.ts';
 import type { ReplayReply, ReplayRequest } from '../contract/reader.ts';
 import type { Connection } from './database.ts';
+import { type HistoryChange, Past } from './past.ts';
 import type { RowView } from './rows.ts';
 
 /** Rows looked at per replay step, so that a narrow watch over a long history yields to other reads. */
 const SCAN_ROWS = 4000;
-
-type Row = {
-  id: number;
-  revision: number;
-  sub: number;
-  previous_id: number;
-  deleted: number;
-  key: Buffer;
-};
 
 const COLUMNS = 'id, revision, sub, previous_id, deleted, key';
 
@@ -24,25 +16,16 @@ const COLUMNS = 'id, revision, sub, previous_id, deleted, key';
 export class Replayer {
   readonly #rows: RowView;
   readonly #scan: Statement;
-  readonly #scanKey: Statement;
   readonly #revisionRows: Statement;
-  readonly #before: Statement;
+  readonly #past: Past;
 
   constructor(connection: Connection, rows: RowView) {
     this.#rows = rows;
     this.#scan = connection.prepare(
       `SELECT ${COLUMNS} FROM history WHERE revision >= ? ORDER BY revision, id LIMIT ${SCAN_ROWS}`,
     );
-    this.#scanKey = connection.prepare(
-      // By id and not by revision, so that what came before is not even looked at.
-      `SELECT ${COLUMNS} FROM history
-       WHERE key = ? AND id >= (SELECT id FROM history WHERE revision >= ? ORDER BY revision, id LIMIT 1)
-       ORDER BY id LIMIT ${SCAN_ROWS}`,
-    );
     this.#revisionRows = connection.prepare(`SELECT ${COLUMNS} FROM history WHERE revision = ? ORDER BY id`);
-    this.#before = connection.prepare(
-      'SELECT id, deleted FROM history WHERE key = ? AND id < ? ORDER BY id DESC LIMIT 1',
-    );
+    this.#past = new Past(connection);
   }
 
   /** One step, from the snapshot that `rows` was refreshed in. */
@@ -70,21 +53,27 @@ export class Replayer {
   }
 
   /** The next rows from the start revision, the last revision among them whole. */
-  #wholeRevisions(request: ReplayRequest): { rows: Row[]; covered: number; exhausted: boolean } {
-    const from = request.fromRevision;
-    const rows = (
-      isSingleKey(request) ? this.#scanKey.all(request.key, from) : this.#scan.all(from)
-    ) as Row[];
-    if (rows.length < SCAN_ROWS) return { rows, covered: 0, exhausted: true };
+  #wholeRevisions(request: ReplayRequest): { rows: HistoryChange[]; covered: number; exhausted: boolean } {
+    const { rows, all } = this.#rowsFrom(request);
+    if (all) return { rows, covered: 0, exhausted: true };
     const last = rows[rows.length - 1]!.revision;
     let end = rows.length;
     while (end > 0 && rows[end - 1]!.revision === last) end--;
     if (end > 0) return { rows: rows.slice(0, end), covered: last - 1, exhausted: false };
     // One revision alone fills the step: take it whole.
-    return { rows: this.#revisionRows.all(last) as Row[], covered: last, exhausted: false };
+    return { rows: this.#revisionRows.all(last) as HistoryChange[], covered: last, exhausted: false };
   }
 
-  #addEvent(events: EventWriter, row: Row, prevKv: boolean): void {
+  /** The rows of the range from the start revision on, and others; not always all of them. */
+  #rowsFrom({ key, rangeEnd, fromRevision }: ReplayRequest): { rows: HistoryChange[]; all: boolean } {
+    if (isSingleKey({ key, rangeEnd })) {
+      return this.#past.changesOf(key, this.#past.placeOf(fromRevision - 1).endId, SCAN_ROWS);
+    }
+    const rows = this.#scan.all(fromRevision) as HistoryChange[];
+    return { rows, all: rows.length < SCAN_ROWS };
+  }
+
+  #addEvent(events: EventWriter, row: HistoryChange, prevKv: boolean): void {
     const kv = this.#rows.kvOfRow(row.id);
     const previous = prevKv ? this.#previousKv(row) : undefined;
     const deleted = row.deleted === 1;
@@ -93,18 +82,17 @@ export class Replayer {
   }
 
   /** The KeyValue before the row's revision: what its own transaction did to the key does not count. */
-  #previousKv({ id, sub, previous_id, key }: Row): Uint8Array | undefined {
+  #previousKv({ id, revision, sub, previous_id, key }: HistoryChange): Uint8Array | undefined {
     if (previous_id === 0) return undefined;
     const firstOfRevision = id - sub;
     if (previous_id < firstOfRevision) return this.#rows.kvOfRow(previous_id);
-    const before = this.#before.get(key, firstOfRevision) as Pick<Row, 'id' | 'deleted'> | undefined;
-    return before === undefined || before.deleted === 1 ? undefined : this.#rows.kvOfRow(before.id);
+    return this.#past.get(key, { revision: revision - 1, endId: firstOfRevision })?.kv;
   }
 }
 
 /** The last row of each key at `revision`: what a compaction there leaves of it. */
-function lastOfKeys(rows: readonly Row[], revision: number): Set<Row> {
-  const last = new Map<string, Row>();
+function lastOfKeys(rows: readonly HistoryChange[], revision: number): Set<HistoryChange> {
+  const last = new Map<string, HistoryChange>();
   for (const row of rows) if (row.revision === revision) last.set(bytesKey(row.key), row);
   return new Set(last.values());
 }

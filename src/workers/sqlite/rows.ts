@@ -8,6 +8,7 @@ import { KeyCounts } from './counts.ts';
 import { type Connection, PositionTable } from './database.ts';
 import { PackedLists } from './packed-lists.ts';
 import { PageCounts } from './page-counts.ts';
+import { Past, type PastKey } from './past.ts';
 import { boundsOf, SHAPES, shapeOf } from './range-shape.ts';
 import type { KeyView, KvList } from './view.ts';
 
@@ -19,7 +20,6 @@ type CurrentRow = [
   version: number,
   lease: Buffer | null,
 ];
-type HistoryRow = [id: number, key: Buffer, deleted: number, kv: Buffer];
 
 const CURRENT_COLUMNS = 'key, id, mod_revision, create_revision, version, lease';
 
@@ -36,11 +36,9 @@ export class RowView implements KeyView {
   readonly #get: Statement;
   readonly #kv: Statement;
   readonly #list: Statement[];
-  readonly #historyEnd: Statement;
   readonly #listKvs: Statement[];
-  readonly #listOld: Statement[];
-  readonly #listOldKvs: Statement[];
   readonly #packed: PackedLists;
+  readonly #past: Past;
   readonly #counts: KeyCounts;
   readonly #pageCounts = new PageCounts();
   readonly #leaseKeys: Statement;
@@ -59,21 +57,9 @@ export class RowView implements KeyView {
       (where) => `SELECT history.kv FROM (${list(where, 'id')}) AS listed
                   LEFT JOIN history ON history.id = listed.id`,
     ).map((statement) => statement.pluck());
-    this.#historyEnd = connection
-      .prepare('SELECT id FROM history WHERE revision > ? ORDER BY revision, id LIMIT 1')
-      .pluck();
-    const listOld = (where: string, columns: string): string =>
-      `SELECT ${columns}
-       FROM (SELECT max(id) AS id FROM history WHERE ${where} AND id < ? GROUP BY key ORDER BY key) AS newest
-       CROSS JOIN history ON history.id = newest.id WHERE history.deleted = 0 LIMIT ?`;
-    this.#listOld = eachShape((where) =>
-      listOld(where, 'history.id, history.key, history.deleted, history.kv'),
-    ).map((statement) => statement.raw());
-    this.#listOldKvs = eachShape((where) => listOld(where, 'history.kv')).map((statement) =>
-      statement.pluck(),
-    );
     this.#packed = new PackedLists(connection);
-    this.#counts = new KeyCounts(connection);
+    this.#past = new Past(connection);
+    this.#counts = new KeyCounts(connection, this.#past);
     this.#leaseKeys = connection.prepare('SELECT key FROM current WHERE lease = ? ORDER BY key').pluck();
   }
 
@@ -92,13 +78,11 @@ export class RowView implements KeyView {
   }
 
   list(range: KeyRange, revision: number, limit: number): KeyState[] {
-    const shape = shapeOf(range);
-    const sqlLimit = limit > 0 ? limit : -1;
-    if (revision >= this.revision) {
-      return (this.#list[shape]!.all(...boundsOf(range), sqlLimit) as CurrentRow[]).map(stateOfRow);
+    if (revision < this.revision) {
+      return this.#past.list(range, this.#past.placeOf(revision), limit).map(stateOfPast);
     }
-    const rows = this.#listOld[shape]!.all(...boundsOf(range), this.#endOf(revision), sqlLimit);
-    return (rows as HistoryRow[]).map(stateOfHistory);
+    const sqlLimit = limit > 0 ? limit : -1;
+    return (this.#list[shapeOf(range)]!.all(...boundsOf(range), sqlLimit) as CurrentRow[]).map(stateOfRow);
   }
 
   listKvs(range: KeyRange, revision: number, limit: number): KvList {
@@ -118,13 +102,13 @@ export class RowView implements KeyView {
       assert(!kvs.includes(null), 'history row of a living key is missing');
       return kvs as Buffer[];
     }
-    return this.#listOldKvs[shape]!.all(...boundsOf(range), this.#endOf(revision), sqlLimit) as Buffer[];
+    return this.#past.list(range, this.#past.placeOf(revision), limit).map(({ kv }) => kv);
   }
 
   count(range: KeyRange, revision: number): number {
     if (revision >= this.revision) return this.#counts.now(range);
-    const endId = this.#endOf(revision);
-    return this.#counts.before(range, endId, this.#nextHistoryId - endId);
+    const place = this.#past.placeOf(revision);
+    return this.#counts.before(range, place, this.#nextHistoryId - place.endId);
   }
 
   countPage(range: KeyRange, revision: number, keys: number, behind: KeyRange): number {
@@ -149,11 +133,6 @@ export class RowView implements KeyView {
   leaseKeys(leaseBytes: Uint8Array): Uint8Array[] {
     return this.#leaseKeys.all(leaseBytes) as Buffer[];
   }
-
-  /** The first row id that is newer than `revision`. */
-  #endOf(revision: number): number {
-    return (this.#historyEnd.get(revision) as number | undefined) ?? Number.MAX_SAFE_INTEGER;
-  }
 }
 
 function stateOfRow(row: CurrentRow): KeyState {
@@ -168,15 +147,7 @@ function stateOfRow(row: CurrentRow): KeyState {
   };
 }
 
-function stateOfHistory(row: HistoryRow): KeyState {
-  const kv = decodeKeyValue(row[3]);
-  return {
-    key: row[1],
-    rowId: row[0],
-    modRevision: kv.modRevision,
-    createRevision: kv.createRevision,
-    version: kv.version,
-    lease: kv.lease,
-    kv: row[3],
-  };
+function stateOfPast({ key, id, kv }: PastKey): KeyState {
+  const { modRevision, createRevision, version, lease } = decodeKeyValue(kv);
+  return { key, rowId: id, modRevision, createRevision, version, lease, kv };
 }
