@@ -6,7 +6,7 @@ import type { Past, PastPlace } from './past.ts';
 import { boundsOf, SHAPES, shapeOf } from './range-shape.ts';
 
 /** Looking at a change in the order they came costs about as much as looking at so many keys. */
-const KEYS_PER_CHANGE = 16;
+const KEYS_PER_CHANGE = 4;
 
 /** How many keys a range has, now and at an older revision, without a scan where that can be. */
 export class KeyCounts {

@@ -1,6 +1,7 @@
 import type { Statement } from 'better-sqlite3';
 import { assert } from '../../shared/base/assert.ts';
 import { compareBytes, keyAfter, NO_BYTES } from '../../shared/base/bytes.ts';
+import { decodeKeyValue } from '../../shared/etcd/responses.ts';
 import { isSingleKey, isUnbounded, type KeyRange } from '../../shared/model/key-range.ts';
 import type { Connection } from './database.ts';
 import { boundsOf, SHAPES, shapeOf } from './range-shape.ts';
@@ -31,7 +32,6 @@ export interface PastPlace {
 
 /** A key that lived: its history row and encoded KeyValue. */
 export interface PastKey {
-  readonly key: Uint8Array;
   readonly id: number;
   readonly kv: Uint8Array;
 }
@@ -46,8 +46,18 @@ export interface HistoryChange {
   key: Uint8Array;
 }
 
-/** Where a key's walk begins: `kv` only if that row is not later than the place. */
-type Start = [key: Buffer, id: number, previousId: number, kv: Buffer | null];
+/**
+ * Where a key's walk begins, and the row before that. A row that is not later than the place has its KeyValue, and one
+ * to begin at that is later has its key.
+ */
+type Start = [
+  id: number,
+  kv: Buffer | null,
+  key: Buffer | null,
+  beforeId: number | null,
+  beforePreviousId: number | null,
+  beforeKv: Buffer | null,
+];
 type Link = [previousId: number, kv: Buffer | null];
 
 /** Reads older revisions; each call inside one read transaction, like those of `RowView`. */
@@ -56,7 +66,8 @@ export class Past {
   readonly #starts: Statement[];
   readonly #link: Statement;
   readonly #lasting: Statement[];
-  readonly #tombstones: Statement[];
+  readonly #dead: Statement[];
+  readonly #previousId: Statement;
   readonly #signposts: Statement;
   readonly #newest: Statement;
   readonly #change: Statement;
@@ -74,11 +85,8 @@ export class Past {
     this.#lasting = eachShape(
       (where) => `SELECT count(*) FROM current WHERE ${where} AND create_revision <= ?`,
     ).map((statement) => statement.pluck());
-    // Of the columns that aren't grouped, SQLite takes those of the row that has the minimum.
-    this.#tombstones = eachShape(
-      (where) => `SELECT previous_id, min(id) FROM history
-        WHERE signpost = 1 AND deleted = 1 AND ${where} AND id >= ? GROUP BY key`,
-    ).map((statement) => statement.pluck());
+    this.#dead = eachShape(deadSql).map((statement) => statement.pluck());
+    this.#previousId = connection.prepare('SELECT previous_id FROM history WHERE id = ?').pluck();
     this.#signposts = connection
       .prepare('SELECT id FROM history WHERE signpost = 1 AND key = ? AND id >= ? ORDER BY id LIMIT ?')
       .pluck();
@@ -95,8 +103,7 @@ export class Past {
 
   /** The range's keys that lived at `place`, in key order, at most `limit` of them (0: all). */
   list(range: KeyRange, place: PastPlace, limit: number): PastKey[] {
-    if (isSingleKey(range)) return this.#listSome(range, place, -1).found;
-    if (limit === 0) return this.#listSome(range, place, -1).found;
+    if (limit === 0 || isSingleKey(range)) return this.#listSome(range, place, -1).found;
     const all: PastKey[] = [];
     let rest: KeyRange | undefined = range;
     for (let least = 0; rest !== undefined && all.length < limit; least = Math.max(BATCH_MIN, least * 2)) {
@@ -119,8 +126,11 @@ export class Past {
     const bounds = boundsOf(range);
     // One that lives since before `place` has no tombstone behind it, so that none is counted twice.
     let count = this.#lasting[shape]!.get(...bounds, place.revision) as number;
-    for (const previousId of this.#tombstones[shape]!.iterate(...bounds, place.endId)) {
-      if (this.#walk(previousId as number, place.endId) !== undefined) count++;
+    const { endId } = place;
+    for (const id of this.#dead[shape]!.iterate(endId, ...bounds, endId) as Iterable<number>) {
+      let previousId = id;
+      while (previousId >= endId) previousId = this.#previousId.get(previousId) as number;
+      if (previousId !== 0) count++;
     }
     return count;
   }
@@ -153,27 +163,30 @@ export class Past {
     range: KeyRange,
     { revision, endId }: PastPlace,
     batch: number,
-  ): { found: PastKey[]; lastKey: Buffer | undefined } {
+  ): { found: PastKey[]; lastKey: Uint8Array | undefined } {
     const bounds = boundsOf(range);
+    const ends = [endId, endId, endId];
     const statement = this.#starts[shapeOf(range)]!;
-    const starts = statement.all(endId, ...bounds, revision, ...bounds, endId, batch) as Start[];
+    const starts = statement.all(...ends, ...bounds, revision, ...bounds, endId, batch, endId) as Start[];
     const found: PastKey[] = [];
     let lastKey: Buffer | undefined;
-    for (const [key, id, previousId, kv] of starts) {
-      // The first of a key's is the oldest.
-      if (lastKey !== undefined && compareBytes(key, lastKey) === 0) continue;
-      lastKey = key;
-      if (kv !== null) found.push({ key, id, kv });
-      else {
-        const state = this.#walk(previousId, endId);
-        if (state !== undefined) found.push({ key, ...state });
+    for (const [id, kv, key, beforeId, beforePreviousId, beforeKv] of starts) {
+      if (kv !== null) {
+        found.push({ id, kv });
+        continue;
       }
+      // The first of a key's is the oldest.
+      if (lastKey !== undefined && compareBytes(key!, lastKey) === 0) continue;
+      lastKey = key!;
+      if (beforeId === null) continue;
+      const state = beforeKv === null ? this.#walk(beforePreviousId!, endId) : { id: beforeId, kv: beforeKv };
+      if (state !== undefined) found.push(state);
     }
-    return { found, lastKey: starts.length === batch ? lastKey : undefined };
+    return { found, lastKey: starts.length === batch ? keyOf(starts.at(-1)!) : undefined };
   }
 
   /** Back along a chain to the first row that stands before `endId`. */
-  #walk(startId: number, endId: number): { id: number; kv: Uint8Array } | undefined {
+  #walk(startId: number, endId: number): PastKey | undefined {
     let id = startId;
     while (id !== 0) {
       const link = this.#link.get(endId, id) as Link | undefined;
@@ -188,13 +201,32 @@ export class Past {
 
 /** Keys that live since before the place and signposts behind it, in the order of keys and then of rows. */
 function startsSql(where: string): string {
-  return `SELECT start.key, start.id, history.previous_id, iif(start.id < ?, history.kv, NULL)
+  return `SELECT start.id, iif(start.id < ?, first.kv, NULL), iif(start.id < ?, NULL, start.key),
+      before.id, before.previous_id, iif(before.id < ?, before.kv, NULL)
     FROM (
       SELECT key, id FROM current WHERE ${where} AND create_revision <= ?
       UNION ALL
       SELECT key, id FROM history WHERE signpost = 1 AND ${where} AND id >= ?
       ORDER BY key, id LIMIT ?
-    ) AS start CROSS JOIN history ON history.id = start.id`;
+    ) AS start
+    CROSS JOIN history AS first ON first.id = start.id
+    LEFT JOIN history AS before ON before.id = iif(start.id < ?, NULL, first.previous_id)`;
+}
+
+/** Of each key's first tombstone behind the place, the row before it, or the one before that if it is later too. */
+function deadSql(where: string): string {
+  // Of the columns that aren't grouped, SQLite takes those of the row that has the minimum.
+  return `SELECT coalesce(before.previous_id, dead.previous_id) AS id
+    FROM (
+      SELECT previous_id, min(id) AS end, ? AS place_end FROM history
+      WHERE signpost = 1 AND deleted = 1 AND ${where} AND id >= ? GROUP BY key
+    ) AS dead
+    LEFT JOIN history AS before ON before.id = dead.previous_id AND before.id >= dead.place_end
+    WHERE coalesce(before.previous_id, dead.previous_id) <> 0`;
+}
+
+function keyOf([, kv, key]: Start): Uint8Array {
+  return key ?? decodeKeyValue(kv!).key;
 }
 
 function behind(range: KeyRange, lastKey: Uint8Array): KeyRange | undefined {

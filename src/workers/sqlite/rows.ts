@@ -147,7 +147,7 @@ function stateOfRow(row: CurrentRow): KeyState {
   };
 }
 
-function stateOfPast({ key, id, kv }: PastKey): KeyState {
-  const { modRevision, createRevision, version, lease } = decodeKeyValue(kv);
+function stateOfPast({ id, kv }: PastKey): KeyState {
+  const { key, modRevision, createRevision, version, lease } = decodeKeyValue(kv);
   return { key, rowId: id, modRevision, createRevision, version, lease, kv };
 }
