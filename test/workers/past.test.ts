@@ -262,6 +262,28 @@ describe('an older revision', () => {
       history.connection.close();
     }
   });
+
+  it('is read by indexes, in their order, and so no further than a limit', () => {
+    const connection = openToWrite(join(temporaryDirectory(), 'cache.sqlite'));
+    const prepare = connection.prepare.bind(connection);
+    const statements: string[] = [];
+    connection.prepare = ((sql: string) => {
+      statements.push(sql);
+      return prepare(sql);
+    }) as typeof connection.prepare;
+    const past = new Past(connection);
+    assert.equal(past.count({ key: bytes('a'), rangeEnd: NO_BYTES }, past.placeOf(1)), 0);
+    assert.ok(statements.some((sql) => sql.includes('signpost = 1')));
+    for (const sql of statements) {
+      const parameters = Array.from({ length: sql.split('?').length - 1 }, () => 1);
+      const steps = prepare(`EXPLAIN QUERY PLAN ${sql}`).all(...parameters) as { detail: string }[];
+      const slow = steps.filter(({ detail }) =>
+        /TEMP B-TREE|MATERIALIZE|SCAN (history|current)/.test(detail),
+      );
+      assert.deepEqual(slow, [], sql);
+    }
+    connection.close();
+  });
 });
 
 function byRevision(records: LogRecord[], from: number): Map<number, LogRecord[]> {

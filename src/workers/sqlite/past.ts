@@ -1,8 +1,6 @@
 import type { Statement } from 'better-sqlite3';
-import { assert } from '../../shared/base/assert.ts';
-import { compareBytes, keyAfter, NO_BYTES } from '../../shared/base/bytes.ts';
-import { decodeKeyValue } from '../../shared/etcd/responses.ts';
-import { isSingleKey, isUnbounded, type KeyRange } from '../../shared/model/key-range.ts';
+import { NO_BYTES } from '../../shared/base/bytes.ts';
+import { isSingleKey, type KeyRange } from '../../shared/model/key-range.ts';
 import type { Connection } from './database.ts';
 import { boundsOf, SHAPES, shapeOf } from './range-shape.ts';
 import { SIGNPOST_VERSIONS } from './signposts.ts';
@@ -19,10 +17,6 @@ import { SIGNPOST_VERSIONS } from './signposts.ts';
  * create has no `previous_id`. Compaction leaves all rows later than a revision that may be read, and the row before
  * them.
  */
-
-/** More than are wanted, so that keys which did not live seldom make another batch. */
-const BATCH_SPARE = 16;
-const BATCH_MIN = 64;
 
 /** A revision that is older than the newest, and the first history row behind it. */
 export interface PastPlace {
@@ -46,28 +40,14 @@ export interface HistoryChange {
   key: Uint8Array;
 }
 
-/**
- * Where a key's walk begins, and the row before that. A row that is not later than the place has its KeyValue, and one
- * to begin at that is later has its key.
- */
-type Start = [
-  id: number,
-  kv: Buffer | null,
-  key: Buffer | null,
-  beforeId: number | null,
-  beforePreviousId: number | null,
-  beforeKv: Buffer | null,
-];
-type Link = [previousId: number, kv: Buffer | null];
-
 /** Reads older revisions; each call inside one read transaction, like those of `RowView`. */
 export class Past {
   readonly #end: Statement;
-  readonly #starts: Statement[];
-  readonly #link: Statement;
+  readonly #unchanged: Statement;
+  readonly #list: Statement[];
+  readonly #listKvs: Statement[];
   readonly #lasting: Statement[];
   readonly #dead: Statement[];
-  readonly #previousId: Statement;
   readonly #signposts: Statement;
   readonly #newest: Statement;
   readonly #change: Statement;
@@ -78,15 +58,15 @@ export class Past {
     this.#end = connection
       .prepare('SELECT id FROM history WHERE revision > ? ORDER BY revision, id LIMIT 1')
       .pluck();
-    this.#starts = eachShape(startsSql).map((statement) => statement.raw());
-    this.#link = connection
-      .prepare('SELECT previous_id, iif(id < ?, kv, NULL) FROM history WHERE id = ?')
-      .raw();
+    this.#unchanged = connection.prepare(
+      'SELECT id, kv FROM history WHERE id = (SELECT id FROM current WHERE key = ?) AND id < ?',
+    );
+    this.#list = eachShape((where) => listSql(where, 'state.id, state.kv'));
+    this.#listKvs = eachShape((where) => listSql(where, 'state.kv')).map((statement) => statement.pluck());
     this.#lasting = eachShape(
       (where) => `SELECT count(*) FROM current WHERE ${where} AND create_revision <= ?`,
     ).map((statement) => statement.pluck());
     this.#dead = eachShape(deadSql).map((statement) => statement.pluck());
-    this.#previousId = connection.prepare('SELECT previous_id FROM history WHERE id = ?').pluck();
     this.#signposts = connection
       .prepare('SELECT id FROM history WHERE signpost = 1 AND key = ? AND id >= ? ORDER BY id LIMIT ?')
       .pluck();
@@ -103,16 +83,17 @@ export class Past {
 
   /** The range's keys that lived at `place`, in key order, at most `limit` of them (0: all). */
   list(range: KeyRange, place: PastPlace, limit: number): PastKey[] {
-    if (limit === 0 || isSingleKey(range)) return this.#listSome(range, place, -1).found;
-    const all: PastKey[] = [];
-    let rest: KeyRange | undefined = range;
-    for (let least = 0; rest !== undefined && all.length < limit; least = Math.max(BATCH_MIN, least * 2)) {
-      const batch = Math.max(limit - all.length + BATCH_SPARE, least);
-      const { found, lastKey } = this.#listSome(rest, place, batch);
-      for (const key of found) all.push(key);
-      rest = lastKey === undefined ? undefined : behind(range, lastKey);
+    if (isSingleKey(range)) {
+      const unchanged = this.#unchanged.get(range.key, place.endId) as PastKey | undefined;
+      if (unchanged !== undefined) return [unchanged];
     }
-    return all.length > limit ? all.slice(0, limit) : all;
+    return this.#list[shapeOf(range)]!.all(...listParameters(range, place, limit)) as PastKey[];
+  }
+
+  /** Their encoded KeyValues. */
+  listKvs(range: KeyRange, place: PastPlace, limit: number): Uint8Array[] {
+    if (isSingleKey(range)) return this.list(range, place, limit).map(({ kv }) => kv);
+    return this.#listKvs[shapeOf(range)]!.all(...listParameters(range, place, limit)) as Buffer[];
   }
 
   /** The key as it was, if it lived. */
@@ -125,14 +106,8 @@ export class Past {
     const shape = shapeOf(range);
     const bounds = boundsOf(range);
     // One that lives since before `place` has no tombstone behind it, so that none is counted twice.
-    let count = this.#lasting[shape]!.get(...bounds, place.revision) as number;
-    const { endId } = place;
-    for (const id of this.#dead[shape]!.iterate(endId, ...bounds, endId) as Iterable<number>) {
-      let previousId = id;
-      while (previousId >= endId) previousId = this.#previousId.get(previousId) as number;
-      if (previousId !== 0) count++;
-    }
-    return count;
+    const lasting = this.#lasting[shape]!.get(...bounds, place.revision) as number;
+    return lasting + (this.#dead[shape]!.get(place.endId, ...bounds, place.endId) as number);
   }
 
   /** The changes of a key from the row `firstId` on, in order: all of them, or several of at least `atLeast`. */
@@ -157,80 +132,59 @@ export class Past {
     }
     return { rows, all };
   }
-
-  /** Looks at `batch` places to begin at (-1: all). `lastKey` is that of the last one if there may be more. */
-  #listSome(
-    range: KeyRange,
-    { revision, endId }: PastPlace,
-    batch: number,
-  ): { found: PastKey[]; lastKey: Uint8Array | undefined } {
-    const bounds = boundsOf(range);
-    const ends = [endId, endId, endId];
-    const statement = this.#starts[shapeOf(range)]!;
-    const starts = statement.all(...ends, ...bounds, revision, ...bounds, endId, batch, endId) as Start[];
-    const found: PastKey[] = [];
-    let lastKey: Buffer | undefined;
-    for (const [id, kv, key, beforeId, beforePreviousId, beforeKv] of starts) {
-      if (kv !== null) {
-        found.push({ id, kv });
-        continue;
-      }
-      // The first of a key's is the oldest.
-      if (lastKey !== undefined && compareBytes(key!, lastKey) === 0) continue;
-      lastKey = key!;
-      if (beforeId === null) continue;
-      const state = beforeKv === null ? this.#walk(beforePreviousId!, endId) : { id: beforeId, kv: beforeKv };
-      if (state !== undefined) found.push(state);
-    }
-    return { found, lastKey: starts.length === batch ? keyOf(starts.at(-1)!) : undefined };
-  }
-
-  /** Back along a chain to the first row that stands before `endId`. */
-  #walk(startId: number, endId: number): PastKey | undefined {
-    let id = startId;
-    while (id !== 0) {
-      const link = this.#link.get(endId, id) as Link | undefined;
-      assert(link !== undefined, `history row ${id} is missing`);
-      const [previousId, kv] = link;
-      if (kv !== null) return { id, kv };
-      id = previousId;
-    }
-    return undefined;
-  }
 }
 
-/** Keys that live since before the place and signposts behind it, in the order of keys and then of rows. */
-function startsSql(where: string): string {
-  return `SELECT start.id, iif(start.id < ?, first.kv, NULL), iif(start.id < ?, NULL, start.key),
-      before.id, before.previous_id, iif(before.id < ?, before.kv, NULL)
+/**
+ * The first row of the chain from `id` back that stands before the place, 0 if there is none. Most chains are short,
+ * and a recursion costs more to set up than two steps.
+ */
+function walkSql(id: string, previousId: string, end: string): string {
+  return `CASE WHEN ${id} < ${end} THEN ${id} WHEN ${previousId} < ${end} THEN ${previousId} ELSE (
+      WITH RECURSIVE walk (id) AS (
+        SELECT (SELECT previous_id FROM history WHERE id = ${previousId})
+        UNION ALL
+        SELECT (SELECT previous_id FROM history WHERE id = walk.id) FROM walk WHERE walk.id >= ${end}
+      ) SELECT id FROM walk WHERE id < ${end}
+    ) END`;
+}
+
+/**
+ * Takes `listParameters`. It stops when it has enough: keys that live since before the place, and first signposts behind
+ * it of the others, come merged in their order from the two indexes.
+ */
+function listSql(where: string, columns: string): string {
+  const first = `SELECT min(id) FROM history WHERE signpost = 1 AND history.key = current.key AND id >= ?`;
+  return `SELECT ${columns}
     FROM (
-      SELECT key, id FROM current WHERE ${where} AND create_revision <= ?
+      SELECT key, ? AS place_end, iif(id < ?, id, coalesce((${first}), id)) AS id
+      FROM current WHERE ${where} AND create_revision <= ?
       UNION ALL
-      SELECT key, id FROM history WHERE signpost = 1 AND ${where} AND id >= ?
-      ORDER BY key, id LIMIT ?
+      SELECT key, ?, id FROM history WHERE signpost = 1 AND ${where} AND id >= ?
+        AND NOT EXISTS (SELECT 1 FROM history AS earlier WHERE earlier.signpost = 1
+          AND earlier.key = history.key AND earlier.id >= ? AND earlier.id < history.id)
+        AND NOT EXISTS (SELECT 1 FROM current WHERE current.key = history.key AND create_revision <= ?)
+      ORDER BY key LIMIT -1
     ) AS start
-    CROSS JOIN history AS first ON first.id = start.id
-    LEFT JOIN history AS before ON before.id = iif(start.id < ?, NULL, first.previous_id)`;
+    CROSS JOIN history AS state ON state.id = iif(start.id < start.place_end, start.id, (
+      SELECT ${walkSql('begun.id', 'begun.previous_id', 'start.place_end')}
+      FROM history AS begun WHERE begun.id = start.id
+    ))
+    LIMIT ?`;
 }
 
-/** Of each key's first tombstone behind the place, the row before it, or the one before that if it is later too. */
+function listParameters(range: KeyRange, { revision, endId }: PastPlace, limit: number): unknown[] {
+  const bounds = boundsOf(range);
+  const ofCurrent = [endId, endId, endId, ...bounds, revision];
+  return [...ofCurrent, endId, ...bounds, endId, endId, revision, limit || -1];
+}
+
+/** The number of keys that lived at the place and have a tombstone behind it. */
 function deadSql(where: string): string {
   // Of the columns that aren't grouped, SQLite takes those of the row that has the minimum.
-  return `SELECT coalesce(before.previous_id, dead.previous_id) AS id
+  return `SELECT count(*)
     FROM (
-      SELECT previous_id, min(id) AS end, ? AS place_end FROM history
+      SELECT previous_id, min(id) AS id, ? AS place_end FROM history
       WHERE signpost = 1 AND deleted = 1 AND ${where} AND id >= ? GROUP BY key
     ) AS dead
-    LEFT JOIN history AS before ON before.id = dead.previous_id AND before.id >= dead.place_end
-    WHERE coalesce(before.previous_id, dead.previous_id) <> 0`;
-}
-
-function keyOf([, kv, key]: Start): Uint8Array {
-  return key ?? decodeKeyValue(kv!).key;
-}
-
-function behind(range: KeyRange, lastKey: Uint8Array): KeyRange | undefined {
-  const key = keyAfter(lastKey);
-  if (!isUnbounded(range) && compareBytes(key, range.rangeEnd) >= 0) return undefined;
-  return { key, rangeEnd: range.rangeEnd };
+    WHERE ${walkSql('dead.id', 'dead.previous_id', 'dead.place_end')} <> 0`;
 }

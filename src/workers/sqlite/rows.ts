@@ -102,7 +102,7 @@ export class RowView implements KeyView {
       assert(!kvs.includes(null), 'history row of a living key is missing');
       return kvs as Buffer[];
     }
-    return this.#past.list(range, this.#past.placeOf(revision), limit).map(({ kv }) => kv);
+    return this.#past.listKvs(range, this.#past.placeOf(revision), limit);
   }
 
   count(range: KeyRange, revision: number): number {
