@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
-import { fromBinary } from '@bufbuild/protobuf';
+import { fromBinary, toBinary } from '@bufbuild/protobuf';
 import { compareBytes, NO_BYTES } from '../../src/shared/base/bytes.ts';
-import { EventSchema } from '../../src/shared/etcd/gen/mvccpb/kv_pb.ts';
+import { RangeResponseSchema } from '../../src/shared/etcd/gen/etcdserverpb/rpc_pb.ts';
+import { EventSchema, KeyValueSchema } from '../../src/shared/etcd/gen/mvccpb/kv_pb.ts';
 import { decodeKeyValue } from '../../src/shared/etcd/responses.ts';
 import { type LogRecord, Operation, operationRecord } from '../../src/shared/model/record.ts';
 import { readEvents } from '../../src/workers/contract/events.ts';
@@ -14,6 +15,7 @@ import { Past } from '../../src/workers/sqlite/past.ts';
 import { Replayer } from '../../src/workers/sqlite/replay.ts';
 import { RowView } from '../../src/workers/sqlite/rows.ts';
 import { SIGNPOST_VERSIONS } from '../../src/workers/sqlite/signposts.ts';
+import type { KvList } from '../../src/workers/sqlite/view.ts';
 import { bytes, text } from '../support/etcd-client.ts';
 import { temporaryDirectory } from '../support/netsy.ts';
 import { Seeded } from '../support/seeded.ts';
@@ -164,6 +166,11 @@ const seen = (kv: Uint8Array): string => {
 const expectedOf = ({ key, value, createRevision, revision, version }: LogRecord): string =>
   `${text(key)}=${text(value)} ${createRevision} ${revision} ${version}`;
 
+function kvsOf(list: KvList): readonly Uint8Array[] {
+  if (!('fields' in list)) return list;
+  return fromBinary(RangeResponseSchema, list.fields()).kvs.map((kv) => toBinary(KeyValueSchema, kv));
+}
+
 /** Compares what is read at `revision` with `newest`, the newest record of each key there. */
 function checkRevision(
   past: Past,
@@ -193,7 +200,8 @@ function checkRevision(
     );
     assert.equal(past.count(range, place), expected.length, `count of ${where}`);
     assert.equal(rows.count(range, revision), expected.length, `count of ${where}, either way`);
-    const kvs = rows.listKvs(range, revision, 0).map(seen);
+    const kvs = kvsOf(rows.listKvs(range, revision, 0)).map(seen);
+    assert.deepEqual(past.listKvs(range, place, 0).map(seen), expected, where);
     assert.deepEqual(kvs, expected, where);
   }
   const state = newest.get(text(asked.key));

@@ -5,6 +5,7 @@ import { KVS_TAG, PackedKvs } from '../../shared/etcd/packed-kvs.ts';
 import { Writer } from '../../shared/etcd/wire.ts';
 import type { KeyRange } from '../../shared/model/key-range.ts';
 import type { Connection } from './database.ts';
+import { listParameters, listSql, type PastPlace } from './past.ts';
 import { boundsOf, SHAPES, shapeOf } from './range-shape.ts';
 
 type PackedRow = [buffer: Buffer, found: number, keys: number, lastKey: Buffer | null];
@@ -33,12 +34,7 @@ export class PackedLists {
       (where) => `(SELECT key, id FROM current WHERE ${where} ORDER BY key LIMIT ?) AS listed
                   LEFT JOIN history AS row ON row.id = listed.id`,
     );
-    this.#before = eachShape(
-      (where) => `(SELECT newest.key AS key, history.kv AS kv
-          FROM (SELECT key, max(id) AS id FROM history WHERE ${where} AND id < ?
-                GROUP BY key ORDER BY key LIMIT -1) AS newest
-          CROSS JOIN history ON history.id = newest.id WHERE history.deleted = 0 LIMIT ?) AS listed`,
-    );
+    this.#before = eachShape((where) => `(${listSql(where, 'start.key AS key, state.kv AS kv')}) AS listed`);
   }
 
   /**
@@ -49,9 +45,9 @@ export class PackedLists {
     return this.#run(this.#now[shapeOf(range)]!, [...boundsOf(range), limit]);
   }
 
-  /** As `now`, of the keys that lived before the history row `endId`. */
-  before(range: KeyRange, endId: number, limit: number): PackedKvs | undefined | 'tooLarge' {
-    return this.#run(this.#before[shapeOf(range)]!, [...boundsOf(range), endId, limit]);
+  /** As `now`, of the keys that lived at `place`. */
+  before(range: KeyRange, place: PastPlace, limit: number): PackedKvs | undefined | 'tooLarge' {
+    return this.#run(this.#before[shapeOf(range)]!, listParameters(range, place, limit));
   }
 
   #run(statement: Statement, parameters: unknown[]): PackedKvs | undefined | 'tooLarge' {

@@ -149,10 +149,11 @@ function walkSql(id: string, previousId: string, end: string): string {
 }
 
 /**
+ * The range's keys that lived at a place, in key order: columns of `start.key` and of `state`, the row of the history.
  * Takes `listParameters`. It stops when it has enough: keys that live since before the place, and first signposts behind
  * it of the others, come merged in their order from the two indexes.
  */
-function listSql(where: string, columns: string): string {
+export function listSql(where: string, columns: string): string {
   const first = `SELECT min(id) FROM history WHERE signpost = 1 AND history.key = current.key AND id >= ?`;
   return `SELECT ${columns}
     FROM (
@@ -172,7 +173,7 @@ function listSql(where: string, columns: string): string {
     LIMIT ?`;
 }
 
-function listParameters(range: KeyRange, { revision, endId }: PastPlace, limit: number): unknown[] {
+export function listParameters(range: KeyRange, { revision, endId }: PastPlace, limit: number): unknown[] {
   const bounds = boundsOf(range);
   const ofCurrent = [endId, endId, endId, ...bounds, revision];
   return [...ofCurrent, endId, ...bounds, endId, endId, revision, limit || -1];

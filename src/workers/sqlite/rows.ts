@@ -91,7 +91,7 @@ export class RowView implements KeyView {
     const packed =
       revision >= this.revision
         ? this.#packed.now(range, sqlLimit)
-        : this.#packed.before(range, this.#endOf(revision), sqlLimit);
+        : this.#packed.before(range, this.#past.placeOf(revision), sqlLimit);
     return packed === 'tooLarge' ? this.#listEach(range, revision, sqlLimit) : (packed ?? []);
   }
 
@@ -102,7 +102,7 @@ export class RowView implements KeyView {
       assert(!kvs.includes(null), 'history row of a living key is missing');
       return kvs as Buffer[];
     }
-    return this.#past.listKvs(range, this.#past.placeOf(revision), limit);
+    return this.#past.listKvs(range, this.#past.placeOf(revision), sqlLimit);
   }
 
   count(range: KeyRange, revision: number): number {
