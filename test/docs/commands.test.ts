@@ -52,6 +52,13 @@ const NOT_RUN: Readonly<Record<string, { readonly why: string; readonly trial: T
     why: 'takes a quarter of an hour; test/bench/programs.test.ts runs it for moments',
     trial: async ({ text }) => checkScripts(text),
   },
+  'docs/tuning.md#memory': {
+    why: 'are variables, which the files for deploying have too',
+    trial: async ({ text }) => {
+      for (const file of ['Dockerfile', 'netsy.service'])
+        assert.ok(readFileSync(join(ROOT, 'docs/operations', file), 'utf8').includes(text.trim()), file);
+    },
+  },
 };
 
 /** What is no command, and not for a program to read. */
