@@ -67,8 +67,6 @@ const ATTEMPT_TIMEOUT_MS = 10_000;
 const CLOSE_GRACE_MS = 2_000;
 const GATEWAY_THREADS = 1;
 const UPKEEP_THREADS = 1;
-/** Nobody waits for the upkeep of the log. */
-const UPKEEP_NICE = 10;
 
 export interface ServerParts {
   settings: Settings;
@@ -96,7 +94,7 @@ export class Server {
   /** The gateway's own, so that a large list as JSON holds no chunk up. */
   readonly #gatewayPool = new TaskPool(GATEWAY_THREADS);
   /** The upkeep's own, so that no chunk waits for a pack. */
-  readonly #upkeepPool = new TaskPool(UPKEEP_THREADS, UPKEEP_NICE);
+  readonly #upkeepPool = new TaskPool(UPKEEP_THREADS);
   /** The store, with its PUTs told to the budget if there is one. */
   readonly #store: ObjectStore;
   readonly #putBudget: PutBudget | undefined;

@@ -12,8 +12,8 @@ import { compressBody } from './task/compress.ts';
 /** Better than the chunks' level: nobody waits, and what is stored is kept and read again. */
 const ZSTD_LEVEL = 3;
 
-/** Nobody waits for it. */
-const NICE = 10;
+/** Nobody waits for it, but the log must not grow far beyond it either: beside a thread that wants the same core, a quarter. */
+const NICE = 5;
 
 stepBack(NICE);
 const port = parentPort!;

@@ -32,13 +32,12 @@ export interface TaskRunner {
   destroy(): Promise<void>;
 }
 
-function threadRunner(threads: number, niceIncrement: number): TaskRunner {
+function threadRunner(threads: number): TaskRunner {
   return new Piscina<TaskRequest, unknown>({
     filename: new URL('../../workers/task.js', import.meta.url).href,
     minThreads: 0,
     maxThreads: threads,
     idleTimeout: 30_000,
-    niceIncrement,
   });
 }
 
@@ -46,9 +45,9 @@ function threadRunner(threads: number, niceIncrement: number): TaskRunner {
 export class TaskPool {
   readonly #pool: TaskRunner;
 
-  /** `runner`: so many threads, whose priority is lower by `nice`, or what runs tasks in a simulation. */
-  constructor(runner: number | TaskRunner, nice = 0) {
-    this.#pool = typeof runner === 'number' ? threadRunner(runner, nice) : runner;
+  /** `runner`: so many threads, or what runs tasks in a simulation. */
+  constructor(runner: number | TaskRunner) {
+    this.#pool = typeof runner === 'number' ? threadRunner(runner) : runner;
   }
 
   /** `body` as one zstd frame. */

@@ -23,11 +23,8 @@ const LOOK_EVERY_MS = 1000;
 /** How often what packs have replaced is looked for. */
 const DELETE_EVERY_MS = 600_000;
 const RETRY_MS = 60_000;
-/**
- * After each frame this waits as long as the frame took, so that whatever else there is comes first. Not longer: its threads
- * have a low priority as it is, and the longer everything else takes the longer a frame does.
- */
-const REST_TIMES = 1;
+/** After each frame this waits so many times as long as the frame took, so that whatever else there is comes first. */
+const REST_TIMES = 3;
 const REST_MS_MAX = 5_000;
 /** Objects fetched and opened ahead: few, because others wait for the same threads. */
 const AHEAD_OBJECTS = 8;
