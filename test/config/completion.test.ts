@@ -3,6 +3,7 @@ import { spawnSync } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
+import { type CompletedCommand, completionScript } from '../../src/main/config/completion.ts';
 import type { Flag } from '../../src/main/config/flag.ts';
 import { FLAGS } from '../../src/main/config/flags.ts';
 import { MAIN, runNetsy, temporaryDirectory } from '../support/netsy.ts';
@@ -28,29 +29,59 @@ zpty -d shell
 sort -u $offered
 `;
 
-describe('netsy completion', { timeout: 60_000 }, () => {
+type Shell = 'bash' | 'zsh' | 'fish';
+
+/** Commands whose words mean something to shells. */
+const ODD: readonly CompletedCommand[] = [
+  { name: '', help: 'serves', flags: ['--odd', '--oddly'].map(oddFlag), words: [] },
+  {
+    name: 'do',
+    help: "what's [it]: $x `y`",
+    flags: ['--often', '--old'].map(oddFlag),
+    words: ['one', 'only'],
+  },
+];
+
+function oddFlag(name: string): CompletedCommand['flags'][number] {
+  const help = 'it\'s [a]: \\ (b) $c `d` "e"';
+  return { name, help, takesValue: false, mayLack: false, values: [], isPath: false };
+}
+
+describe('netsy completion', { timeout: 120_000 }, () => {
+  /** As netsy prints them. */
+  const scripts = new Map<Shell, string>();
+  /** Where the shells are: a directory with one file. */
+  const cwd = temporaryDirectory();
+  writeFileSync(join(cwd, 'some.netsy'), '');
+
+  function printed(shell: Shell): string {
+    const script = scripts.get(shell) ?? runNetsy(['completion', shell]).stdout;
+    scripts.set(shell, script);
+    return script;
+  }
+
   /** What bash would offer after these words. */
-  function byBash(...words: string[]): string[] {
+  function byBash(words: readonly string[], text = printed('bash')): string[] {
     const script = join(temporaryDirectory(), 'netsy.bash');
-    writeFileSync(script, runNetsy(['completion', 'bash']).stdout);
+    writeFileSync(script, text);
     const typed = ['netsy', ...words].map((word) => `'${word}'`).join(' ');
     const run = `source ${script}; COMP_WORDS=(${typed}); COMP_CWORD=${words.length}; _netsy; echo "\${COMPREPLY[@]}"`;
-    const { stdout, stderr } = spawnSync('bash', ['-c', run], { encoding: 'utf8' });
+    const { stdout, stderr } = spawnSync('bash', ['-c', run], { encoding: 'utf8', cwd });
     assert.equal(stderr, '');
-    return stdout.trim().split(' ');
+    return stdout.split(/\s+/).filter((word) => word !== '');
   }
 
   /** What zsh offers in a terminal when TAB is pressed; the script lies where its help says to put it. */
-  function byZsh(...words: string[]): string[] {
+  function byZsh(words: readonly string[], text = printed('zsh')): string[] {
     const directory = temporaryDirectory();
-    writeFileSync(join(directory, '_netsy'), runNetsy(['completion', 'zsh']).stdout);
+    writeFileSync(join(directory, '_netsy'), text);
     writeFileSync(join(directory, 'press-tab.zsh'), PRESS_TAB);
     return ran('zsh', ['-f', join(directory, 'press-tab.zsh'), directory, ['netsy', ...words].join(' ')]);
   }
 
-  function byFish(...words: string[]): string[] {
+  function byFish(words: readonly string[], text = printed('fish')): string[] {
     const script = join(temporaryDirectory(), 'netsy.fish');
-    writeFileSync(script, runNetsy(['completion', 'fish']).stdout);
+    writeFileSync(script, text);
     const run = `source ${script}; complete -C '${['netsy', ...words].join(' ')}'`;
     return ran('fish', ['--no-config', '-c', run]).map((line) => line.split('\t', 1)[0]!);
   }
@@ -58,7 +89,7 @@ describe('netsy completion', { timeout: 60_000 }, () => {
   function ran(shell: string, words: readonly string[]): string[] {
     // Fish wants a home that it may write to.
     const env = { ...process.env, HOME: temporaryDirectory() };
-    const { stdout, stderr } = spawnSync(shell, words, { encoding: 'utf8', env, timeout: 30_000 });
+    const { stdout, stderr } = spawnSync(shell, words, { encoding: 'utf8', cwd, env, timeout: 30_000 });
     assert.equal(stderr, '');
     return stdout
       .split('\n')
@@ -67,19 +98,43 @@ describe('netsy completion', { timeout: 60_000 }, () => {
       .sort();
   }
 
-  for (const [shell, offered] of Object.entries({ bash: byBash, zsh: byZsh, fish: byFish })) {
-    it(`${shell} offers commands, flags of the command, and the words that a flag takes`, {
-      skip: missingTools(shell),
-    }, () => {
+  const shells = { bash: byBash, zsh: byZsh, fish: byFish };
+  for (const [shell, by] of Object.entries(shells)) {
+    const offered = (...words: string[]): string[] => by(words).sort();
+    const skip = missingTools(shell);
+
+    it(`${shell} offers commands, flags of the command, and the words that a flag takes`, { skip }, () => {
       const flags = ['--snapshot-age', '--snapshot-bytes', '--snapshot-records'];
-      assert.deepEqual(offered('--snapshot-').sort(), flags);
+      assert.deepEqual(offered('--snapshot-'), flags);
       assert.deepEqual(offered('ver'), ['verify']);
       assert.deepEqual(offered('status', '--js'), ['--json']);
-      assert.deepEqual(offered('restore', '--to-').sort(), ['--to-revision', '--to-time']);
-      assert.deepEqual(offered('--log-format', '').sort(), ['console', 'json']);
+      assert.deepEqual(offered('restore', '--to-'), ['--to-revision', '--to-time']);
+      assert.deepEqual(offered('--log-format', ''), ['console', 'json']);
       assert.deepEqual(offered('config', 'ch'), ['check']);
       assert.deepEqual(offered('completion', 'z'), ['zsh']);
       assert.deepEqual(offered('--insecure', '--data-d'), ['--data-dir']);
+    });
+
+    it(`${shell} offers nothing that is another command's`, { skip }, () => {
+      assert.deepEqual(offered('--to-'), []);
+      assert.deepEqual(offered('status', '--to-'), []);
+      assert.deepEqual(offered('status', 'ver'), []);
+      assert.deepEqual(offered('status', '--listen-c'), []);
+    });
+
+    it(`${shell} offers files where a flag or a command takes one`, { skip }, () => {
+      for (const words of [['--cert-file'], ['inspect'], ['status', '--s3-ca-file']])
+        assert.deepEqual(offered(...words, 'so'), ['some.netsy'], words[0]);
+    });
+
+    it(`${shell} takes words of help that mean something to it`, { skip }, () => {
+      const script = completionScript(shell as Shell, ODD);
+      const offeredOdd = (...words: string[]): string[] => by(words, script).sort();
+      assert.deepEqual(offeredOdd('--od'), ['--odd', '--oddly']);
+      assert.deepEqual(offeredOdd('--odd', '--oddl'), ['--oddly']);
+      assert.deepEqual(offeredOdd('d'), ['do']);
+      assert.deepEqual(offeredOdd('do', '--o'), ['--often', '--old']);
+      assert.deepEqual(offeredOdd('do', 'on'), ['one', 'only']);
     });
   }
 
@@ -94,8 +149,9 @@ describe('netsy completion', { timeout: 60_000 }, () => {
   });
 
   it('a reader that stops early is no error', () => {
-    const line = `'${process.execPath}' '${MAIN}' completion fish | head -n 1; echo "\${PIPESTATUS[0]}"`;
+    // It has ended long before there is something to read.
+    const line = `'${process.execPath}' '${MAIN}' completion fish | true; echo "\${PIPESTATUS[0]}"`;
     const { stdout, stderr } = spawnSync('bash', ['-c', line], { encoding: 'utf8' });
-    assert.deepEqual([stdout.trim().split('\n').pop(), stderr], ['0', '']);
+    assert.deepEqual([stdout.trim(), stderr], ['0', '']);
   });
 });

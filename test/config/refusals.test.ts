@@ -114,6 +114,7 @@ describe('what is refused', { timeout: 120_000 }, () => {
   it('JSON is for those who ask for it, and the last word on it counts', () => {
     assert.equal(asksForJson(['--name', 'x'], {}), false);
     assert.equal(asksForJson(['--log-format=json'], {}), true);
+    assert.equal(asksForJson(['--name', 'x', '--log-format', 'json'], {}), true);
     assert.equal(asksForJson(['--log-format', 'json', '--log-format', 'console'], {}), false);
     assert.equal(asksForJson(['--log-format=console'], { NETSY_LOG_FORMAT: 'json' }), false);
     assert.equal(asksForJson(['status', '--json'], { NETSY_LOG_FORMAT: 'console' }), true);
