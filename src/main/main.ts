@@ -130,7 +130,7 @@ function stopOnSignals(drain: () => Promise<void>, drainTimeoutMs: number, log: 
 }
 
 /** What a command says: results to standard output, how it goes to standard error. */
-function output(command?: string): CommandOutput {
+function output(command: string): CommandOutput {
   return outputOf(command, asksForJson(process.argv.slice(2), process.env), systemClock);
 }
 
@@ -211,6 +211,10 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
 
 main().catch((error: unknown) => {
   const [line = ''] = errorMessage(error).split('\n', 1);
-  output().note(line, 'error');
-  process.exit(commandNamed(process.argv.slice(2)) === 'verify' ? UNREADABLE : FAILED);
+  const argv = process.argv.slice(2);
+  const command = commandNamed(argv);
+  const json = asksForJson(argv, process.env);
+  // For a person the line names what to change, which may be no matter of the command.
+  outputOf(json ? command : undefined, json, systemClock).note(line, 'error');
+  process.exit(command === 'verify' ? UNREADABLE : FAILED);
 });

@@ -52,8 +52,8 @@ describe('what is refused', { timeout: 120_000 }, () => {
     };
     const assertJson = (said: Refused, line: RegExp): void => {
       assert.deepEqual([said.code, said.stdout, said.lines.length], [code, '', 1], said.lines.join('\n'));
-      const { level, ts, msg } = JSON.parse(said.lines[0]!) as Record<string, string>;
-      assert.equal(level, 'error');
+      const { level, ts, command = '', msg } = JSON.parse(said.lines[0]!) as Record<string, string>;
+      assert.deepEqual([level, command], ['error', name]);
       assert.ok(Date.parse(ts!) > 0);
       assert.match(msg!, line);
     };
