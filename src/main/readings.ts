@@ -15,6 +15,7 @@ export interface ReadingParts {
   readonly cacheFile: string;
   /** Whether uploads to the store fail. */
   readonly storeFailing: boolean;
+  readonly answers: OwnReadings['answers'];
 }
 
 /** Reads all gauges. Never rejects. */
@@ -31,7 +32,11 @@ export async function takeReadings(metrics: Metrics, parts: ReadingParts): Promi
   const keys = await engine.readers.countKeys().catch(() => undefined);
   metrics.etcd.readings = etcdReadings(engine, watch, keys);
   const wal = await bytesOf(`${parts.cacheFile}-wal`);
-  metrics.own.readings = ownReadings(engine, core, watch, { wal, storeFailing: parts.storeFailing });
+  metrics.own.readings = ownReadings(engine, core, watch, {
+    wal,
+    storeFailing: parts.storeFailing,
+    answers: parts.answers,
+  });
 }
 
 async function bytesOf(file: string): Promise<number | undefined> {
@@ -88,7 +93,11 @@ function ownReadings(
   { gate, pipeline, identity, leadership, databaseBytes, diskTrouble }: Engine,
   { restorePoints }: Core,
   watch: WatchCounts,
-  { wal, storeFailing }: { wal: number | undefined; storeFailing: boolean },
+  {
+    wal,
+    storeFailing,
+    answers,
+  }: Pick<ReadingParts, 'storeFailing' | 'answers'> & { wal: number | undefined },
 ): OwnReadings {
   return {
     version: NETSY_VERSION,
@@ -100,6 +109,7 @@ function ownReadings(
     oldestWriteMs: pipeline.oldestMs,
     writesRefused: pipeline.refusedRequests,
     readsWaiting: gate.waiting,
+    answers,
     watch: {
       lagRevisions: watch.lagRevisions,
       pendingBytes: watch.pendingBytes,

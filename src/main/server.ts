@@ -408,7 +408,9 @@ export class Server {
     if (core === undefined || engine === undefined) return;
     const { metrics, settings } = this.#parts;
     const storeFailing = this.#appender.trouble !== undefined;
-    await takeReadings(metrics, { core, engine, storeFailing, cacheFile: cacheFileOf(settings) });
+    const { answers } = this.#listener;
+    const cacheFile = cacheFileOf(settings);
+    await takeReadings(metrics, { core, engine, storeFailing, cacheFile, answers });
   }
 }
 

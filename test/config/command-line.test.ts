@@ -42,6 +42,7 @@ const SAMPLES: Record<FlagKey, { text: string; beside?: string[] }> = {
   listenMetricsUrls: { text: 'http://127.0.0.1:1,http://localhost:2' },
   maxConnections: { text: '100' },
   maxStreams: { text: '100' },
+  maxWaitingAnswerBytes: { text: '32MiB' },
   maxHeaderBytes: { text: '8KiB' },
   handshakeTimeout: { text: '3s' },
   requestReadTimeout: { text: '20s' },

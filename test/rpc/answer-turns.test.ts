@@ -1,26 +1,15 @@
 import assert from 'node:assert/strict';
-import { once } from 'node:events';
-import { connect } from 'node:net';
 import { describe, it } from 'node:test';
 import { AnswerTurns, type TurnTaker } from '../../src/main/rpc/answer-turns.ts';
-import {
-  encodeFrame,
-  encodeIntegerFrame,
-  encodeSettings,
-  FLAG,
-  FRAME_TYPE,
-  FrameCutter,
-  PREFACE,
-} from '../../src/main/rpc/http2-frames.ts';
 import type { UnaryMethod } from '../../src/main/rpc/service.ts';
 import { systemClock } from '../../src/shared/base/clock.ts';
 import { Front, HOLD, RANGE } from '../support/front.ts';
-import { data, headers, message } from './raw-http2.ts';
+import { message } from './raw-http2.ts';
+import { Stingy } from './stingy.ts';
 
 const LARGE_BYTES = 4 * 1024 * 1024;
 /** Of the connection, before it is told otherwise (RFC 9113, section 6.9.2). */
 const WINDOW_BYTES = 65_535;
-const MANY_BYTES = 2 ** 30;
 
 describe('the turns of large answers', () => {
   /** What is sent in each turn of the event loop, by who sends it. */
@@ -57,85 +46,6 @@ describe('the turns of large answers', () => {
     assert.deepEqual(rest.flat(), []);
   });
 });
-
-/** A client that gives the server no more of its connection's window than it says. */
-class Stingy {
-  readonly #socket;
-  readonly #cutter = new FrameCutter();
-  readonly #received = new Map<number, number>();
-  /** Streams that the server has ended, in that order. */
-  readonly ended: number[] = [];
-  #bytes = 0;
-  #pings = 0;
-
-  constructor(port: number) {
-    this.#socket = connect({ port, host: '127.0.0.1' });
-    const initialWindowSize = 4;
-    this.#socket.write(Buffer.concat([PREFACE, encodeSettings([[initialWindowSize, MANY_BYTES]])]));
-    this.#socket.on('data', (bytes: Buffer) => {
-      this.#cutter.push(bytes);
-      for (let frame = this.#cutter.next(); frame !== undefined; frame = this.#cutter.next()) {
-        const { type, flags, stream, payload } = frame;
-        if (type === FRAME_TYPE.settings && (flags & FLAG.ack) === 0) {
-          this.#socket.write(encodeFrame(FRAME_TYPE.settings, FLAG.ack, 0, Buffer.alloc(0)));
-        }
-        if (type === FRAME_TYPE.ping) this.#pings++;
-        if (type === FRAME_TYPE.data) {
-          this.#bytes += payload.length;
-          this.#received.set(stream, this.received(stream) + payload.length);
-        }
-        const mayEnd = type === FRAME_TYPE.headers || type === FRAME_TYPE.data;
-        if (mayEnd && (flags & FLAG.endStream) !== 0) this.ended.push(stream);
-      }
-    });
-  }
-
-  received(stream: number): number {
-    return this.#received.get(stream) ?? 0;
-  }
-
-  open(stream: number, path: string): void {
-    this.#socket.write(
-      headers(stream, [
-        ...([[':method', 'POST']] as const),
-        ...([[':scheme', 'http']] as const),
-        ...([[':path', path]] as const),
-        ...([[':authority', 'a:1']] as const),
-        ...([['content-type', 'application/grpc']] as const),
-        ...([['te', 'trailers']] as const),
-      ]),
-    );
-  }
-
-  send(stream: number, text: string | Buffer, ends = true): void {
-    this.#socket.write(data(stream, message(Buffer.from(text)), ends ? FLAG.endStream : 0));
-  }
-
-  /** Resolves when so much DATA has come, of all streams. */
-  async until(bytes: number): Promise<void> {
-    while (this.#bytes < bytes) await once(this.#socket, 'data');
-  }
-
-  /** Resolves when the server has taken what was sent. */
-  async ping(): Promise<void> {
-    const before = this.#pings;
-    this.#socket.write(encodeFrame(FRAME_TYPE.ping, 0, 0, Buffer.alloc(8)));
-    while (this.#pings === before) await once(this.#socket, 'data');
-  }
-
-  /** Opens the window a little and waits until that is used up; again and again, until `enough`. */
-  async giveUntil(stepBytes: number, enough: () => boolean): Promise<void> {
-    while (!enough()) {
-      const used = this.#bytes + stepBytes;
-      this.#socket.write(encodeIntegerFrame(FRAME_TYPE.windowUpdate, 0, stepBytes));
-      while (this.#bytes < used && !enough()) await once(this.#socket, 'data');
-    }
-  }
-
-  close(): void {
-    this.#socket.destroy();
-  }
-}
 
 const large: UnaryMethod = (request, _call, answer) =>
   answer(null, request.toString() === 'large' ? Buffer.alloc(LARGE_BYTES) : request);

@@ -24,6 +24,7 @@ export const LIMITS: Limits = {
   headerBytes: 65_536,
   handshakeMs: 30_000,
   requestReadMs: 60_000,
+  waitingAnswerBytes: 64 * 1024 * 1024,
 };
 
 /** A service of two methods over bytes: Range echoes, Watch stays open until its client ends. */

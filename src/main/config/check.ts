@@ -33,6 +33,7 @@ export function settingsOf(values: FlagValues, given: Given): Settings {
       headerBytes: values.maxHeaderBytes,
       handshakeMs: values.handshakeTimeout,
       requestReadMs: values.requestReadTimeout,
+      waitingAnswerBytes: values.maxWaitingAnswerBytes,
     },
     drainTimeoutMs: values.drainTimeout,
     tls: tlsOf(values),

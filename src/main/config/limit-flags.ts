@@ -6,6 +6,8 @@ const STREAMS_MAX = 2 ** 32 - 1;
 /** node's HTTP/2 takes no larger field. */
 const HEADER_BYTES_MAX = 65_536;
 const HEADER_BYTES_MIN = 4096;
+const WAITING_ANSWER_BYTES_MIN = 64 * 1024;
+const WAITING_ANSWER_BYTES_MAX = 2 ** 40;
 
 /** What clients may take of the server; `--max-concurrent-streams` is etcd's, the others are ours. */
 export const LIMIT_FLAGS = {
@@ -32,6 +34,14 @@ export const LIMIT_FLAGS = {
     integer(1, STREAMS_MAX),
     'most streams (watches, lease keep-alives and the like) of all connections together; more are refused',
     '50000',
+  ),
+  maxWaitingAnswerBytes: flag(
+    'Limits',
+    'max-waiting-answer-bytes',
+    '<size>',
+    size(WAITING_ANSWER_BYTES_MIN, WAITING_ANSWER_BYTES_MAX),
+    "answers that a connection's client has not taken, besides the largest; its further calls wait. 4 times as many in all",
+    '64MiB',
   ),
   maxHeaderBytes: flag(
     'Limits',

@@ -11,6 +11,8 @@ export interface OwnReadings {
   readonly oldestWriteMs: number;
   readonly writesRefused: number;
   readonly readsWaiting: number;
+  /** Of clients that do not take their answers, or not yet. */
+  readonly answers: { readonly bytes: number; readonly held: number };
   readonly watch: {
     readonly lagRevisions: number;
     readonly pendingBytes: number;
@@ -126,6 +128,16 @@ export class OwnMetrics {
       'netsy_reads_waiting',
       'Reads that wait for what was durable when they came, or for the lease.',
       (now) => now.readsWaiting,
+    );
+    this.#number(
+      'netsy_answers_waiting_bytes',
+      'Bytes of answers that their clients have not taken yet.',
+      (now) => now.answers.bytes,
+    );
+    this.#number(
+      'netsy_calls_held',
+      'Calls that wait because their client has not taken what it asked for before.',
+      (now) => now.answers.held,
     );
     this.#number(
       'netsy_watch_lag_revisions',

@@ -10,6 +10,8 @@ export interface ClientLimits {
   readonly headerBytes: number;
   /** For the TLS handshake, then the first bytes, then the first headers. */
   readonly handshakeMs: number;
+  /** Of answers that one connection's client has not taken. */
+  readonly waitingAnswerBytes: number;
   /** From a request's beginning until it is there whole. */
   readonly requestReadMs: number;
 }

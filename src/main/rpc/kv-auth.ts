@@ -11,10 +11,12 @@ import {
 import { checkDeleteRange, checkPut, checkRange, checkTxn } from '../../shared/etcd/validate.ts';
 import { ReadKind } from '../../workers/contract/reader.ts';
 import { WriteKind } from '../../workers/contract/writer.ts';
+import type { Wanted } from '../state/answer-rooms.ts';
 import type { Caller } from './caller.ts';
 import { asCaller, freshReply, needing } from './guard.ts';
 import type { KvParts } from './kv.ts';
 import type { Reply, ServiceHandlers } from './service.ts';
+import { wantedBy } from './wanted.ts';
 
 const NO_RESPONSE = new Uint8Array(0);
 
@@ -31,7 +33,12 @@ export function checkedKvHandlers(parts: KvParts, open: ServiceHandlers): Servic
         const range = decodeRangeRequest(request);
         checkRange(range);
         const check = (info: AuthInfo): void => guard.state.checkRead(info, range);
-        read(parts, ReadKind.Range, { request, reply, caller, check }, range.serializable);
+        read(
+          parts,
+          ReadKind.Range,
+          { request, reply, caller, check, wanted: wantedBy(caller) },
+          range.serializable,
+        );
       },
       Put: write(parts, WriteKind.Put, (request) => checkPut(decodePutRequest(request))),
       DeleteRange: write(parts, WriteKind.DeleteRange, (request) =>
@@ -43,7 +50,7 @@ export function checkedKvHandlers(parts: KvParts, open: ServiceHandlers): Servic
         if (isRead(txn)) {
           checkForm();
           const check = (info: AuthInfo): void => checkTxnAllowed(guard.state, info, txn, () => []);
-          read(parts, ReadKind.Txn, { request, reply, caller, check }, false);
+          read(parts, ReadKind.Txn, { request, reply, caller, check, wanted: wantedBy(caller) }, false);
         } else write(parts, WriteKind.Txn, checkForm)(request, reply, caller);
       },
       Compact: needing(guard, () => 'root', open.unary!['Compact']!),
@@ -63,12 +70,13 @@ interface CheckedRead {
   request: Buffer;
   reply: Reply;
   caller: Caller;
+  wanted: Wanted | undefined;
   /** Throws unless this caller may read it. */
   check(info: AuthInfo): void;
 }
 
 function read(parts: KvParts, kind: ReadKind, read: CheckedRead, serializable: boolean): void {
-  const { request, reply, caller, check } = read;
+  const { request, reply, caller, check, wanted } = read;
   const { gate, guard, readers } = parts;
   const fail = (error: Error): void => reply(error, NO_RESPONSE);
   gate.enter((error) => {
@@ -76,7 +84,7 @@ function read(parts: KvParts, kind: ReadKind, read: CheckedRead, serializable: b
     guard.identify(caller, fail, (known) => {
       const info = known ?? NOBODY;
       check(info);
-      readers.read(kind, request, freshReply(guard, info, reply));
+      readers.read(kind, request, freshReply(guard, info, reply), wanted);
     });
   }, serializable);
 }

@@ -6,12 +6,14 @@ import { ReadKind } from '../../workers/contract/reader.ts';
 import { WriteKind } from '../../workers/contract/writer.ts';
 import type { WriteCallback } from '../commit/batch.ts';
 import type { ReadGate } from '../commit/read-gate.ts';
+import type { Wanted } from '../state/answer-rooms.ts';
 import type { ReaderPool } from '../state/reader-client.ts';
 import { checkedWhileEnabled, type Guard } from './guard.ts';
 import type { Identity } from './identity.ts';
 import { checkedKvHandlers } from './kv-auth.ts';
 import { streamRange } from './range-stream.ts';
 import type { Reply, ServiceHandlers } from './service.ts';
+import { wantedBy } from './wanted.ts';
 
 export interface KvParts {
   submit(kind: WriteKind, request: Uint8Array, callback: WriteCallback): void;
@@ -36,13 +38,14 @@ export function kvHandlers(parts: KvParts): ServiceHandlers {
 function openHandlers(parts: KvParts): ServiceHandlers {
   return {
     unary: {
-      Range: (request, reply) => {
-        read(parts, ReadKind.Range, request, reply, decodeRangeRequest(request).serializable);
+      Range: (request, reply, call) => {
+        const { serializable } = decodeRangeRequest(request);
+        read(parts, ReadKind.Range, request, reply, wantedBy(call), serializable);
       },
       Put: (request, reply) => write(parts, WriteKind.Put, request, reply),
       DeleteRange: (request, reply) => write(parts, WriteKind.DeleteRange, request, reply),
-      Txn: (request, reply) => {
-        if (isReadOnlyTxn(request)) read(parts, ReadKind.Txn, request, reply, false);
+      Txn: (request, reply, call) => {
+        if (isReadOnlyTxn(request)) read(parts, ReadKind.Txn, request, reply, wantedBy(call), false);
         else write(parts, WriteKind.Txn, request, reply);
       },
       Compact: (request, reply) => compact(parts, request, reply),
@@ -51,9 +54,16 @@ function openHandlers(parts: KvParts): ServiceHandlers {
   };
 }
 
-function read(parts: KvParts, kind: ReadKind, request: Buffer, reply: Reply, serializable: boolean): void {
+function read(
+  parts: KvParts,
+  kind: ReadKind,
+  request: Buffer,
+  reply: Reply,
+  wanted: Wanted | undefined,
+  serializable: boolean,
+): void {
   parts.gate.enter((error) => {
-    if (error === undefined) parts.readers.read(kind, request, reply);
+    if (error === undefined) parts.readers.read(kind, request, reply, wanted);
     else reply(error, NO_RESPONSE);
   }, serializable);
 }

@@ -19,6 +19,7 @@ import {
 import { assert } from '../../shared/base/assert.ts';
 import { type Clock, systemClock } from '../../shared/base/clock.ts';
 import type { Log } from '../../shared/base/log.ts';
+import { AnswerRooms } from '../state/answer-rooms.ts';
 import { AnswerTurns } from './answer-turns.ts';
 import type { ClientLimits } from './client-limits.ts';
 import { type AllowedClients, clientRefusal } from './client-names.ts';
@@ -29,6 +30,7 @@ import type { UnaryMethod } from './service.ts';
 import { SlowRequests } from './slow-requests.ts';
 import type { TlsMaterial, TlsRules } from './tls-files.ts';
 import { UnarySocket } from './unary-socket.ts';
+import { giveRoom } from './wanted.ts';
 import { CONNECTION_WINDOW_BYTES, STREAM_WINDOW_BYTES } from './windows.ts';
 
 /**
@@ -68,7 +70,10 @@ export interface ListenerOptions {
   readonly metrics?: { readonly urls: readonly string[]; readonly http: HttpHandler };
   /** Needed when a URL is https. */
   readonly tls?: ListenerTls;
-  readonly limits: Pick<ClientLimits, 'connections' | 'headerBytes' | 'handshakeMs' | 'requestReadMs'>;
+  readonly limits: Pick<
+    ClientLimits,
+    'connections' | 'headerBytes' | 'handshakeMs' | 'requestReadMs' | 'waitingAnswerBytes'
+  >;
   readonly grpc: GrpcServer;
   /** Whether a gRPC method's path is one of a bidirectional stream. */
   readonly isDuplex: (path: string) => boolean;
@@ -98,6 +103,7 @@ export class Listener {
   readonly #clock: Clock;
   readonly #injector: ConnectionInjector;
   readonly #turns: AnswerTurns;
+  readonly #rooms: AnswerRooms;
   readonly #endpoints: readonly Endpoint[];
   /** Every open socket; a TLS connection has two, the raw one and the one inside. */
   readonly #sockets = new Set<Socket>();
@@ -108,9 +114,12 @@ export class Listener {
   #closing = false;
   /** The socket of the connection that grpc-js is just given, when that is another stream. */
   #below: Socket | undefined;
+  /** The connection that grpc-js is just given is from within this process. */
+  #isOwn = false;
 
   constructor(options: ListenerOptions) {
     this.#options = options;
+    this.#rooms = new AnswerRooms(options.limits.waitingAnswerBytes);
     this.#clock = options.clock ?? systemClock;
     this.#injector = this.#createInjector();
     this.#turns = new AnswerTurns(this.#clock);
@@ -155,6 +164,11 @@ export class Listener {
     return this.#endpoints.filter(({ grpc }) => !grpc).map(boundAddress);
   }
 
+  /** Bytes of answers that clients have not taken, and calls that wait for that. */
+  get answers(): { readonly bytes: number; readonly held: number } {
+    return { bytes: this.#rooms.bytes, held: this.#rooms.waiting };
+  }
+
   /** What connections from now on get; those that are open go on as they are. Sessions of before can't be resumed. */
   setTls(material: TlsMaterial): void {
     for (const { server } of this.#endpoints) {
@@ -164,7 +178,9 @@ export class Listener {
 
   /** Serves gRPC on a connection from within this process. */
   inject(connection: Duplex): void {
+    this.#isOwn = true;
     this.#injector.injectConnection(connection);
+    this.#isOwn = false;
   }
 
   /** Refuses new connections; the open ones go on. Never fails, and may be called twice. */
@@ -204,6 +220,7 @@ export class Listener {
     server.updateSettings({ initialWindowSize: STREAM_WINDOW_BYTES, maxHeaderListSize: limits.headerBytes });
     server.on('session', (session: ServerHttp2Session) => {
       if (this.#below !== undefined) showSocket(session, this.#below);
+      if (!this.#isOwn) giveRoom(session, this.#rooms.open());
       if (!session.destroyed) session.setLocalWindowSize(CONNECTION_WINDOW_BYTES);
     });
     new SlowRequests({ timeoutMs: limits.requestReadMs, isDuplex, clock: this.#clock, log }).watch(server);
@@ -364,6 +381,7 @@ export class Listener {
     return new UnarySocket(connection, {
       ...{ clock: this.#clock, turns: this.#turns, methods },
       maxConcurrentStreams: maxConcurrentStreams(grpc),
+      room: this.#rooms.open(),
     });
   }
 }

@@ -7,7 +7,8 @@ import type { ReadGate } from '../commit/read-gate.ts';
 import type { ReaderPool } from '../state/reader-client.ts';
 import type { Guard } from './guard.ts';
 import type { Identity } from './identity.ts';
-import { failStream, type StreamingCall, sendMessage } from './service.ts';
+import { failStream, type StreamingCall, sendTaken } from './service.ts';
+import { reserveRoom, wantedBy } from './wanted.ts';
 
 export interface RangeStreamParts {
   gate: ReadGate;
@@ -24,7 +25,7 @@ const TAGS = { rangeResponse: 10, header: 10, more: 24, count: 32 } as const;
 
 /**
  * Serves KV.RangeStream (etcd 3.7): the first piece pins the revision, and header, more and count come with the
- * last piece only. Each piece waits until the client took the one before it.
+ * last piece only. While a piece is on its way the next is read, and no more; what comes first is room for it.
  */
 export async function streamRange(parts: RangeStreamParts, call: StreamingCall): Promise<void> {
   try {
@@ -87,19 +88,33 @@ async function sendPieces(
   let { key, revision } = request;
   let headerRevision = 0;
   let sent = 0;
+  let sending = Promise.resolve();
+  const wanted = wantedBy(call);
   while (!call.cancelled) {
     const last = sent + limit >= total;
     const { rangeEnd, keysOnly, sortTarget } = request;
     const first = sent === 0;
     const options = { limit, keysOnly, sortTarget, first, last };
-    const piece = await parts.readers.piece({ key, rangeEnd, revision, ...options });
+    const room = await reserveRoom(wanted, parts.maxRequestBytes);
+    const leave = (): void => room.leave();
+    let piece: RangePieceReply;
+    try {
+      piece = await parts.readers.piece({ key, rangeEnd, revision, ...options });
+      room.resize(piece.kvs.length);
+      await sending;
+    } catch (error) {
+      leave();
+      throw error;
+    }
     if (headerRevision === 0) headerRevision = piece.newestRevision;
     if (revision <= 0) revision = headerRevision;
     sent += piece.keys;
     const done = piece.nextKey === undefined || sent >= total;
     const end = done ? { header: parts.identity.header(headerRevision), sent } : undefined;
-    await send(call, pieceBytes(piece, end));
-    if (piece.nextKey === undefined || done) return;
+    sending = send(call, pieceBytes(piece, end)).finally(leave);
+    // Waited for below, or when the next piece is here.
+    sending.catch(() => {});
+    if (piece.nextKey === undefined || done) return sending;
     key = piece.nextKey;
     limit = Math.min(nextLimit(limit, piece.kvs.length, parts.maxRequestBytes), total - sent);
   }
@@ -135,10 +150,10 @@ function pieceBytes(
   return writer.finish();
 }
 
-/** Sends a RangeResponse as a RangeStreamResponse, and waits while the client is slow. */
+/** Sends a RangeResponse as a RangeStreamResponse, and waits until the client has taken it. */
 async function send(call: StreamingCall, rangeResponse: Uint8Array): Promise<void> {
   const writer = new Writer(rangeResponse.length + 8);
   writer.varint(TAGS.rangeResponse);
   writer.delimited(rangeResponse);
-  await sendMessage(call, writer.finish());
+  await sendTaken(call, writer.finish());
 }

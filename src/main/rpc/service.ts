@@ -14,6 +14,7 @@ import { EtcdError, GrpcCode } from '../../shared/etcd/errors.ts';
 import { Reader } from '../../shared/etcd/wire.ts';
 import type { LeaderRequirement } from './leader.ts';
 import { type CallFailure, callFailure, notImplemented } from './status.ts';
+import { fillRoom } from './wanted.ts';
 
 export type UnaryCall = ServerUnaryCall<Buffer, Buffer>;
 export type StreamingCall = ServerWritableStream<Buffer, Buffer>;
@@ -115,7 +116,10 @@ export function addService(
       const answer = unaryMethod(service.typeName, name, late, meter);
       unaryMethods.set(definition[name].path, counted(answer, meter));
       implementation[name] = (call: UnaryCall, callback: sendUnaryData<Buffer>) =>
-        answer(call.request, call, callback);
+        answer(call.request, call, (failure, response) => {
+          if (response !== undefined) fillRoom(call, response.length);
+          callback(failure, response);
+        });
     } else implementation[name] = streamingMethod(service.typeName, name, kind, { late, meter, streams });
   }
   server.addService(definition, implementation);
@@ -277,6 +281,23 @@ export async function sendMessage(call: StreamingCall | DuplexCall, message: Uin
   } finally {
     call.removeListener('cancelled', onCancelled);
   }
+}
+
+/**
+ * Sends one message that is large, and waits until it has left. `sendMessage` lets grpc-js keep 16 of them. Rejects when
+ * the client is gone.
+ */
+export function sendTaken(call: StreamingCall, message: Uint8Array): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const onCancelled = (): void => reject(new EtcdError('Canceled'));
+    if (call.cancelled) return onCancelled();
+    call.once('cancelled', onCancelled);
+    call.write(asBuffer(message), (error?: Error | null) => {
+      call.removeListener('cancelled', onCancelled);
+      if (error) reject(error);
+      else resolve();
+    });
+  });
 }
 
 /** Ends a streaming call with what `error` stands for. */

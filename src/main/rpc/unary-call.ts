@@ -1,5 +1,6 @@
 import { Metadata } from '@grpc/grpc-js';
 import type { Timer } from '../../shared/base/clock.ts';
+import type { AnswerRoom, Wanted } from '../state/answer-rooms.ts';
 import type { Peer } from './peer.ts';
 import type { UnaryCall } from './service.ts';
 import type { CallFailure } from './status.ts';
@@ -11,7 +12,7 @@ export const PREFIX_BYTES = 5;
 const NOTHING: Buffer = Buffer.alloc(0);
 
 /** One call that `UnarySocket` answers: its stream's state, and to its handler the caller. */
-export class SocketCall {
+export class SocketCall implements Wanted {
   readonly stream: number;
   readonly head: UnaryHead;
   /** The request's message, when it is whole. */
@@ -34,17 +35,30 @@ export class SocketCall {
   abandoned = false;
   failure: CallFailure | undefined;
   response: Buffer = NOTHING;
+  /** What its answer fills of the connection's room. */
+  filledBytes: number | undefined;
   /** How much of prefix and response was sent. */
   sentBytes = 0;
   #metadata: Metadata | undefined;
 
+  readonly room: AnswerRoom;
   readonly #peer: Peer;
 
-  constructor(stream: number, head: UnaryHead, windowBytes: number, peer: Peer) {
+  constructor(
+    stream: number,
+    head: UnaryHead,
+    windowBytes: number,
+    { peer, room }: { peer: Peer; room: AnswerRoom },
+  ) {
     this.stream = stream;
+    this.room = room;
     this.#peer = peer;
     this.head = head;
     this.windowBytes = windowBytes;
+  }
+
+  get gone(): boolean {
+    return this.over || this.answered;
   }
 
   /** As from grpc-js. Made when asked for: only auth and a missing leader do. */

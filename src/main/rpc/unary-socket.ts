@@ -2,6 +2,7 @@ import type { Socket } from 'node:net';
 import { Duplex } from 'node:stream';
 import type { Clock } from '../../shared/base/clock.ts';
 import { GrpcCode } from '../../shared/etcd/errors.ts';
+import type { AnswerRoom } from '../state/answer-rooms.ts';
 import type { AnswerTurns } from './answer-turns.ts';
 import { encodeFrame, encodeIntegerFrame, FLAG, FRAME_TYPE, type Frame, PREFACE } from './http2-frames.ts';
 import { connectionCredit, NodeStreams } from './node-streams.ts';
@@ -54,6 +55,8 @@ export interface UnarySocketOptions {
   readonly maxConcurrentStreams: number | undefined;
   /** One for all connections. */
   readonly turns: AnswerTurns;
+  /** This connection's. */
+  readonly room: AnswerRoom;
 }
 
 export class UnarySocket extends Duplex {
@@ -143,6 +146,7 @@ export class UnarySocket extends Duplex {
 
   #onClose(): void {
     for (const call of this.#calls.values()) this.#abandon(call);
+    this.#options.room.close();
     this.destroy();
   }
 
@@ -305,7 +309,10 @@ export class UnarySocket extends Duplex {
     }
     const head = this.#allForNode || this.#abandoned > ABANDONED_MAX ? undefined : request.head;
     if (head === undefined || ends) return this.#open(stream, ends, request);
-    const call = new SocketCall(stream, head, this.#streamWindowBytes, this.#peer);
+    const call = new SocketCall(stream, head, this.#streamWindowBytes, {
+      peer: this.#peer,
+      room: this.#options.room,
+    });
     this.#calls.set(stream, call);
     this.#lookLater();
     const { timeoutMs } = head;
@@ -368,13 +375,26 @@ export class UnarySocket extends Duplex {
     call.handed = true;
     call.request = message;
     call.pieces = [];
-    call.head.method(message, call as unknown as UnaryCall, (failure, response) => {
-      if (call.abandoned) this.#abandoned--;
-      if (call.over || call.answered) return;
+    const { room } = call;
+    if (!room.isFull(false)) this.#call(call);
+    else room.wait({ wanted: call, go: () => this.#call(call), drop: () => this.#settled(call) }, false);
+  }
+
+  #call(call: SocketCall): void {
+    call.head.method(call.request, call as unknown as UnaryCall, (failure, response) => {
+      this.#settled(call);
+      if (call.gone) return;
       if (failure !== null) call.failure = failure;
       else if (response !== undefined) call.response = response;
+      call.filledBytes = call.response.length;
+      call.room.fill(call.filledBytes);
       this.#answer(call);
     });
+  }
+
+  /** The handler has done with a call, or will never see it. */
+  #settled(call: SocketCall): void {
+    if (call.abandoned) this.#abandoned--;
   }
 
   /** Gives node a request that is not plain after all, with what has come of it. */
@@ -440,6 +460,7 @@ export class UnarySocket extends Duplex {
   #close(call: SocketCall): void {
     call.timer?.cancel();
     call.over = true;
+    if (call.filledBytes !== undefined) call.room.empty(call.filledBytes);
     this.#calls.delete(call.stream);
     // A client that has not ended its request need not (RFC 9113, section 8.1).
     if (!call.handed && call.answered && !this.#failed) {

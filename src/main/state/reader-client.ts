@@ -17,8 +17,9 @@ import type {
   ReplayReply,
   ReplayRequest,
 } from '../../workers/contract/reader.ts';
-import { REPLY_LARGE, ReadKind } from '../../workers/contract/reader.ts';
+import { REPLY_AGAIN, REPLY_LARGE, ReadKind } from '../../workers/contract/reader.ts';
 import { REPLY_MALFORMED } from '../../workers/contract/writer.ts';
+import type { Wanted } from './answer-rooms.ts';
 import type { WorkerPort, Workers } from './workers.ts';
 
 /** Called once with the response or the error. */
@@ -42,12 +43,17 @@ const COUNT_KEYS = toBinary(
 
 /** Batches under way per reader: one being answered, one that waits, the rest gathers meanwhile. */
 const BATCHES_IN_FLIGHT_MAX = 2;
+/** One message asks for so many reads at most. Of lists a few are enough to answer with. */
+const BATCH_READS_MAX = 2_000;
+const BATCH_LISTS_MAX = 8;
 
 /** One that is not answered yet. */
 interface Read {
   readonly kind: ReadKind;
   readonly request: Uint8Array;
   readonly callback: ReadCallback;
+  /** What it is for; undefined: this process itself, which takes its answer at once. */
+  readonly wanted: Wanted | undefined;
 }
 
 /** The typed client of one reader's thread. Reads that arrive together travel in one message. */
@@ -55,6 +61,7 @@ class ReaderThread {
   readonly #worker: WorkerPort<ReaderRequest, ReaderReply>;
   readonly #exited: Promise<void>;
   readonly #clock: Clock;
+  readonly #lists: boolean;
   readonly #onLarge: (read: Read) => void;
   readonly #waiting = new Map<number, (reply: ReaderReply) => void>();
   readonly #frames = new FrameWriter();
@@ -67,6 +74,7 @@ class ReaderThread {
   /** `onLarge` gets the reads that are for the thread of lists. */
   constructor(data: ReaderData, { workers, clock, failed }: ReaderParts, onLarge: (read: Read) => void) {
     this.#clock = clock;
+    this.#lists = data.lists;
     this.#onLarge = onLarge;
     this.#worker = workers.reader(data);
     this.#exited = new Promise((resolve) => {
@@ -90,7 +98,6 @@ class ReaderThread {
   }
 
   read(read: Read): void {
-    this.#frames.add(read.kind, read.request);
     this.#reads.push(read);
     if (this.#flushScheduled || this.#batchesInFlight >= BATCHES_IN_FLIGHT_MAX) return;
     this.#flushScheduled = true;
@@ -117,10 +124,10 @@ class ReaderThread {
 
   #flush(): void {
     this.#flushScheduled = false;
-    if (this.#reads.length === 0) return;
-    const reads = this.#reads;
+    const reads = this.#nextReads();
+    if (reads.length === 0) return;
+    for (const { kind, request } of reads) this.#frames.add(kind, request);
     const requests = this.#frames.finish();
-    this.#reads = [];
     const id = this.#nextId++;
     this.#batchesInFlight++;
     let answered = 0;
@@ -135,6 +142,30 @@ class ReaderThread {
       assert(!reply.last || answered === reads.length, 'one reply per read');
     });
     this.#worker.postMessage({ type: 'read', id, requests }, [requests.buffer]);
+  }
+
+  /** Takes the next that go; those for whose answer there is no room wait until there is. */
+  #nextReads(): readonly Read[] {
+    const most = this.#lists ? BATCH_LISTS_MAX : BATCH_READS_MAX;
+    const going: Read[] = [];
+    let taken = 0;
+    while (taken < this.#reads.length && going.length < most) {
+      const read = this.#reads[taken++]!;
+      if (this.#mayGo(read)) going.push(read);
+    }
+    this.#reads = taken === this.#reads.length ? [] : this.#reads.slice(taken);
+    return going;
+  }
+
+  #mayGo(read: Read): boolean {
+    const { wanted, callback } = read;
+    if (wanted === undefined) return true;
+    const drop = (): void => callback(new EtcdError('Canceled'), NO_RESPONSE);
+    if (wanted.gone || wanted.room.isClosed) drop();
+    else if (wanted.room.isFull(this.#lists))
+      wanted.room.wait({ wanted, drop, go: () => this.read(read) }, this.#lists);
+    else return true;
+    return false;
   }
 
   #settle(reply: Exclude<ReaderReply, { type: 'failed' }>): void {
@@ -153,6 +184,7 @@ class ReaderThread {
       const read = reads[next++]!;
       if (tag === 0) read.callback(undefined, asBuffer(payload));
       else if (tag === REPLY_LARGE) this.#onLarge(read);
+      else if (tag === REPLY_AGAIN) this.read(read);
       else read.callback(replyError(tag, payload), NO_RESPONSE);
     }
     return next;
@@ -192,11 +224,11 @@ export class ReaderPool {
     );
   }
 
-  /** Answers an encoded Range or read-only Txn from one snapshot. */
-  read(kind: ReadKind, request: Uint8Array, callback: ReadCallback): void {
+  /** Answers an encoded Range or read-only Txn from one snapshot; when there is room for what it is wanted for. */
+  read(kind: ReadKind, request: Uint8Array, callback: ReadCallback, wanted?: Wanted): void {
     if (kind === ReadKind.Range) this.counts.ranges++;
     else this.counts.txns++;
-    this.#leastBusy().read({ kind, request, callback });
+    this.#leastBusy().read({ kind, request, callback, wanted });
   }
 
   /** How many keys live, which costs little however many there are; no read of a client's. Rejects once it is closed. */
@@ -207,7 +239,7 @@ export class ReaderPool {
         if (error !== undefined) reject(error);
         else resolve(Number(fromBinary(RangeResponseSchema, response).count));
       };
-      this.#leastBusy().read({ kind: ReadKind.Range, request: COUNT_KEYS, callback });
+      this.#leastBusy().read({ kind: ReadKind.Range, request: COUNT_KEYS, callback, wanted: undefined });
     });
   }
 

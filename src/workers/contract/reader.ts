@@ -21,6 +21,12 @@ export interface ReaderData {
 /** The tag of a reply without payload: the range is so large that the thread of lists must answer it. */
 export const REPLY_LARGE = 0xfffe;
 
+/**
+ * The tag of a reply without payload: the answers to the reads before it are enough for one message, and it must be asked
+ * again, if its client has taken what it got.
+ */
+export const REPLY_AGAIN = 0xfffd;
+
 /** One piece of a RangeStream. */
 export interface RangePieceRequest {
   key: Uint8Array;
@@ -92,7 +98,8 @@ export type ReaderRequest =
 
 export type ReaderReply =
   /**
-   * One frame per request, in order: the tag is an EtcdError id (0: none) or `REPLY_LARGE`, the payload the response.
+   * One frame per request, in order: the tag is an EtcdError id (0: none), `REPLY_LARGE` or `REPLY_AGAIN`, the payload the
+   * response.
    * Many or large responses come in several messages, of which the last says so.
    */
   | { type: 'read'; id: number; replies: Uint8Array; last: boolean }

@@ -6,6 +6,7 @@ import { HeaderEncoder } from '../../shared/etcd/responses.ts';
 import { checkRange, checkTxn } from '../../shared/etcd/validate.ts';
 import { MalformedMessageError } from '../../shared/etcd/wire.ts';
 import {
+  REPLY_AGAIN,
   REPLY_LARGE,
   type ReaderData,
   type ReaderReply,
@@ -24,6 +25,8 @@ import { checkChosen, chooseBranches, executeTxn } from './txn.ts';
 
 /** Responses are packed together up to this, so that many large ones never need one buffer for all. */
 const REPLIES_BYTES_MAX = 4 * 1024 * 1024;
+/** Of one message's answers; what comes after them is to be asked again. */
+const ANSWERS_BYTES_MAX = 4 * 1024 * 1024;
 /** A response of so many bytes is handed over as it is: a message of its own costs less than the copy. */
 const RESPONSE_BYTES_LARGE = 64 * 1024;
 
@@ -120,8 +123,15 @@ export class ReaderState {
     const replies = this.#replies;
     const flush = (last: boolean): void => send({ type: 'read', id, replies: replies.finish(), last });
     const frames = new FrameReader(requests);
+    let answered = 0;
     while (frames.next()) {
+      if (answered >= ANSWERS_BYTES_MAX) {
+        replies.add(REPLY_AGAIN, NO_RESPONSE);
+        continue;
+      }
+      const before = replies.length;
       const response = this.#readOne(replies, frames.tag as ReadKind, frames.payload);
+      answered += response?.length ?? replies.length - before;
       if (response === undefined) {
         if (replies.length >= REPLIES_BYTES_MAX && frames.more) flush(false);
       } else {
