@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { connect } from 'node:net';
 import { before, describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { create, toBinary } from '@bufbuild/protobuf';
@@ -24,6 +25,8 @@ const IN_HAND_BYTES = 4 * (4 * MIB + LIST_BYTES);
 /** Answers wait twice at most for a moment: in a reader's message and in the answer made of it. */
 const GROWTH_BYTES_MAX = 150 * MIB;
 const SAME_LOOKS = 4;
+const PIPELINED = 60;
+const PIPELINED_MS = 4_000;
 
 const rangeOf = (limit: number): Uint8Array =>
   toBinary(
@@ -103,6 +106,34 @@ describe('A client that asks for much and takes none of it', { timeout: 120_000 
       }
     });
   }
+
+  it('by HTTP/1.1 has one answer at a time, and gets all when it takes them', async (context) => {
+    const [key, rangeEnd] = ['many/', 'many0'].map((text) => Buffer.from(text).toString('base64'));
+    const body = JSON.stringify({ key, range_end: rangeEnd });
+    const request = `POST /v3/kv/range HTTP/1.1\r\nHost: a\r\nContent-Length: ${body.length}\r\n\r\n${body}`;
+    const warm = residentBytes(server.netsy.pid);
+    const socket = connect({ port: Number(new URL(server.netsy.endpoint).port), host: '127.0.0.1' });
+    try {
+      socket.pause();
+      socket.write(request.repeat(PIPELINED));
+      // Time enough for all of them: a list is read in some tens of milliseconds.
+      await sleep(PIPELINED_MS);
+      const grown = residentBytes(server.netsy.pid) - warm;
+      context.diagnostic(`${grown} bytes of memory more`);
+      assert.ok(grown < GROWTH_BYTES_MAX, `${grown} bytes more than before`);
+      const status = 'HTTP/1.1 200 OK';
+      let answers = 0;
+      let end = '';
+      for await (const piece of socket) {
+        const text = end + (piece as Buffer).toString('latin1');
+        answers += text.split(status).length - 1;
+        if (answers === PIPELINED) break;
+        end = text.slice(1 - status.length);
+      }
+    } finally {
+      socket.destroy();
+    }
+  });
 
   it('leaves nothing when it goes', async () => {
     const client = new Stingy(Number(new URL(server.netsy.endpoint).port));

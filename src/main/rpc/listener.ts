@@ -24,6 +24,7 @@ import { AnswerTurns } from './answer-turns.ts';
 import type { ClientLimits } from './client-limits.ts';
 import { type AllowedClients, clientRefusal } from './client-names.ts';
 import { tellProtocol } from './first-bytes.ts';
+import { inTurn } from './in-turn.ts';
 import { Opening } from './opening.ts';
 import { showSocket } from './peer.ts';
 import type { UnaryMethod } from './service.ts';
@@ -230,10 +231,10 @@ export class Listener {
   #createEndpoint(parts: EndpointParts): Endpoint {
     const { url, grpc, http, connectionsMax } = parts;
     const secure = url.startsWith('https:');
-    const handler: HttpHandler = (request, response) => {
+    const handler = inTurn((request, response) => {
       if (this.#closing) response.shouldKeepAlive = false;
       http(request, response);
-    };
+    });
     const server = secure
       ? this.#createSecureServer(handler)
       : createHttpServer(this.#httpOptions(), handler);
