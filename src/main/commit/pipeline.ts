@@ -12,6 +12,7 @@ import type { AppendAttempt } from '../store/append.ts';
 import type { PutBudget } from '../store/put-budget.ts';
 import { type Batch, ENTERED, newTimes, type PendingWrite, type Stage, type WriteCallback } from './batch.ts';
 import { CompressionPolicy } from './compression.ts';
+import { Herd } from './herd.ts';
 import { PACED_BYTES_TIMES, Pace } from './pace.ts';
 import { BatchWindow } from './window.ts';
 
@@ -97,10 +98,13 @@ export class CommitPipeline {
   /** Closed batches in log order; the first one is the next to be answered. */
   readonly #inFlight: Batch[] = [];
   readonly #batchWindow: BatchWindow;
+  /** Undefined where batches are paced: they wait for more than answers. */
+  readonly #herd: Herd | undefined;
   readonly #frames = new FrameWriter();
   #open: Batch;
-  /** Runs while the open batch gathers. */
+  /** Runs while the open batch gathers, until `#windowDueMs`. */
   #window: Timer | undefined;
+  #windowDueMs = 0;
   #closeScheduled = false;
   #nextId = 1;
   #pendingRequests = 0;
@@ -123,6 +127,7 @@ export class CommitPipeline {
     this.#options = options;
     this.#parts = parts;
     this.#batchWindow = new BatchWindow(options.batchWindowMs, () => parts.putMs());
+    if (parts.putBudget === undefined) this.#herd = new Herd(() => parts.putMs());
     this.#open = this.#newBatch();
     const { batchRequestsMax, batchBytesMax, queueRequestsMax, queueBytesMax } = options;
     const { clock, meter, putBudget: budget } = parts;
@@ -167,6 +172,7 @@ export class CommitPipeline {
     this.#pendingRequests++;
     this.#pendingBytes += request.length;
     this.#batchWindow.arrived(write.arrivedMs);
+    this.#herd?.arrived(write.arrivedMs);
     if (this.#open.requests.length === 0) this.#open.stageSinceMs = write.arrivedMs;
     addTo(this.#open, write);
     this.#considerClosing();
@@ -252,30 +258,42 @@ export class CommitPipeline {
     };
   }
 
-  /** A batch closes when it is full, when its window ends, or at once when nothing is in flight, and its PUT may be sent. */
+  /**
+   * A batch closes when it is full, when its window ends, or at once when nothing is in flight and no writers of a herd
+   * are on their way back; and its PUT may be sent.
+   */
   #considerClosing(): void {
     const { requests, bytes } = this.#open;
     if (requests.length === 0 || this.#pace?.isHolding) return;
     if (requests.length >= this.#options.batchRequestsMax || bytes >= this.#options.batchBytesMax) {
       this.#closeIfAllowed();
-    } else if (this.#inFlight.length === 0) {
+    } else if (this.#inFlight.length === 0 && this.#herdDueMs() === undefined) {
       this.#closeSoon();
-    } else if (this.#window === undefined) this.#gather();
+    } else this.#gather();
   }
 
   /** Closes the open batch when it is due, which writes that come meanwhile may put off. */
   #gather(): void {
-    const leftMs = this.#leftMs();
-    if (leftMs <= 0) return this.#closeIfAllowed();
-    this.#window = this.#parts.clock.after(leftMs, () => {
+    const now = this.#parts.clock.monotonicMs();
+    const dueMs = this.#dueMs();
+    if (dueMs <= now) return this.#closeIfAllowed();
+    if (this.#window !== undefined && dueMs >= this.#windowDueMs) return;
+    this.#window?.cancel();
+    this.#windowDueMs = dueMs;
+    this.#window = this.#parts.clock.after(dueMs - now, () => {
       this.#window = undefined;
       if (this.#open.requests.length > 0) this.#gather();
     });
   }
 
-  /** Until the open batch is due; 0 or less when it is. */
-  #leftMs(): number {
-    return this.#batchWindow.dueMs(this.#open.stageSinceMs) - this.#parts.clock.monotonicMs();
+  /** When the open batch need not gather any more. */
+  #dueMs(): number {
+    return this.#herdDueMs() ?? this.#batchWindow.dueMs(this.#open.stageSinceMs);
+  }
+
+  #herdDueMs(): number | undefined {
+    const now = this.#parts.clock.monotonicMs();
+    return this.#herd?.dueMs(this.#pendingRequests, this.#inFlight[0]?.times.closed, now);
   }
 
   /** Closes after the requests that this turn of the event loop brings, so that they share the chunk. */
@@ -391,7 +409,7 @@ export class CommitPipeline {
       if (next !== batch) next.waitedFor = batch.evaluated!.sequence;
       this.#finish(next);
     }
-    if (this.#leftMs() <= 0) this.#closeIfAllowed();
+    if (this.#dueMs() <= this.#parts.clock.monotonicMs()) this.#closeIfAllowed();
     else this.#considerClosing();
   }
 
@@ -408,6 +426,8 @@ export class CommitPipeline {
       else answer(write, replyError(replies.tag, replies.payload), NO_BYTES);
     }
     this.#enter(batch, 'done');
+    const { answered } = batch.times;
+    this.#herd?.answered(batch.requests.length, answered, this.#batchWindow.isDry(answered));
     this.#parts.publish(evaluated);
     this.#parts.meter.finished?.(batch);
   }

@@ -39,6 +39,15 @@ export class BatchWindow {
   dueMs(sinceMs: number): number {
     const putMs = this.#putMs() ?? Number.POSITIVE_INFINITY;
     const windowMs = Math.min(this.#windowMs, Math.max(WINDOW_MS_MIN, PUT_SHARE * putMs));
-    return Math.min(sinceMs + windowMs, this.#lastWriteMs + Math.max(GAP_MS_MIN, GAP_TIMES * this.#pauseMs));
+    return Math.min(sinceMs + windowMs, this.#dryMs);
+  }
+
+  /** Whether no write came for longer than lately between two. */
+  isDry(nowMs: number): boolean {
+    return nowMs >= this.#dryMs;
+  }
+
+  get #dryMs(): number {
+    return this.#lastWriteMs + Math.max(GAP_MS_MIN, GAP_TIMES * this.#pauseMs);
   }
 }
