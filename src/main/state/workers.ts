@@ -1,4 +1,5 @@
 import { Worker } from 'node:worker_threads';
+import { WORKER_LIMITS } from '../../shared/model/limits.ts';
 import type {
   LogSnapshotData,
   LogSnapshotReply,
@@ -59,7 +60,7 @@ class ThreadPort<Request, Reply> implements WorkerPort<Request, Reply> {
   readonly #worker: Worker;
 
   constructor(entry: URL, workerData: unknown) {
-    this.#worker = new Worker(entry, { workerData });
+    this.#worker = new Worker(entry, { workerData, resourceLimits: WORKER_LIMITS });
   }
 
   postMessage(request: Request, transfer?: ArrayBuffer[]): void {

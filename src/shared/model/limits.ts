@@ -21,6 +21,12 @@ export const GRPC_OVERHEAD_BYTES = 512 * KIB;
 /** One request's records may not make a chunk larger than this; a record is refused by readers beyond it. */
 export const RECORD_BYTES_MAX = 512 * MIB;
 
+/**
+ * V8's young generation of a thread other than main, a third of which is what it collects at a time. What they work on lies
+ * in buffers outside of V8's heap, so they need none of its usual 48 MiB, which every thread grows into and keeps.
+ */
+export const WORKER_LIMITS = { maxYoungGenerationSizeMb: 12 } as const;
+
 /** A piece of a snapshot ends with the record that makes it so large: what is held of one at a time. */
 export const SNAPSHOT_PIECE_BYTES = 2 * MIB;
 
