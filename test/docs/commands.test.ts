@@ -58,7 +58,7 @@ const NOT_RUN: Readonly<Record<string, { readonly why: string; readonly trial: T
     trial: async ({ text }) => {
       const launcher = readFileSync(LAUNCHER, 'utf8');
       for (const [variable, name, value] of text.matchAll(/(\w+)=(\w+)/g))
-        assert.ok(launcher.includes(`export ${name}="\${${name}-${value}}"`), variable);
+        assert.ok(launcher.includes(`tell ${name} ${value}\n`), variable);
     },
   },
 };

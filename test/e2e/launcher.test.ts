@@ -61,10 +61,11 @@ describe('the program of the package', () => {
     assert.deepEqual([told.program, ...told.words], [realpathSync(MAIN), ...words]);
   });
 
-  it("leaves the operator's own variables as they are, an empty one too", () => {
+  it("leaves the operator's own variables as they are, and takes an empty one away", () => {
     const environment = { MALLOC_ARENA_MAX: '8', MALLOC_TRIM_THRESHOLD_: '', NODE_OPTIONS: '--no-warnings' };
     const told = launch({ environment });
-    assert.deepEqual(mallocOf(told), { ...OURS, MALLOC_ARENA_MAX: '8', MALLOC_TRIM_THRESHOLD_: '' });
+    const { MALLOC_MMAP_THRESHOLD_ } = OURS;
+    assert.deepEqual(mallocOf(told), { MALLOC_ARENA_MAX: '8', MALLOC_MMAP_THRESHOLD_ });
     assert.equal(told.environment.get('NODE_OPTIONS'), '--no-warnings');
     const tunables = { GLIBC_TUNABLES: 'glibc.malloc.arena_max=4' };
     assert.deepEqual(mallocOf(launch({ environment: tunables })), {});
@@ -79,6 +80,8 @@ describe('the program of the package', () => {
     symlinkSync(join(folder, 'bin/netsy'), join(folder, 'second'));
     for (const launcher of [[join(folder, 'bin/netsy')], ['./second'], ['sh', 'second'], ['bin/netsy']])
       assert.equal(launch({ launcher, directory: folder }).program, realpathSync(MAIN), launcher.join(' '));
+    const beside = launch({ launcher: ['sh', 'netsy'], directory: join(folder, 'bin') });
+    assert.equal(beside.program, realpathSync(MAIN));
   });
 
   for (const shell of [['dash'], ['bash', '--posix']]) {
@@ -89,7 +92,7 @@ describe('the program of the package', () => {
     });
   }
 
-  it("becomes the server: the process is node's, and a signal to it drains", async () => {
+  it("becomes the server: the process is node's, and a signal to it drains", async (context) => {
     const folder = temporaryDirectory();
     symlinkSync(LAUNCHER, join(folder, 'netsy'));
     symlinkSync(process.execPath, join(folder, 'node'));
@@ -99,6 +102,7 @@ describe('the program of the package', () => {
       environment: { PATH: `${folder}:${process.env['PATH']}` },
       logFile: join(folder, 'netsy.log'),
     });
+    context.after(() => server.stop());
     const log = (): string => readFileSync(server.logFile, 'utf8');
     await waitUntilReady(server, async () => log().includes('"msg":"serving"'));
     if (process.platform === 'linux') {
