@@ -1,5 +1,5 @@
 import { mkdirSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { requireTool } from '../../test/support/go-tools.ts';
 import { freePort, freePorts } from '../../test/support/ports.ts';
@@ -16,8 +16,8 @@ import { type Audit, type Program, type RunningServer, startServer } from './pro
 export const programNames = ['netsy', 'netsy-file', 't4', 'etcd', 'kine', 'echo'] as const;
 export type ProgramName = (typeof programNames)[number];
 
-/** The compiled program. */
-const NETSY = fileURLToPath(new URL('../../src/main/main.js', import.meta.url));
+/** What the package has as its program; it starts the `node` of its PATH. */
+const NETSY = fileURLToPath(new URL('../../../src/main/netsy.sh', import.meta.url));
 
 const PROGRAMS: Readonly<Record<ProgramName, Program>> = {
   netsy: { name: 'netsy', store: 'bench', checked: true, start: startNetsy, audit },
@@ -47,27 +47,25 @@ async function startNetsy(
 ): Promise<RunningServer> {
   const port = await freePort();
   const parameters = [
-    NETSY,
     `--listen-client-urls=http://127.0.0.1:${port}`,
     `--data-dir=${join(directory, 'data')}`,
     `--store=${store.url}`,
     ...extra,
   ];
-  return await startServer(process.execPath, parameters, port, { env: netsyEnvironment(store) });
+  return await startServer(NETSY, parameters, port, { env: netsyEnvironment(store) });
 }
 
 /** A store of the bench's own brings its credentials; another one needs those of our environment. */
 function netsyEnvironment(store: BenchStore): NodeJS.ProcessEnv {
   const ours = Object.keys(store.environment).length > 0;
-  return { ...environmentWithout(ours ? ['NETSY_', 'AWS_'] : ['NETSY_']), ...store.environment };
+  const kept = environmentWithout(ours ? ['NETSY_', 'AWS_'] : ['NETSY_']);
+  return { ...kept, PATH: `${dirname(process.execPath)}:${process.env['PATH']}`, ...store.environment };
 }
 
 /** `netsy verify`: every CRC, the chain, and the snapshots against the chunks. */
 async function audit(store: BenchStore): Promise<Audit> {
-  const parameters = [NETSY, 'verify', store.url, '--json'];
-  const child = await startChild('netsy verify', process.execPath, parameters, {
-    env: netsyEnvironment(store),
-  });
+  const parameters = ['verify', store.url, '--json'];
+  const child = await startChild('netsy verify', NETSY, parameters, { env: netsyEnvironment(store) });
   const { code, stdout } = await wholeOutput(child);
   // Exit code 1 is damage, which the text tells of; with any other the store was not read.
   if (code !== 0 && code !== 1) throw new Error(`netsy verify ended with ${code}: ${child.lastWords()}`);

@@ -1,4 +1,3 @@
-#!/usr/bin/env node
 import '../shared/base/base64.ts';
 import { sharedAbort } from '../shared/base/abort.ts';
 import { systemClock } from '../shared/base/clock.ts';

@@ -29,7 +29,7 @@ function scripts(): Readonly<Record<string, string>> {
 
 /** The program of ours that an npm script ends in. */
 function programOf(script: string): string | undefined {
-  return /(dist\/\S+\.js)$/.exec(script)?.[1];
+  return /((?:dist|src)\/\S+\.(?:js|sh))$/.exec(script)?.[1];
 }
 
 /** The flags of our programs: of the server and its commands, and of every npm script that has a help. */
@@ -62,7 +62,7 @@ export function checkScripts(text: string): void {
 
 function flagsOfProgram(program: string): ReadonlySet<string> {
   return flagsOf(program, () => {
-    if (program.endsWith('src/main/main.js')) return runNetsy(['--help']).stdout;
+    if (program.endsWith('src/main/netsy.sh')) return runNetsy(['--help']).stdout;
     const words = ['--no-warnings', join(ROOT, program), '--help'];
     const { status, stdout, stderr } = spawnSync(process.execPath, words, {
       encoding: 'utf8',

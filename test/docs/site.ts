@@ -2,7 +2,6 @@ import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import {
-  chmodSync,
   closeSync,
   existsSync,
   mkdirSync,
@@ -14,7 +13,7 @@ import {
 import { join } from 'node:path';
 import { systemClock } from '../../src/shared/base/clock.ts';
 import { type GoToolName, requireTool } from '../support/go-tools.ts';
-import { MAIN, temporaryDirectory } from '../support/netsy.ts';
+import { LAUNCHER, temporaryDirectory } from '../support/netsy.ts';
 import { freePort } from '../support/ports.ts';
 import { ROOT } from './markdown.ts';
 
@@ -55,8 +54,8 @@ export class Site {
   static async make(): Promise<Site> {
     const site = new Site(temporaryDirectory(), `http://127.0.0.1:${await freePort()}`);
     mkdirSync(site.#bin);
-    writeFileSync(join(site.#bin, 'netsy'), `#!/bin/sh\nexec '${process.execPath}' '${MAIN}' "$@"\n`);
-    chmodSync(join(site.#bin, 'netsy'), 0o755);
+    symlinkSync(LAUNCHER, join(site.#bin, 'netsy'));
+    symlinkSync(process.execPath, join(site.#bin, 'node'));
     for (const name of TOOLS) symlinkSync(await requireTool(name), join(site.#bin, name));
     site.clone(site.directory);
     return site;
@@ -77,7 +76,7 @@ export class Site {
     };
     const scripts = { ...manifest.scripts, build: 'true', prestart: 'true' };
     writeFileSync(join(directory, 'package.json'), JSON.stringify({ ...manifest, scripts }));
-    symlinkSync(join(ROOT, 'dist'), join(directory, 'dist'));
+    for (const part of ['dist', 'src']) symlinkSync(join(ROOT, part), join(directory, part));
   }
 
   /** Runs a script to its end, which must be exit code 0; gives all that it printed. */

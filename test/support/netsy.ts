@@ -8,6 +8,8 @@ import { type RunningProcess, startProcess, waitUntilReady } from './process.ts'
 
 /** The compiled program, in the same output directory as this file. */
 export const MAIN = fileURLToPath(new URL('../../src/main/main.js', import.meta.url));
+/** What the package has as its program. */
+export const LAUNCHER = fileURLToPath(new URL('../../../src/main/netsy.sh', import.meta.url));
 
 export interface NetsyOptions {
   /** Flags after those given here: `['--batch-window', '0s']`. */

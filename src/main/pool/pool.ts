@@ -2,6 +2,7 @@ import { Piscina } from 'piscina';
 import type { JsonPlace } from '../../shared/etcd/json.ts';
 import { JsonError } from '../../shared/etcd/json-values.ts';
 import { CorruptFileError } from '../../shared/format/corrupt.ts';
+import { WORKER_LIMITS } from '../../shared/model/limits.ts';
 import type {
   CacheComparison,
   ChunkForm,
@@ -38,6 +39,7 @@ function threadRunner(threads: number): TaskRunner {
     minThreads: 0,
     maxThreads: threads,
     idleTimeout: 30_000,
+    resourceLimits: WORKER_LIMITS,
   });
 }
 

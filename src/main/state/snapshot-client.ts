@@ -1,6 +1,7 @@
 import { Worker } from 'node:worker_threads';
 import { type Random, randomId } from '../../shared/base/random.ts';
 import { EtcdError } from '../../shared/etcd/errors.ts';
+import { WORKER_LIMITS } from '../../shared/model/limits.ts';
 import type { SnapshotData, SnapshotReply, SnapshotRequest } from '../../workers/contract/snapshot.ts';
 
 export interface SnapshotParts extends Omit<SnapshotData, 'fileName' | 'cancelled'> {
@@ -29,7 +30,8 @@ export class Snapshot {
   constructor({ random, ...parts }: SnapshotParts) {
     const fileName = `snapshot-${randomId(random).toString(16)}.db`;
     const workerData: SnapshotData = { ...parts, fileName, cancelled: this.#cancelled };
-    this.#worker = new Worker(new URL('../../workers/snapshot.js', import.meta.url), { workerData });
+    const entry = new URL('../../workers/snapshot.js', import.meta.url);
+    this.#worker = new Worker(entry, { workerData, resourceLimits: WORKER_LIMITS });
     this.#worker.on('message', (reply: SnapshotReply) => {
       if (reply.type === 'failed')
         this.#end(reply.noSpace ? new EtcdError('NoSpace') : new Error(reply.message));

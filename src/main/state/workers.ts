@@ -1,4 +1,5 @@
-import { Worker } from 'node:worker_threads';
+import { type ResourceLimits, Worker } from 'node:worker_threads';
+import { WORKER_LIMITS, WRITER_LIMITS } from '../../shared/model/limits.ts';
 import type {
   LogSnapshotData,
   LogSnapshotReply,
@@ -37,7 +38,7 @@ export function measuredThreads(
 ): Workers {
   return {
     ...threads,
-    writer: (data) => new ThreadPort(WRITER, measured(data, pausesOf('writer'))),
+    writer: (data) => new ThreadPort(WRITER, measured(data, pausesOf('writer')), WRITER_LIMITS),
     reader: (data) => new ThreadPort(READER, measured(data, pausesOf(data.lists ? 'lists' : 'reader'))),
   };
 }
@@ -50,7 +51,7 @@ const WRITER = new URL('../../workers/writer.js', import.meta.url);
 const READER = new URL('../../workers/reader.js', import.meta.url);
 
 export const threads: Workers = {
-  writer: (data) => new ThreadPort(WRITER, data),
+  writer: (data) => new ThreadPort(WRITER, data, WRITER_LIMITS),
   reader: (data) => new ThreadPort(READER, data),
   logSnapshot: (data) => new ThreadPort(new URL('../../workers/log-snapshot.js', import.meta.url), data),
 };
@@ -58,8 +59,8 @@ export const threads: Workers = {
 class ThreadPort<Request, Reply> implements WorkerPort<Request, Reply> {
   readonly #worker: Worker;
 
-  constructor(entry: URL, workerData: unknown) {
-    this.#worker = new Worker(entry, { workerData });
+  constructor(entry: URL, workerData: unknown, resourceLimits: ResourceLimits = WORKER_LIMITS) {
+    this.#worker = new Worker(entry, { workerData, resourceLimits });
   }
 
   postMessage(request: Request, transfer?: ArrayBuffer[]): void {

@@ -1,5 +1,6 @@
 import { Worker } from 'node:worker_threads';
 import { assert } from '../../shared/base/assert.ts';
+import { WORKER_LIMITS } from '../../shared/model/limits.ts';
 import type { FileAnswer, FileReply, FileRequest } from '../../workers/contract/file.ts';
 import { StoreError } from './errors.ts';
 
@@ -23,7 +24,7 @@ export interface FilePort {
 
 /** Starts the thread. */
 export function startFileThread(): FilePort {
-  return new Worker(new URL('../../workers/file.js', import.meta.url));
+  return new Worker(new URL('../../workers/file.js', import.meta.url), { resourceLimits: WORKER_LIMITS });
 }
 
 type Done = Exclude<FileAnswer['type'], 'failed' | 'unsynced'>;
