@@ -1,5 +1,5 @@
-import { type ResourceLimits, Worker } from 'node:worker_threads';
-import { WORKER_LIMITS, WRITER_LIMITS } from '../../shared/model/limits.ts';
+import { Worker } from 'node:worker_threads';
+import { WORKER_LIMITS } from '../../shared/model/limits.ts';
 import type {
   LogSnapshotData,
   LogSnapshotReply,
@@ -38,7 +38,7 @@ export function measuredThreads(
 ): Workers {
   return {
     ...threads,
-    writer: (data) => new ThreadPort(WRITER, measured(data, pausesOf('writer')), WRITER_LIMITS),
+    writer: (data) => new ThreadPort(WRITER, measured(data, pausesOf('writer'))),
     reader: (data) => new ThreadPort(READER, measured(data, pausesOf(data.lists ? 'lists' : 'reader'))),
   };
 }
@@ -51,7 +51,7 @@ const WRITER = new URL('../../workers/writer.js', import.meta.url);
 const READER = new URL('../../workers/reader.js', import.meta.url);
 
 export const threads: Workers = {
-  writer: (data) => new ThreadPort(WRITER, data, WRITER_LIMITS),
+  writer: (data) => new ThreadPort(WRITER, data),
   reader: (data) => new ThreadPort(READER, data),
   logSnapshot: (data) => new ThreadPort(new URL('../../workers/log-snapshot.js', import.meta.url), data),
 };
@@ -59,8 +59,8 @@ export const threads: Workers = {
 class ThreadPort<Request, Reply> implements WorkerPort<Request, Reply> {
   readonly #worker: Worker;
 
-  constructor(entry: URL, workerData: unknown, resourceLimits: ResourceLimits = WORKER_LIMITS) {
-    this.#worker = new Worker(entry, { workerData, resourceLimits });
+  constructor(entry: URL, workerData: unknown) {
+    this.#worker = new Worker(entry, { workerData, resourceLimits: WORKER_LIMITS });
   }
 
   postMessage(request: Request, transfer?: ArrayBuffer[]): void {

@@ -26,8 +26,6 @@ export const RECORD_BYTES_MAX = 512 * MIB;
  * what they work on lies in buffers outside of V8's heap; of the usual 48 MiB they keep what they once grew into.
  */
 export const WORKER_LIMITS = { maxYoungGenerationSizeMb: 12 } as const;
-/** Its batches are in flight for long enough to be copied by several collections of a smaller one. */
-export const WRITER_LIMITS = { maxYoungGenerationSizeMb: 24 } as const;
 
 /** A piece of a snapshot ends with the record that makes it so large: what is held of one at a time. */
 export const SNAPSHOT_PIECE_BYTES = 2 * MIB;
