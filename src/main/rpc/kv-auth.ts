@@ -11,11 +11,10 @@ import {
 import { checkDeleteRange, checkPut, checkRange, checkTxn } from '../../shared/etcd/validate.ts';
 import { ReadKind } from '../../workers/contract/reader.ts';
 import { WriteKind } from '../../workers/contract/writer.ts';
-import type { Wanted } from '../state/answer-rooms.ts';
 import type { Caller } from './caller.ts';
 import { asCaller, freshReply, needing } from './guard.ts';
 import type { KvParts } from './kv.ts';
-import type { Reply, ServiceHandlers } from './service.ts';
+import type { Reply, ServiceHandlers, UnaryCall } from './service.ts';
 import { wantedBy } from './wanted.ts';
 
 const NO_RESPONSE = new Uint8Array(0);
@@ -33,12 +32,7 @@ export function checkedKvHandlers(parts: KvParts, open: ServiceHandlers): Servic
         const range = decodeRangeRequest(request);
         checkRange(range);
         const check = (info: AuthInfo): void => guard.state.checkRead(info, range);
-        read(
-          parts,
-          ReadKind.Range,
-          { request, reply, caller, check, wanted: wantedBy(caller) },
-          range.serializable,
-        );
+        read(parts, ReadKind.Range, { request, reply, caller, check }, range.serializable);
       },
       Put: write(parts, WriteKind.Put, (request) => checkPut(decodePutRequest(request))),
       DeleteRange: write(parts, WriteKind.DeleteRange, (request) =>
@@ -50,7 +44,7 @@ export function checkedKvHandlers(parts: KvParts, open: ServiceHandlers): Servic
         if (isRead(txn)) {
           checkForm();
           const check = (info: AuthInfo): void => checkTxnAllowed(guard.state, info, txn, () => []);
-          read(parts, ReadKind.Txn, { request, reply, caller, check, wanted: wantedBy(caller) }, false);
+          read(parts, ReadKind.Txn, { request, reply, caller, check }, false);
         } else write(parts, WriteKind.Txn, checkForm)(request, reply, caller);
       },
       Compact: needing(guard, () => 'root', open.unary!['Compact']!),
@@ -69,16 +63,16 @@ function isRead({ success, failure }: TxnRequest): boolean {
 interface CheckedRead {
   request: Buffer;
   reply: Reply;
-  caller: Caller;
-  wanted: Wanted | undefined;
+  caller: UnaryCall;
   /** Throws unless this caller may read it. */
   check(info: AuthInfo): void;
 }
 
 function read(parts: KvParts, kind: ReadKind, read: CheckedRead, serializable: boolean): void {
-  const { request, reply, caller, check, wanted } = read;
+  const { request, reply, caller, check } = read;
   const { gate, guard, readers } = parts;
   const fail = (error: Error): void => reply(error, NO_RESPONSE);
+  const wanted = wantedBy(caller);
   gate.enter((error) => {
     if (error !== undefined) return fail(error);
     guard.identify(caller, fail, (known) => {
