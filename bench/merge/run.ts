@@ -71,7 +71,7 @@ async function measure(recordsPerChunk: number, valueBytes: number): Promise<str
       valueBytes,
     );
   }
-  const builder = new PackBuilder({ compress: (body) => compressBody(body, level) });
+  const builder = new PackBuilder({ compress: (body) => compressBody(body, level) }, LOG_BEGINNING);
   let [stored, content] = [0, 0];
   const began = performance.now();
   const reader = new LogReader({ store, pool: { open: openChunk, openFrame } });

@@ -68,7 +68,7 @@ export interface EngineParts {
   meter: CommitMeter;
   applyMeter?: ApplyMeter;
   /** A chunk of so many records is durable; `bytes` are those of its object. */
-  wrote(records: number, bytes: number): void;
+  wrote(chunk: EvaluatedMessage): void;
   /** The process can't go on; nothing is acknowledged any more. */
   fatal(error: Error): void;
 }
@@ -291,7 +291,7 @@ export class Engine {
     if (evaluated.sequence === 0) return;
     this.gate.durableTo(evaluated.sequence);
     this.#parts.writer.apply(evaluated.sequence);
-    this.#parts.wrote(evaluated.records, evaluated.object.length);
+    this.#parts.wrote(evaluated);
     this.lessor.change(evaluated.leases);
     this.system.change(evaluated.system);
   }

@@ -8,6 +8,7 @@ import type { Workers } from './state/workers.ts';
 import type { WriterClient } from './state/writer-client.ts';
 import { retryingStore } from './store/retry.ts';
 import type { ObjectStore } from './store/store.ts';
+import type { WrittenChunk } from './upkeep/fresh-frames.ts';
 import { Merger } from './upkeep/merger.ts';
 import { RestorePoints, type SnapshotsSeen } from './upkeep/restore-points.ts';
 import { Retention } from './upkeep/retention.ts';
@@ -66,9 +67,9 @@ export class LogUpkeep {
   }
 
   /** A chunk became durable. */
-  wrote(records: number, bytes: number): void {
-    this.#snapshotter.wrote(records, bytes);
-    this.#merger?.wrote(bytes);
+  wrote(records: number, chunk: WrittenChunk): void {
+    this.#snapshotter.wrote(records, chunk.object.length);
+    this.#merger?.wrote(chunk);
   }
 
   /** The snapshots in the store, and what the log has that the newest of them has not. */

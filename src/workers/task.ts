@@ -4,6 +4,7 @@ import { CorruptFileError } from '../shared/format/corrupt.ts';
 import type {
   CacheComparison,
   LogCopy,
+  PackedFrame,
   SnapshotPiece,
   TaskCorrupt,
   TaskRefused,
@@ -15,6 +16,7 @@ import { checkpoint } from './task/checkpoint.ts';
 import { compressBody } from './task/compress.ts';
 import { readJson, writeJson } from './task/json.ts';
 import { inflateFrame, openChunk, openFrame } from './task/open.ts';
+import { packFrame } from './task/pack.ts';
 import { openPiece } from './task/piece.ts';
 
 /** Runs one task of the piscina pool. */
@@ -24,6 +26,7 @@ export default async function run(
   | Uint8Array
   | LoadedChunk
   | LoadedChunk[]
+  | PackedFrame
   | SnapshotPiece
   | CacheComparison
   | LogCopy
@@ -42,6 +45,11 @@ export default async function run(
       return corruptAsData(async () => {
         const chunks = await openFrame(task);
         return handedOver(chunks, chunks.flatMap(partsOf));
+      });
+    case 'pack':
+      return corruptAsData(async () => {
+        const packed = await packFrame(task);
+        return handedOver(packed, [packed.stored]);
       });
     case 'piece':
       return corruptAsData(async () => {

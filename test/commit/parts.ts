@@ -121,6 +121,7 @@ export class HeldPipeline {
       sequence: readsOnly ? 0 : ++this.#sequence,
       object: new Uint8Array(10),
       headerLength: 2,
+      contentBytes: 10,
       compress: this.compresses && !readsOnly,
       replies: replies.finish(),
       events: new Uint8Array(),

@@ -31,7 +31,7 @@ async function made(): Promise<{
     for (let chunk = 0; chunk < 5; chunk++) await log.write([[`key-${chunk}`, `${term}`.repeat(50 * chunk)]]);
   }
   const chunks = await collected(new LogReader({ store, pool: localPool }).chunks(LOG_BEGINNING));
-  const builder = new PackBuilder(localPool);
+  const builder = new PackBuilder(localPool, LOG_BEGINNING);
   for (const chunk of chunks) await builder.add(chunk);
   const { object, ...range } = await builder.finish();
   return { object: Buffer.from(object), range, chunks };

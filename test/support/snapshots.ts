@@ -8,13 +8,17 @@ import type { SnapshotPiece } from '../../src/workers/contract/task.ts';
 import { SnapshotSource } from '../../src/workers/sqlite/snapshot-source.ts';
 import { compressBody } from '../../src/workers/task/compress.ts';
 import { inflateFrame, openChunk, openFrame } from '../../src/workers/task/open.ts';
+import { packFrame } from '../../src/workers/task/pack.ts';
 import { openPiece } from '../../src/workers/task/piece.ts';
 
 /** The pool's tasks without its threads. */
-export const localPool: SnapshotReaderParts['pool'] & LogReaderParts['pool'] & Pick<TaskPool, 'compress'> = {
+export const localPool: SnapshotReaderParts['pool'] &
+  LogReaderParts['pool'] &
+  Pick<TaskPool, 'compress' | 'packFrame'> = {
   open: openChunk,
   openFrame,
   compress: (body) => compressBody(body, 1),
+  packFrame: (chunks) => packFrame({ chunks, level: 1 }),
   openPiece: (task) => openPiece({ type: 'piece', ...task }),
   inflate: (frame, name, offset) => inflateFrame(frame, name, offset),
 };

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import { listPacks, logObjects } from '../../src/main/recovery/log-objects.ts';
@@ -10,6 +11,7 @@ import {
 } from '../../src/main/recovery/log-reader.ts';
 import { listSnapshots, readSnapshotHeader } from '../../src/main/recovery/snapshot-list.ts';
 import type { ObjectStore } from '../../src/main/store/store.ts';
+import type { WrittenChunk } from '../../src/main/upkeep/fresh-frames.ts';
 import { Merger } from '../../src/main/upkeep/merger.ts';
 import { RestorePoints } from '../../src/main/upkeep/restore-points.ts';
 import { Retention } from '../../src/main/upkeep/retention.ts';
@@ -50,14 +52,38 @@ class Site {
     await this.write(chunks);
   }
 
-  async write(chunks: number): Promise<void> {
+  /** So many chunks; of `valueBytes` that can't be compressed well, if that is given. */
+  async write(chunks: number, valueBytes?: number): Promise<void> {
     for (let chunk = 0; chunk < chunks; chunk++) {
       const key = `key-${this.log.next % 11}`;
-      await this.log.write([[key, this.log.next % 5 === 0 ? undefined : 'x'.repeat(this.log.next % 300)]]);
+      const short = this.log.next % 5 === 0 ? undefined : 'x'.repeat(this.log.next % 300);
+      const value = valueBytes === undefined ? short : randomBytes(valueBytes).toString('latin1');
+      await this.log.write([[key, value]]);
     }
     await this.#learn();
     // Renewed all the time: by it the store's time is known.
     await this.store.put(leaseKey(1), Buffer.from('lease'));
+  }
+
+  /** What the process that wrote a chunk has of it. */
+  async written(sequence: number): Promise<WrittenChunk> {
+    const { header, body } = this.#original.get(sequence)!;
+    const object = (await this.store.get(chunkKey(sequence)))!;
+    return { sequence, object, contentBytes: header.length + body.length };
+  }
+
+  /** A primary that writes `chunks` chunks, of which its merger is told but for every `missed`th, and merges them. */
+  async serve(chunks: number, missed: number, over: Partial<ObjectStore> = {}): Promise<void> {
+    await this.log.claim();
+    const process = this.merger(4, over);
+    for (let chunk = 0; chunk < chunks; chunk++) {
+      await this.write(1);
+      const sequence = this.log.next - 1;
+      if (sequence % missed !== 0) process.wrote(await this.written(sequence));
+      if (sequence % 7 === 0) await process.run();
+    }
+    await process.run();
+    await process.stop();
   }
 
   /** A snapshot of all that there is. */
@@ -74,8 +100,9 @@ class Site {
     await merger.stop();
   }
 
-  merger(chunksMax: number, over: Partial<ObjectStore> = {}): Merger {
-    return new Merger({ ...this.#parts(over), chunksMax, durableSequence: () => this.durableSequence });
+  merger(chunksMax: number, over: Partial<ObjectStore> = {}, pool = localPool): Merger {
+    const durableSequence = (): number => this.durableSequence;
+    return new Merger({ ...this.#parts(over), pool, chunksMax, durableSequence });
   }
 
   async retain(over: Partial<ObjectStore> = {}): Promise<void> {
@@ -205,6 +232,15 @@ describe('merging', () => {
           at: fc.integer({ min: 1, max: 25 }),
         }),
       },
+      {
+        weight: 3,
+        arbitrary: fc.record({
+          do: fc.constant('serve' as const),
+          count,
+          missed: fc.integer({ min: 2, max: 40 }),
+          at: fc.integer({ min: 1, max: 25 }),
+        }),
+      },
       { weight: 1, arbitrary: fc.record({ do: fc.constant('fight' as const), count, other: count }) },
       { weight: 1, arbitrary: fc.record({ do: fc.constant('snapshot' as const) }) },
       {
@@ -224,6 +260,8 @@ describe('merging', () => {
         else if (each.do === 'term') await site.term(each.count, each.count % 6);
         else if (each.do === 'merge') await site.merge(each.count);
         else if (each.do === 'die') await site.merge(each.count, dying(site.store, each.at, each.after));
+        else if (each.do === 'serve')
+          await site.serve(each.count, each.missed, dying(site.store, each.at, each.at % 2 === 0));
         else if (each.do === 'fight') await Promise.all([site.merge(each.count), site.merge(each.other)]);
         else if (each.do === 'snapshot') await site.snapshot();
         else if (each.do === 'retain') await site.retain(dying(site.store, each.at, true));
@@ -233,6 +271,61 @@ describe('merging', () => {
       site.close();
     });
     await fc.assert(property, { seed, numRuns: 40, endOnFailure: true });
+  });
+
+  it('reads none of the chunks that it was told of, and makes packs that hold them as they were', async () => {
+    const site = new Site();
+    await site.term(10, 3);
+    await site.merge(4);
+    const read: string[] = [];
+    const process = site.merger(8, {
+      get: (key) => {
+        read.push(key);
+        return site.store.get(key);
+      },
+    });
+    for (let pack = 0; pack < 40; pack++) {
+      await site.write(9);
+      for (const sequence of site.log.sequences.slice(-9)) process.wrote(await site.written(sequence));
+      await process.run();
+    }
+    await process.stop();
+    assert.deepEqual(
+      read.filter((key) => parseChunkKey(key) !== undefined),
+      [],
+    );
+    const { packs } = await site.counts();
+    assert.ok(packs > 1, `${packs} packs`);
+    for (const sequence of site.log.sequences) await site.store.delete(chunkKey(sequence));
+    await site.check();
+    site.close();
+  });
+
+  it('takes frames of a good size as they are when packs become one', async () => {
+    const site = new Site();
+    let compressed = 0;
+    const compress: typeof localPool.compress = (body) => {
+      compressed++;
+      return localPool.compress(body);
+    };
+    const process = site.merger(4, {}, { ...localPool, compress });
+    await site.term(0, 0);
+    await process.run();
+    for (let chunk = 0; chunk < 80; chunk++) {
+      await site.write(1, 600_000);
+      process.wrote(await site.written(site.log.next - 1));
+      if (chunk % 4 === 3) await process.run();
+    }
+    await process.stop();
+    const packs = await listPacks(site.store);
+    assert.ok(
+      packs.some(({ size }) => size > 16 * 1024 * 1024),
+      'some were put together',
+    );
+    assert.ok(compressed <= 1, `${compressed} frames were compressed that had been compressed before`);
+    for (const sequence of site.log.sequences) await site.store.delete(chunkKey(sequence));
+    await site.check();
+    site.close();
   });
 
   it('deletes no chunk whose PUT was answered to nobody: its process may put it again under the same name', async () => {
@@ -286,7 +379,7 @@ describe('merging', () => {
       assert.equal((await site.counts()).chunks, 42, 'nothing is deleted');
       await site.check();
       await site.write(10);
-      for (let chunk = 0; chunk < 10; chunk++) process.wrote(100);
+      for (const sequence of site.log.sequences.slice(-10)) process.wrote(await site.written(sequence));
       await process.run();
       await process.run();
       await process.stop();

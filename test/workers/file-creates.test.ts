@@ -33,6 +33,8 @@ class Disk implements FileCalls {
   readonly torn: string[] = [];
   /** Names that had nothing any more to tell that a power cut might take them. */
   readonly hasty: string[] = [];
+  /** Whether the next sync fails that is waited for. */
+  failsHere = false;
   /** Bytes that are left. */
   room = Infinity;
 
@@ -59,25 +61,35 @@ class Disk implements FileCalls {
     return taken;
   }
 
-  fdatasync(number: number, done: (error: unknown) => void): void {
+  fdatasync(number: number, done: (error: unknown) => void, here = false): void {
     const file = this.#file(number);
     const { bytes } = file;
-    this.underWay.push((fails) => {
+    this.#sync(here, (fails) => {
       if (!fails) file.durable = bytes;
       done(fails ? failure('EIO') : null);
     });
   }
 
-  fsync(number: number, done: (error: unknown) => void): void {
+  fsync(number: number, done: (error: unknown) => void, here = false): void {
     assert.equal(this.#open.get(number), 'directory');
     const names = [...this.names].filter(([path]) => path.startsWith(DIRECTORY));
-    this.underWay.push((fails) => {
+    this.#sync(here, (fails) => {
       for (const [path, file] of names) {
         if (fails && !this.durableNames.has(path)) this.#lost.add(path);
         if (!this.#lost.has(path)) this.durableNames.set(path, file);
       }
       done(fails ? failure('EIO') : null);
     });
+  }
+
+  #sync(here: boolean, end: (fails: boolean) => void): void {
+    if (!here) {
+      this.underWay.push(end);
+      return;
+    }
+    const fails = this.failsHere;
+    this.failsHere = false;
+    end(fails);
   }
 
   closeSync(number: number): void {
@@ -138,7 +150,10 @@ test('whenever the power is cut: every name is a whole file, and what was answer
       for (const { next, pick, fails } of steps) {
         if ((next || disk.underWay.length === 0) && begun < creates.length) {
           const [id, body] = [begun, bodies[begun]!];
-          work.create({ type: 'create', id, temporary: `/store/.tmp/${id}`, path: pathOf(id), body });
+          const isAlone = disk.underWay.length === 0 && pick % 3 > 0;
+          disk.failsHere = isAlone && fails === 0;
+          const temporary = `/store/.tmp/${id}`;
+          work.create({ type: 'create', id, temporary, path: pathOf(id), body, isAlone });
           begun++;
         } else disk.underWay.splice(pick % disk.underWay.length, 1)[0]?.(fails === 0);
       }
@@ -163,7 +178,8 @@ test('a disk that is full fails the create that found it so, and none beside it'
   for (const [id, length] of [4, 100, 4].entries()) {
     const body = new Uint8Array(length);
     if (id === 2) disk.room = 4;
-    work.create({ type: 'create', id, temporary: `/store/.tmp/${id}`, path: `${DIRECTORY}/${id}`, body });
+    const [temporary, path] = [`/store/.tmp/${id}`, `${DIRECTORY}/${id}`];
+    work.create({ type: 'create', id, temporary, path, body, isAlone: false });
   }
   while (disk.underWay.length > 0) disk.underWay.shift()!(false);
   const sorted = told.sort((a, b) => a.id - b.id);

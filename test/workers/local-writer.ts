@@ -36,6 +36,7 @@ export class LocalWriter {
   readonly #state: WriterState;
   #evaluated: EvaluatedMessage | undefined;
   #batch = 0;
+  #applied = 0;
 
   constructor(file = join(temporaryDirectory(), 'cache.sqlite'), quotaBytes = 0) {
     this.file = file;
@@ -124,7 +125,9 @@ export class LocalWriter {
   /** Everything up to `sequence` is durable. */
   apply(sequence: number): void {
     this.#state.handle({ type: 'apply', sequence });
-    this.#state.idle();
+    const chunks = this.chunks.filter((chunk) => chunk.sequence <= sequence).length;
+    // One step applies as many as a batch can wait for.
+    for (let step = 0; step < chunks && this.#applied < sequence; step++) this.#state.idle();
   }
 
   /** Does up to `slices` pieces of the work that can wait; all of it by default. */
@@ -164,7 +167,8 @@ export class LocalWriter {
       this.#evaluated = reply;
       this.evaluatedEvents.push(reply.events);
       this.leaseChanges.push(...reply.leases);
-    } else if (reply.type === 'followed') {
+    } else if (reply.type === 'applied') this.#applied = Math.max(this.#applied, reply.sequence);
+    else if (reply.type === 'followed') {
       this.followedEvents.push(reply.events);
       this.leaseChanges.push(...reply.leases);
     }

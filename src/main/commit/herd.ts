@@ -2,8 +2,8 @@
 const WRITERS_MIN = 8;
 const WRITERS_MAX = 64;
 
-/** Where a PUT takes less, batches that overlap do as well as shared ones. */
-const PUT_MS_MIN = 10;
+/** Where a PUT takes less, waiting for writers costs more than their chunks. */
+const PUT_MS_MIN = 1;
 
 /** How long a batch waits for writers that were answered: a share of what a PUT takes, and what taking them in costs. */
 const WAIT_PUT_SHARE = 0.25;

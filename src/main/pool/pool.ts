@@ -7,7 +7,9 @@ import type {
   CacheComparison,
   ChunkForm,
   LogCopy,
+  PackedFrame,
   SnapshotPiece,
+  StoredChunk,
   TaskCorrupt,
   TaskRefused,
   TaskRequest,
@@ -85,6 +87,13 @@ export class TaskPool {
     const transferList = [task.bytes.buffer as ArrayBuffer];
     return whole(
       (await this.#pool.run({ type: 'frame', ...task }, { transferList })) as LoadedChunk[] | TaskCorrupt,
+    );
+  }
+
+  /** A pack's frame of `chunks`, which follow each other. Throws when one is not whole by its header and footer, or out of place. */
+  async packFrame(chunks: StoredChunk[]): Promise<PackedFrame> {
+    return whole(
+      (await this.#pool.run({ type: 'pack', chunks, level: ZSTD_LEVEL })) as PackedFrame | TaskCorrupt,
     );
   }
 

@@ -15,6 +15,16 @@ export interface OpenPackParts {
   readonly form?: ChunkForm | undefined;
 }
 
+/** Frames that follow each other, as they are stored, and what the header of a pack says of them all. */
+export interface Frames {
+  readonly frames: readonly { readonly frame: PackFrame; readonly stored: Uint8Array }[];
+  readonly records: number;
+  /** Of the first chunk. */
+  readonly previousChunkCrc: bigint;
+  /** Of the last chunk. */
+  readonly createdAtMs: number;
+}
+
 /** A pack whose bytes are here, to be opened frame by frame. */
 export class OpenPack {
   readonly header: PackHeader;
@@ -34,6 +44,13 @@ export class OpenPack {
     return this.header.pack;
   }
 
+  /** All frames as they are in the pack: views. */
+  get all(): Frames {
+    const { recordsCount: records, previousChunkCrc, createdAtMs } = this.header;
+    const frames = this.frames.map((frame) => ({ frame, stored: this.stored(frame) }));
+    return { frames, records, previousChunkCrc, createdAtMs };
+  }
+
   /** The chunks of a frame from `from` on, every CRC checked. Rejects with an error that names the pack. */
   open(frame: PackFrame, from: number): Promise<LoadedChunk[]> {
     const before = this.frames[this.frames.indexOf(frame) - 1];
@@ -41,8 +58,14 @@ export class OpenPack {
     const offset = this.#offsetOf(frame);
     const place = { name: this.#object.key, offset, frame, previousChunkCrc };
     // A copy, since it is handed to another thread.
-    const bytes = new Uint8Array(this.#bytes.subarray(offset, offset + frame.bytes));
+    const bytes = new Uint8Array(this.stored(frame));
     return this.#parts.pool.openFrame({ place, bytes, from, form: this.#parts.form ?? 'bytes' });
+  }
+
+  /** A frame as it is in the pack: a view. */
+  stored(frame: PackFrame): Uint8Array {
+    const offset = this.#offsetOf(frame);
+    return this.#bytes.subarray(offset, offset + frame.bytes);
   }
 
   /** The chunk at `sequence`; undefined if the pack has none there. */

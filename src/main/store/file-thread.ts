@@ -34,7 +34,7 @@ interface Asked {
   /** Of its body. */
   readonly bytes: number;
   readonly signal: AbortSignal | undefined;
-  request(id: number): FileRequest;
+  request(id: number, isAlone: boolean): FileRequest;
   resolve(done: Done): void;
   reject(error: unknown): void;
 }
@@ -70,13 +70,14 @@ export class FileThread {
     body: Uint8Array,
     signal: AbortSignal | undefined,
   ): Promise<'created' | 'exists'> {
-    const request = (id: number): FileRequest => ({
+    const request: Asked['request'] = (id, isAlone) => ({
       type: 'create',
       id,
       temporary,
       path,
       // The caller's own stays with it, for another try.
       body: new Uint8Array(body),
+      isAlone,
     });
     const done = await this.#ask(body.length, signal, request);
     assert(done !== 'synced', 'a create is created or finds what exists');
@@ -116,10 +117,11 @@ export class FileThread {
       }
       const port = this.#running();
       if (this.#posted.size === 0) port.ref();
+      const isAlone = this.#posted.size === 0;
       const id = this.#requests++;
       this.#posted.set(id, next);
       this.#postedBytes += next.bytes;
-      const request = next.request(id);
+      const request = next.request(id, isAlone);
       port.postMessage(request, request.type === 'create' ? [request.body.buffer as ArrayBuffer] : []);
     }
   }

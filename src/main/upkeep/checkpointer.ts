@@ -8,9 +8,10 @@ const LOOK_EVERY_MS = 100;
 const LOOK_AGAIN_MS = 1000;
 /**
  * SQLite's write-ahead log may grow to this before it is copied into the database. The longer it is, the longer each
- * read looks for its pages in it, and the longer the writer is kept by cutting it.
+ * read looks for its pages in it, the longer the writer is kept by cutting it, and the longer a chunk's sync waits for the
+ * copy's on the same disk.
  */
-const LOG_PAGES = 2048;
+const LOG_PAGES = 512;
 /** So many pages are few enough to copy while the writer commits nothing. */
 const HELD_PAGES_MAX = 256;
 /** After so many the rest is copied however much it is: the writer may write faster than its pages are copied. */

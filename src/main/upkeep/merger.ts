@@ -1,5 +1,4 @@
 import { sharedAbort } from '../../shared/base/abort.ts';
-import { assert } from '../../shared/base/assert.ts';
 import { asBuffer } from '../../shared/base/bytes.ts';
 import type { Clock, Timer } from '../../shared/base/clock.ts';
 import { errorMessage } from '../../shared/base/errors.ts';
@@ -7,7 +6,7 @@ import type { Log } from '../../shared/base/log.ts';
 import { CorruptFileError } from '../../shared/format/corrupt.ts';
 import { LEASES_PREFIX, packKey } from '../../shared/format/names.ts';
 import { originOfChunk } from '../../shared/format/origin.ts';
-import { lastOfFrame } from '../../shared/format/pack.ts';
+import { lastOfFrame, PACK_FRAME_BYTES } from '../../shared/format/pack.ts';
 import { DELETE_AGE_MS_MIN } from '../../shared/model/limits.ts';
 import type { TaskPool } from '../pool/pool.ts';
 import { type LogObject, listChunks, listPacks, packsInUse } from '../recovery/log-objects.ts';
@@ -16,6 +15,7 @@ import { GoneError, OpenPack } from '../recovery/open-pack.ts';
 import { listSnapshots, readSnapshotHeader } from '../recovery/snapshot-list.ts';
 import type { ObjectStore } from '../store/store.ts';
 import { deleteObjects } from './delete-objects.ts';
+import { FreshFrames, type WrittenChunk } from './fresh-frames.ts';
 import { PACK_BYTES, planMerge } from './merge-plan.ts';
 import { PackBuilder } from './pack-builder.ts';
 
@@ -28,13 +28,15 @@ const REST_TIMES = 3;
 const REST_MS_MAX = 5_000;
 /** Objects fetched and opened ahead: few, because others wait for the same threads. */
 const AHEAD_OBJECTS = 8;
+/** Of chunks that wait to be merged: a pack, and what comes while it is stored. */
+const FRESH_BYTES_MAX = 1.5 * PACK_BYTES;
 
 export interface MergerParts {
   /** So many chunks are merged into a pack. */
   readonly chunksMax: number;
   /** Tries again what fails. */
   readonly store: ObjectStore;
-  readonly pool: Pick<TaskPool, 'open' | 'openFrame' | 'compress'>;
+  readonly pool: Pick<TaskPool, 'open' | 'openFrame' | 'compress' | 'packFrame'>;
   readonly clock: Clock;
   readonly log: Log;
   /** The last chunk that this process knows to be durable. */
@@ -44,8 +46,8 @@ export interface MergerParts {
 /**
  * Merges the log's chunks into packs, and small packs into larger ones, off the write path. What keeps it honest:
  *
- * 1. What is merged is what a reader of the log reads, each CRC and the chain checked: durable chunks in their order,
- *    none that a fenced process left. So any number of processes may do it at the same time, each with its own ends.
+ * 1. What is merged is what a reader of the log reads, or what this process itself made durable: durable chunks in their
+ *    order, none that a fenced process left. So any number of processes may do it at the same time, each with its own ends.
  * 2. A chunk is deleted only when this process has read the pack that holds it back from the store and checked all of
  *    it, and an hour after it was written, by the store's clock: see `Retention`.
  * 3. No chunk is deleted that this process does not know to be durable: it may have put it without hearing so, and put it
@@ -55,10 +57,13 @@ export interface MergerParts {
 export class Merger {
   readonly #parts: MergerParts;
   readonly #reader: LogReader;
+  readonly #fresh: FreshFrames;
   readonly #stopping = sharedAbort();
   /** Packs that were read back whole, by key. */
   readonly #whole = new Map<string, OpenPack['frames']>();
   readonly #damaged = new Set<string>();
+  /** The pack that this process made last, and where the log goes on behind it. */
+  #made: { key: string; end: LogStart } | undefined;
   /** Chunks and their bytes that are in no pack. */
   #since = { chunks: 0, bytes: 0 };
   #deleteAtMs = 0;
@@ -69,6 +74,7 @@ export class Merger {
   constructor(parts: MergerParts) {
     const { store, pool } = parts;
     this.#parts = parts;
+    this.#fresh = new FreshFrames(pool, FRESH_BYTES_MAX);
     this.#reader = new LogReader({
       store,
       pool,
@@ -83,7 +89,7 @@ export class Merger {
     try {
       const last = packsInUse(await listPacks(this.#parts.store)).pop();
       for await (const { size } of listChunks(this.#parts.store, (last?.last ?? 0) + 1)) {
-        this.wrote(size);
+        this.#count(size);
         if (this.#isDue || this.#isStopped) break;
       }
     } catch (error) {
@@ -92,10 +98,10 @@ export class Merger {
     this.#schedule();
   }
 
-  /** A chunk became durable. */
-  wrote(bytes: number): void {
-    this.#since.chunks++;
-    this.#since.bytes += bytes;
+  /** A chunk of this process became durable. */
+  wrote(chunk: WrittenChunk): void {
+    this.#count(chunk.object.length);
+    this.#fresh.add(chunk);
   }
 
   /** Merges what is due and deletes what that replaced. Resolves when it is done, or was given up for this time. */
@@ -117,6 +123,11 @@ export class Merger {
     this.#stopping.abort(new Error('stopping'));
     this.#timer?.cancel();
     await this.#working;
+  }
+
+  #count(bytes: number): void {
+    this.#since.chunks++;
+    this.#since.bytes += bytes;
   }
 
   get #isStopped(): boolean {
@@ -152,28 +163,25 @@ export class Merger {
   async #merge(): Promise<void> {
     this.#since = { chunks: 0, bytes: 0 };
     let from = await this.#end();
+    if (from === undefined) return;
+    const fresh = await this.#fresh.take();
     for (;;) {
-      if (from === undefined) return;
-      const builder = await this.#build(from);
-      if (builder.chunks < 2 || (builder.chunks < this.#parts.chunksMax && builder.bytes < PACK_BYTES)) {
+      const builder = await this.#build(from, fresh && fresh.frames[0]!.frame.first - 1);
+      const isFresh = fresh !== undefined && builder.takes(fresh);
+      if (isFresh) await builder.addFrames(fresh);
+      else if (builder.chunks < 2 || (builder.chunks < this.#parts.chunksMax && builder.bytes < PACK_BYTES)) {
         // They stay chunks for now.
         this.#since.chunks += builder.chunks;
         this.#since.bytes += builder.bytes;
         break;
       }
       from = await this.#store(builder);
+      if (isFresh) break;
     }
     for (;;) {
       const small = planMerge(await this.#packs());
       if (small === undefined) return;
-      const last = small[small.length - 1]!.last;
-      const { header } = await this.#open(small[0]!);
-      const from = {
-        sequence: small[0]!.first - 1,
-        chunkCrc: header.previousChunkCrc,
-        nextSequence: small[0]!.first,
-      };
-      await this.#store(await this.#build(from, last), last);
+      await this.#store(await this.#join(small));
     }
   }
 
@@ -188,6 +196,7 @@ export class Merger {
     const { store } = this.#parts;
     const last = (await this.#packs()).pop();
     if (last !== undefined) {
+      if (last.key === this.#made?.key) return this.#made.end;
       const { frames } = await this.#open(last);
       const { lastCrc, nextSequence } = frames[frames.length - 1]!;
       return { sequence: last.last, chunkCrc: lastCrc, nextSequence };
@@ -211,7 +220,8 @@ export class Merger {
 
   /** Puts into a pack what the log has after `from`: up to the sequence `last`, or else as much as a pack takes. */
   async #build(from: LogStart, last?: number): Promise<PackBuilder> {
-    const builder = new PackBuilder(this.#parts.pool);
+    const builder = new PackBuilder(this.#parts.pool, from);
+    if (last !== undefined && last < from.nextSequence) return builder;
     const rest = this.#rester();
     for await (const chunk of this.#reader.chunks(from)) {
       if (last !== undefined && chunk.sequence > last) break;
@@ -221,12 +231,46 @@ export class Merger {
     return builder;
   }
 
-  /** Stores what was built (up to the sequence `upTo`, if that is given) and reads it back; resolves to where the log goes on. */
-  async #store(builder: PackBuilder, upTo?: number): Promise<LogStart> {
+  /** Puts packs that follow each other into one. */
+  async #join(objects: readonly LogObject[]): Promise<PackBuilder> {
+    const packs: OpenPack[] = [];
+    for (const object of objects) packs.push(await this.#open(object));
+    const { first } = objects[0]!;
+    const { previousChunkCrc: chunkCrc } = packs[0]!.header;
+    const from = { sequence: first - 1, chunkCrc, nextSequence: first };
+    const builder = new PackBuilder(this.#parts.pool, from);
+    const rest = this.#rester();
+    for (const [index, pack] of packs.entries()) {
+      // One that overlaps, or chunks between them.
+      if (!builder.takes(pack.all)) return this.#build(from, objects[objects.length - 1]!.last);
+      if (hasLargeFrames(pack)) await builder.addFrames(pack.all);
+      else if (!(await this.#addChunks(builder, objects[index]!, pack))) {
+        return this.#build(from, objects[objects.length - 1]!.last);
+      }
+      await rest();
+    }
+    return builder;
+  }
+
+  /** Adds the pack's chunks one by one, in frames of a good size; false if it is damaged. */
+  async #addChunks(builder: PackBuilder, object: LogObject, pack: OpenPack): Promise<boolean> {
+    try {
+      for (const frame of pack.frames) {
+        for (const chunk of await pack.open(frame, frame.first)) await builder.add(chunk);
+      }
+      return true;
+    } catch (error) {
+      if (!(error instanceof CorruptFileError)) throw error;
+      this.#isDamaged(object.key, error);
+      return false;
+    }
+  }
+
+  /** Stores what was built; resolves to where the log goes on. */
+  async #store(builder: PackBuilder): Promise<LogStart> {
     const { store, clock, log } = this.#parts;
     const begunMs = clock.monotonicMs();
     const { object, first, last } = await builder.finish();
-    assert(upTo === undefined || last === upTo, `merging up to ${upTo} ended at ${last}`);
     const key = packKey(first, last);
     this.#stopping.signal.throwIfAborted();
     const created = await store.putIfAbsent(key, object);
@@ -237,19 +281,10 @@ export class Merger {
     }
     this.#damaged.delete(key);
     this.#whole.delete(key);
-    const frames = await this.#wholeFrames({
-      key,
-      first,
-      last,
-      size: object.length,
-      modifiedMs: 0,
-      isPack: true,
-    });
-    if (frames === undefined) throw new Error(`${key} was read back damaged`);
+    this.#made = { key, end: builder.end };
     const ms = Math.round(clock.monotonicMs() - begunMs);
     log.info('merged chunks', { key, chunks: builder.chunks, bytes: object.length, ms });
-    const { lastCrc, nextSequence } = frames[frames.length - 1]!;
-    return { sequence: last, chunkCrc: lastCrc, nextSequence };
+    return builder.end;
   }
 
   /** Deletes the chunks and the packs that whole packs hold, if they are an hour old. */
@@ -344,4 +379,10 @@ export class Merger {
       begunMs = clock.monotonicMs();
     };
   }
+}
+
+/** Whether its frames need not be put together. */
+function hasLargeFrames({ frames }: OpenPack): boolean {
+  const contentBytes = frames.reduce((sum, frame) => sum + frame.contentBytes, 0);
+  return contentBytes >= (frames.length * PACK_FRAME_BYTES) / 2;
 }

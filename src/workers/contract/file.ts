@@ -1,8 +1,11 @@
 /** Messages of the thread that creates the files of a directory store. Types only. */
 
 export type FileRequest =
-  /** Writes `body` to the new file `temporary`, durable, then links it to `path`, durable too. Unlinks `temporary`. */
-  | { type: 'create'; id: number; temporary: string; path: string; body: Uint8Array }
+  /**
+   * Writes `body` to the new file `temporary`, durable, then links it to `path`, durable too. Unlinks `temporary`.
+   * `isAlone`: nothing else was under way when it was asked.
+   */
+  | { type: 'create'; id: number; temporary: string; path: string; body: Uint8Array; isAlone: boolean }
   /** Makes the names in a directory durable. */
   | { type: 'sync'; id: number; directory: string }
   /** Closes everything and ends. Everything before must have been answered. */

@@ -1,5 +1,6 @@
 import type { JsonPlace } from '../../shared/etcd/json.ts';
 import type { FilePlace } from '../../shared/format/corrupt.ts';
+import type { PackFrame } from '../../shared/format/file.ts';
 import type { FramePlace } from '../../shared/format/pack.ts';
 import type { PieceTally } from '../../shared/format/snapshot.ts';
 import type { SystemChange } from '../../shared/model/record.ts';
@@ -17,6 +18,8 @@ export type TaskRequest =
    * lies behind the frame.
    */
   | { type: 'frame'; place: FramePlace; bytes: Uint8Array; from: number; form?: ChunkForm }
+  /** Chunks that follow each other, as they are in the store, as a frame of a pack; answers a PackedFrame. */
+  | { type: 'pack'; chunks: StoredChunk[]; level: number }
   /** A piece of a snapshot, checked: answers a SnapshotPiece, without what it holds unless `keep`. */
   | { type: 'piece'; name: string; offset: number; frame: Uint8Array; keep: boolean }
   /** A zstd frame of the object `name`; answers what it holds. */
@@ -29,6 +32,23 @@ export type TaskRequest =
   | { type: 'bodyToMessage'; message: string; body: Uint8Array }
   /** The gateway: an encoded message of that name as JSON; answers its text in UTF-8. */
   | { type: 'messageToJson'; message: string; bytes: Uint8Array; place: JsonPlace };
+
+/** A chunk's object, whole. */
+export interface StoredChunk {
+  readonly sequence: number;
+  readonly object: Uint8Array;
+}
+
+/** A frame of a pack, and what the pack's header says of it and of the chunks around it. */
+export interface PackedFrame {
+  readonly frame: PackFrame;
+  readonly stored: Uint8Array;
+  readonly records: number;
+  /** Of its first chunk. */
+  readonly previousChunkCrc: bigint;
+  /** Of its last chunk. */
+  readonly createdAtMs: number;
+}
 
 /** Pages in SQLite's write-ahead log, and how many of them its database has. */
 export interface LogCopy {

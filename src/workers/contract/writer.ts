@@ -147,6 +147,8 @@ export interface EvaluatedMessage {
   object: Uint8Array;
   headerLength: number;
   compress: boolean;
+  /** Of the object without compression. */
+  contentBytes: number;
   /** One frame per request, in order: the tag is an EtcdError id (0: none), the payload the response. */
   replies: Uint8Array;
   /** See `events.ts`. */

@@ -9,12 +9,12 @@ const DIRECTORIES_MAX = 32;
 type Answered = Extract<FileAnswer, { type: 'created' | 'exists' | 'synced' }>;
 type Calls = Pick<FileCalls, 'openSync' | 'fsync' | 'closeSync'>;
 
-type After = (isSynced: boolean) => void;
-
 /** Something to be said once a directory is synced, and to be done when it was said. */
 interface Waiting {
   readonly answer: Answered;
-  readonly after: After | undefined;
+  readonly after?: (isSynced: boolean) => void;
+  /** Nothing else is under way: the sync may be waited for in this thread. */
+  readonly here?: boolean;
 }
 
 /** Makes names durable: fsync of directories, one for all who ask while another is running. */
@@ -30,22 +30,22 @@ export class DirectorySyncs {
   }
 
   /** Says `answer` after an fsync of `path` that began no earlier than this call, or what failed; then calls `after`. */
-  sync(path: string, answer: Answered, after?: After): void {
+  sync(path: string, waiting: Waiting): void {
     let directory = this.#directories.get(path);
     if (directory === undefined) {
       try {
         directory = new Directory(path, this.#calls, this.#reply);
       } catch (error) {
         this.#reply([
-          { type: 'failed', id: answer.id, code: errorCode(error), message: errorMessage(error) },
+          { type: 'failed', id: waiting.answer.id, code: errorCode(error), message: errorMessage(error) },
         ]);
-        after?.(false);
+        waiting.after?.(false);
         return;
       }
     }
     this.#directories.delete(path);
     this.#directories.set(path, directory);
-    directory.sync({ answer, after });
+    directory.sync(waiting);
     if (this.#directories.size > DIRECTORIES_MAX) this.#dropOne();
   }
 
@@ -108,13 +108,18 @@ class Directory {
       return;
     }
     this.#isSyncing = true;
-    this.#calls.fsync(this.#file, (error) => {
+    const synced = (error: unknown): void => {
       if (error) this.#failure = { error };
       this.#isSyncing = false;
       // The next is on its way before the answers are.
       if (this.#waiting.length > 0) this.#start();
       this.#end(covered);
-    });
+    };
+    this.#calls.fsync(
+      this.#file,
+      synced,
+      covered.every(({ here }) => here),
+    );
   }
 
   #end(covered: readonly Waiting[]): void {

@@ -52,7 +52,7 @@ export class Applier {
   readonly #deleteLease: Statement;
   readonly #upsertSystem: Statement;
   readonly #deleteSystem: Statement;
-  readonly #transaction: (chunks: DurableChunk[]) => CachePosition;
+  readonly #transaction: (chunks: readonly DurableChunk[]) => CachePosition;
 
   constructor(connection: Connection) {
     this.#positions = new PositionTable(connection);
@@ -77,7 +77,7 @@ export class Applier {
   }
 
   /** Applies chunks in one SQLite transaction. When it throws, nothing has changed. */
-  apply(chunks: DurableChunk[]): void {
+  apply(chunks: readonly DurableChunk[]): void {
     this.position = this.#transaction(chunks);
   }
 
@@ -91,7 +91,7 @@ export class Applier {
     return position;
   }
 
-  #applyAll(chunks: DurableChunk[]): CachePosition {
+  #applyAll(chunks: readonly DurableChunk[]): CachePosition {
     const position = { ...this.position };
     this.#blocks.begin();
     for (const chunk of chunks) {

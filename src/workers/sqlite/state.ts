@@ -31,6 +31,7 @@ import {
   PAGE_BYTES,
   truncateLog,
 } from './database.ts';
+import { DurableChunks } from './durable-chunks.ts';
 import { Evaluator } from './evaluate.ts';
 import { CacheFiller } from './fill.ts';
 import { Followed } from './follow.ts';
@@ -75,7 +76,7 @@ export class WriterState {
   /** Chunks that are evaluated and wait to be durable, in sequence order. */
   readonly #evaluated: DurableChunk[] = [];
   /** Chunks that are durable and wait for the disk to take them. */
-  #durable: DurableChunk[] = [];
+  readonly #durable = new DurableChunks();
   /** Keys and values in both. */
   #pendingBytes = 0;
   #nextSequence = 0;
@@ -142,7 +143,10 @@ export class WriterState {
         this.#defragmenting = true;
         return;
       case 'close':
-        if (this.#durable.length > 0) this.idle();
+        // A disk that refuses them keeps nobody: they are in the store.
+        if (!this.#durable.isEmpty)
+          do this.idle();
+          while (!this.#durable.isEmpty && !this.#inTrouble);
         this.#filler?.close();
         this.#connection.close();
         return;
@@ -159,7 +163,7 @@ export class WriterState {
   get hasIdleWork(): boolean {
     // What waited belongs to the cache that is thrown away.
     if (this.#filler !== undefined || this.#held.has('commits')) return false;
-    return this.#durable.length > 0 || this.#mayCompact || this.#mayVacuum || this.#inTrouble;
+    return !this.#durable.isEmpty || this.#mayCompact || this.#mayVacuum || this.#inTrouble;
   }
 
   get #mayCompact(): boolean {
@@ -173,7 +177,7 @@ export class WriterState {
   /** One piece of the work that can wait: what became durable, or a slice of compaction or defragmentation. */
   idle(): void {
     this.#minding(() => {
-      if (this.#durable.length > 0) this.#applyDurable();
+      if (!this.#durable.isEmpty) this.#applyDurable();
       else if (this.#mayCompact && this.#compactor.step()) {
         const { compactedRevision } = this.#applier.position;
         // The database's size has changed, which an idle store would else not say.
@@ -298,6 +302,7 @@ export class WriterState {
       object: NO_BYTES,
       headerLength: 0,
       compress: false,
+      contentBytes: 0,
       replies: evaluated.replies,
       events: evaluated.events,
       leases: evaluated.leases,
@@ -356,25 +361,28 @@ export class WriterState {
     this.#nextSequence = sequence + 1;
     this.#lastCrc = file.crc;
     this.#evaluated.push({ sequence, crc: file.crc, changes });
-    Object.assign(reply, { sequence, object: file.bytes, headerLength: file.header.length, compress });
+    const headerLength = file.header.length;
+    const contentBytes = file.bytes.length;
+    Object.assign(reply, { sequence, object: file.bytes, headerLength, compress, contentBytes });
   }
 
   /**
    * Only notes it: `idle` applies. So a batch that arrived meanwhile is evaluated first, because its client waits
-   * for more than those whose reads wait here, and chunks that became durable together share a transaction.
+   * for more than those whose reads wait here, and chunks that became durable together share a transaction, up to a size
+   * that a batch can wait for.
    */
   #apply(sequence: number): void {
     while (this.#evaluated.length > 0 && this.#evaluated[0]!.sequence <= sequence) {
-      this.#durable.push(this.#evaluated.shift()!);
+      this.#durable.add(this.#evaluated.shift()!);
     }
   }
 
   #applyDurable(): void {
-    const chunks = this.#durable;
+    const chunks = this.#durable.first();
     const begunMs = this.#nowMs();
     this.#applier.apply(chunks);
     const commitMs = this.#nowMs() - begunMs;
-    this.#durable = [];
+    this.#durable.remove(chunks.length);
     for (const { changes } of chunks) {
       this.#pendingBytes -= bytesOf(changes);
       for (const { record } of changes) {

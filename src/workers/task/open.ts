@@ -30,7 +30,8 @@ export async function openChunk(
   if (header.kind !== FileKind.Chunk) refuse('kind', String(FileKind.Chunk), String(header.kind));
   if (header.sequence !== sequence) refuse('sequence', String(sequence), String(header.sequence));
   const stored = object.subarray(bodyOffset);
-  const body = header.compression === FileCompression.Zstd ? await inflate(name, object, header) : stored;
+  const body =
+    header.compression === FileCompression.Zstd ? await inflateChunk(name, object, header) : stored;
   const { records, footer } = decodeBody(body, header, name);
   const skipTo = records.find((record) => record.operation === Operation.Epoch)?.epoch?.skipTo;
   return loaded({ header, headerBytes: object.subarray(0, bodyOffset), body, records, footer, skipTo }, form);
@@ -66,7 +67,12 @@ export async function openFrame(
   return chunks;
 }
 
-async function inflate(name: string, object: Uint8Array, header: DecodedHeader): Promise<Uint8Array> {
+/** The body of a compressed chunk. Throws `CorruptFileError`. */
+export async function inflateChunk(
+  name: string,
+  object: Uint8Array,
+  header: DecodedHeader,
+): Promise<Uint8Array> {
   checkZstdFrames(object, header, name, RECORD_BYTES_MAX);
   try {
     return await decompress(asBuffer(object.subarray(header.byteLength)));

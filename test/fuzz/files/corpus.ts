@@ -145,7 +145,7 @@ async function pack(name: string): Promise<Sample> {
     await log.claim();
     for (let chunk = 0; chunk < 4; chunk++) await log.write([[`key-${chunk}`, `${term}`.repeat(20 * chunk)]]);
   }
-  const builder = new PackBuilder(localPool);
+  const builder = new PackBuilder(localPool, LOG_BEGINNING);
   for await (const chunk of new LogReader({ store, pool: localPool }).chunks(LOG_BEGINNING)) {
     await builder.add(chunk);
   }
