@@ -49,11 +49,10 @@ describe('clients that wait for their answer before they write again', () => {
     assert.deepEqual(sizes(held, 20), Array(20).fill(40));
   });
 
-  it('are not held back where they are few, many, or the store answers soon', async () => {
+  it('are not held back where they are few or many', async () => {
     for (const [clients, putMs] of [
       [4, PUT_MS],
       [200, PUT_MS],
-      [40, 0.5],
     ] as const) {
       const held = await closedLoop({ clients, thinkMs: 1, putMs, forMs: 1_000 });
       assert.ok(

@@ -8,7 +8,9 @@ import { inspectFiles } from '../../src/main/inspect.ts';
 import { LOG_BEGINNING, LogReader } from '../../src/main/recovery/log-reader.ts';
 import { PackBuilder } from '../../src/main/upkeep/pack-builder.ts';
 import { CorruptFileError } from '../../src/shared/format/corrupt.ts';
+import { chunkKey } from '../../src/shared/format/names.ts';
 import { decodePackHeader, type PackHeader } from '../../src/shared/format/pack.ts';
+import type { StoredChunk } from '../../src/workers/contract/task.ts';
 import type { LoadedChunk } from '../../src/workers/contract/writer.ts';
 import { openFrame } from '../../src/workers/task/open.ts';
 import { collected } from '../cluster/world.ts';
@@ -147,5 +149,30 @@ describe('a pack', () => {
     );
     assert.equal(lines.filter((line) => line['footer'] !== undefined).length, chunks.length);
     assert.equal(await inspectFiles([damaged], () => {}), 1);
+  });
+});
+
+describe("a pack's frame of chunks as they are stored", () => {
+  it('is refused where one of them does not follow, or is not whole by its header and footer', async () => {
+    const store = new MemoryStore();
+    const log = new MadeLog(store);
+    await log.claim();
+    for (let chunk = 0; chunk < 9; chunk++) await log.write([[`key-${chunk}`, 'x'.repeat(50)]]);
+    const stored = async (sequence: number): Promise<StoredChunk> => ({
+      sequence,
+      object: (await store.get(chunkKey(sequence)))!,
+    });
+    const sequences = log.sequences.slice(1);
+    const chunks = await Promise.all(sequences.map(stored));
+    const [first, second, third] = chunks as [StoredChunk, StoredChunk, StoredChunk];
+    const { frame, records } = await localPool.packFrame(chunks);
+    assert.deepEqual([frame.first, frame.chunks, records], [sequences[0], 9, 9]);
+    await assert.rejects(localPool.packFrame([first, third]), /previous chunk CRC64/);
+    await assert.rejects(localPool.packFrame([{ ...first, sequence: 1 }, second]), /sequence/);
+    for (const at of [3, -3]) {
+      const object = Buffer.from(first.object);
+      object[(object.length + at) % object.length]! ^= 1;
+      await assert.rejects(localPool.packFrame([{ ...first, object }, second]), /^Corrupt/);
+    }
   });
 });

@@ -43,6 +43,16 @@ describe("the thread of the directory store's files", () => {
     return { store, thread, letGo };
   };
 
+  it('tells the thread which create nothing else waits for', async () => {
+    const { store, thread, letGo } = await hung('alone');
+    const creates = [1, 2].map((number) => store.putIfAbsent(`chunks/${number}`, text('x')));
+    letGo();
+    await Promise.all(creates);
+    await store.putIfAbsent('chunks/3', text('x'));
+    const alone = thread.requests.map((request) => request.type === 'create' && request.isAlone);
+    assert.deepEqual(alone, [true, false, true]);
+  });
+
   it('holds a bounded part of what is asked while the disk hangs; the rest can be given up, and is not done', async () => {
     const { store, thread, letGo } = await hung('hung');
     const controller = new AbortController();

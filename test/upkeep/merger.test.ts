@@ -2,13 +2,14 @@ import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
-import { listPacks, logObjects } from '../../src/main/recovery/log-objects.ts';
+import { type LogObject, listPacks, logObjects } from '../../src/main/recovery/log-objects.ts';
 import {
   LOG_BEGINNING,
   type LogChunk,
   LogReader,
   type LogStart,
 } from '../../src/main/recovery/log-reader.ts';
+import { OpenPack } from '../../src/main/recovery/open-pack.ts';
 import { listSnapshots, readSnapshotHeader } from '../../src/main/recovery/snapshot-list.ts';
 import type { ObjectStore } from '../../src/main/store/store.ts';
 import type { WrittenChunk } from '../../src/main/upkeep/fresh-frames.ts';
@@ -16,6 +17,7 @@ import { Merger } from '../../src/main/upkeep/merger.ts';
 import { RestorePoints } from '../../src/main/upkeep/restore-points.ts';
 import { Retention } from '../../src/main/upkeep/retention.ts';
 import { silentLog } from '../../src/shared/base/log.ts';
+import { CorruptFileError } from '../../src/shared/format/corrupt.ts';
 import {
   CHUNKS_PREFIX,
   chunkKey,
@@ -24,6 +26,7 @@ import {
   parsePackKey,
   snapshotKey,
 } from '../../src/shared/format/names.ts';
+import { lastOfFrame } from '../../src/shared/format/pack.ts';
 import { collected } from '../cluster/world.ts';
 import { ManualClock } from '../support/clock.ts';
 import { MadeLog } from '../support/made-log.ts';
@@ -72,7 +75,10 @@ class Site {
     return { sequence, object, contentBytes: header.length + body.length };
   }
 
-  /** A primary that writes `chunks` chunks, of which its merger is told but for every `missed`th, and merges them. */
+  /**
+   * A primary that writes `chunks` chunks, of which its merger is told but for every `missed`th, and merges them; so does
+   * another process at times.
+   */
   async serve(chunks: number, missed: number, over: Partial<ObjectStore> = {}): Promise<void> {
     await this.log.claim();
     const process = this.merger(4, over);
@@ -81,6 +87,7 @@ class Site {
       const sequence = this.log.next - 1;
       if (sequence % missed !== 0) process.wrote(await this.written(sequence));
       if (sequence % 7 === 0) await process.run();
+      if (sequence % 10 === 0) await this.merge(2);
     }
     await process.run();
     await process.stop();
@@ -120,8 +127,34 @@ class Site {
     return new LogReader({ store: this.store, pool: localPool });
   }
 
+  /** A pack of the store; undefined if its header is damaged. */
+  async opened(pack: LogObject): Promise<OpenPack | undefined> {
+    try {
+      return new OpenPack({ pool: localPool }, pack, (await this.store.get(pack.key))!);
+    } catch (error) {
+      if (error instanceof CorruptFileError) return undefined;
+      throw error;
+    }
+  }
+
   /** Everything is as it was, from the log's beginning or from any snapshot that is left. */
   async check(): Promise<void> {
+    for (const pack of await listPacks(this.store)) {
+      const opened = await this.opened(pack);
+      if (opened === undefined) continue;
+      const { frames, header } = opened;
+      const held = [...this.#original.values()].filter(({ sequence }) =>
+        frames.some((frame) => frame.first <= sequence && sequence <= lastOfFrame(frame)),
+      );
+      const records = held.reduce((sum, chunk) => sum + chunk.records, 0);
+      const { previousChunkCrc, createdAtMs } = header;
+      const [first, last] = [held[0]!, held[held.length - 1]!];
+      assert.deepEqual(
+        { records: header.recordsCount, previousChunkCrc, createdAtMs },
+        { records, previousChunkCrc: first.previousChunkCrc, createdAtMs: last.createdAtMs },
+      );
+    }
+
     const snapshots = await listSnapshots(this.store);
     const starts: LogStart[] = snapshots.length < 2 ? [LOG_BEGINNING] : [];
     for (const stored of snapshots) {
@@ -294,8 +327,12 @@ describe('merging', () => {
       read.filter((key) => parseChunkKey(key) !== undefined),
       [],
     );
-    const { packs } = await site.counts();
-    assert.ok(packs > 1, `${packs} packs`);
+    const packs = await listPacks(site.store);
+    assert.ok(packs.length > 1);
+    for (const pack of packs) {
+      const { frames } = (await site.opened(pack))!;
+      assert.ok(frames.length <= 3, `${frames.length} small frames in ${pack.key}`);
+    }
     for (const sequence of site.log.sequences) await site.store.delete(chunkKey(sequence));
     await site.check();
     site.close();

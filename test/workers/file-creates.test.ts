@@ -87,6 +87,7 @@ class Disk implements FileCalls {
       this.underWay.push(end);
       return;
     }
+    assert.equal(this.underWay.length, 0, 'nothing else waits meanwhile');
     const fails = this.failsHere;
     this.failsHere = false;
     end(fails);

@@ -2,9 +2,6 @@
 const WRITERS_MIN = 8;
 const WRITERS_MAX = 64;
 
-/** Where a PUT takes less, waiting for writers costs more than their chunks. */
-const PUT_MS_MIN = 1;
-
 /** How long a batch waits for writers that were answered: a share of what a PUT takes, and what taking them in costs. */
 const WAIT_PUT_SHARE = 0.25;
 const WAIT_MS_PER_WRITE = 0.06;
@@ -73,7 +70,7 @@ export class Herd {
     const putMs = this.#putMs();
     const away = Math.max(0, this.#answered - this.#returned);
     const writers = waiting + away;
-    if (putMs === undefined || putMs < PUT_MS_MIN) return undefined;
+    if (putMs === undefined) return undefined;
     if (writers < WRITERS_MIN || writers > WRITERS_MAX) return undefined;
     if (this.#dryShare < SHARE_MIN || this.#returnedShare < SHARE_MIN) return undefined;
     if (inFlightSinceMs === undefined && away === 0) return undefined;

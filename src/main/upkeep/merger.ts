@@ -167,8 +167,7 @@ export class Merger {
     const fresh = await this.#fresh.take();
     for (;;) {
       const builder = await this.#build(from, fresh && fresh.frames[0]!.frame.first - 1);
-      const isFresh = fresh !== undefined && builder.takes(fresh);
-      if (isFresh) await builder.addFrames(fresh);
+      if (fresh !== undefined && builder.takes(fresh)) await builder.addFrames(fresh);
       else if (builder.chunks < 2 || (builder.chunks < this.#parts.chunksMax && builder.bytes < PACK_BYTES)) {
         // They stay chunks for now.
         this.#since.chunks += builder.chunks;
@@ -176,7 +175,6 @@ export class Merger {
         break;
       }
       from = await this.#store(builder);
-      if (isFresh) break;
     }
     for (;;) {
       const small = planMerge(await this.#packs());

@@ -15,7 +15,7 @@ import {
 /**
  * A pack is many chunks of the log in one object: a header that lists its frames, and the frames, each a zstd frame of
  * whole chunks as they are without compression, one after the other. Nothing of a chunk is lost, so each is as
- * verifiable as before. What it holds depends on nothing but the chunks: who merges the same ones makes the same pack.
+ * verifiable as before.
  */
 
 /** A frame is closed with the chunk that fills it. */
