@@ -117,7 +117,9 @@ function show(now) {
     ['catching up', number(etcd.watchersUnsynced, 0)],
     ['furthest behind', own.watch.lagRevisions === 0 ? '–' : number(own.watch.lagRevisions, 0) + ' revisions'],
     ['events under way', number(etcd.eventsPending, 0) + ', ' + bytes(own.watch.pendingBytes)],
-    ['reads waiting', number(own.readsWaiting, 0)], ['leases', number(now.leases, 0)]]);
+    ['reads waiting', number(own.readsWaiting, 0)],
+    ['answers not taken', bytes(own.answers.bytes) + (own.answers.held > 0 ? ', ' + number(own.answers.held, 0) + ' calls wait' : '')],
+    ['leases', number(now.leases, 0)]]);
 }
 
 function showSlow(slow, nowMs) {
