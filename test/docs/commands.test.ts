@@ -49,7 +49,7 @@ const NOT_RUN: Readonly<Record<string, { readonly why: string; readonly trial: T
     why: 'installs all from a registry; test/e2e/packed.test.ts packs',
     trial: async ({ text }) => checkScripts(text),
   },
-  'docs/tuning.md#tuning': {
+  'docs/tuning.md#curves': {
     why: 'takes a quarter of an hour; test/bench/programs.test.ts runs it for moments',
     trial: async ({ text }) => checkScripts(text),
   },
