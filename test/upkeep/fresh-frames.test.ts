@@ -100,6 +100,37 @@ describe('the frames of what was written lately', () => {
     assert.equal((await left)!.frames[0]!.frame.first, 15, 'none was compressed in time');
   });
 
+  it('stay bounded while the pool does nothing, whatever was forgotten meanwhile', async () => {
+    for (const bytesMax of [800 * KIB, 1000 * KIB]) {
+      const { pool, fresh } = setUp(bytesMax);
+      for (let sequence = 1; sequence <= 100; sequence++) fresh.add(chunk(sequence));
+      assert.equal(pool.given.flat().length, 4);
+      const left = fresh.take();
+      for (const index of pool.given.keys()) pool.end(index);
+      assert.equal((await left)?.frames[0]!.frame.first, bytesMax > 800 * KIB ? 100 : undefined);
+    }
+  });
+
+  it('take no room when they are forgotten', async () => {
+    const { pool, fresh } = setUp(1000 * KIB);
+    for (let round = 0; round < 20; round++) {
+      // Behind a gap; every second time the frame is ready before it is forgotten.
+      fresh.add(chunk(10 * round + 1));
+      fresh.add(chunk(10 * round + 2));
+      if (round % 2 === 0) pool.end(round);
+      await settled();
+      fresh.add(chunk(10 * round + 5));
+      if (round % 2 === 1) pool.end(round);
+      await settled();
+    }
+    for (let sequence = 301; sequence <= 304; sequence++) fresh.add(chunk(sequence));
+    for (const index of [20, 21]) pool.end(index);
+    assert.deepEqual(
+      (await fresh.take())?.frames.map(({ frame }) => frame.first),
+      [301, 303],
+    );
+  });
+
   it('are forgotten when one could not be made, which is said once; those that come later are kept', async () => {
     const { pool, fresh } = setUp();
     for (let sequence = 1; sequence <= 4; sequence++) fresh.add(chunk(sequence));

@@ -9,13 +9,6 @@ export interface WrittenChunk extends StoredChunk {
   readonly contentBytes: number;
 }
 
-/** What is held, and how much of it there is. */
-interface Held {
-  readonly frames: PackedFrame[];
-  /** Of the frames, and of the chunks that are in none yet, as they are in the store. */
-  bytes: number;
-}
-
 /**
  * The chunks that this process wrote lately, as frames of the next pack: compressed while they are in memory, so that
  * merging them reads nothing back. What it forgot, because it would have been too much, is in the store.
@@ -23,10 +16,13 @@ interface Held {
 export class FreshFrames {
   readonly #pool: Pick<TaskPool, 'packFrame'>;
   readonly #bytesMax: number;
-  #held: Held = { frames: [], bytes: 0 };
+  /** Those that are ready; another list when what was held is forgotten. */
+  #frames: PackedFrame[] = [];
   /** Of the frame that is not closed yet. */
   #chunks: StoredChunk[] = [];
   #contentBytes = 0;
+  /** Of the frames, and of chunks that are in none yet, also of forgotten ones that the pool still has. */
+  #bytes = 0;
   #next = 0;
   /** Frames become ready in their order. Never rejects. */
   #packing: Promise<void> = Promise.resolve();
@@ -39,11 +35,13 @@ export class FreshFrames {
 
   /** Chunks come in the log's order. `object` must not change any more. */
   add({ sequence, object, contentBytes }: WrittenChunk): void {
-    if (sequence !== this.#next || this.#held.bytes + object.length > this.#bytesMax) this.#forget();
+    if (sequence !== this.#next || !this.#hasRoom(object)) this.#forget();
+    // The pool is behind.
+    if (!this.#hasRoom(object)) return;
     this.#next = sequence + 1;
     this.#chunks.push({ sequence, object });
     this.#contentBytes += contentBytes;
-    this.#held.bytes += object.length;
+    this.#bytes += object.length;
     if (this.#contentBytes >= PACK_FRAME_BYTES) this.#close();
   }
 
@@ -51,8 +49,8 @@ export class FreshFrames {
   async take(): Promise<Frames | undefined> {
     this.#close();
     await this.#packing;
-    const frames = this.#held.frames.splice(0);
-    for (const { stored } of frames) this.#held.bytes -= stored.length;
+    const frames = this.#frames.splice(0);
+    for (const { stored } of frames) this.#bytes -= stored.length;
     const failure = this.#failure;
     this.#failure = undefined;
     if (failure !== undefined) throw failure;
@@ -62,31 +60,40 @@ export class FreshFrames {
     return { frames, records, previousChunkCrc: first.previousChunkCrc, createdAtMs: last.createdAtMs };
   }
 
+  #hasRoom(object: Uint8Array): boolean {
+    return this.#bytes + object.length <= this.#bytesMax;
+  }
+
   #close(): void {
     const chunks = this.#chunks;
     if (chunks.length === 0) return;
-    const held = this.#held;
     this.#chunks = [];
     this.#contentBytes = 0;
-    const before = this.#packing;
+    this.#packing = this.#pack(chunks, this.#frames, this.#packing);
+  }
+
+  /** Adds the frame of `chunks` to `frames` when those `before` it are there. */
+  async #pack(chunks: StoredChunk[], frames: PackedFrame[], before: Promise<void>): Promise<void> {
     const packed = this.#pool.packFrame(chunks);
-    this.#packing = (async () => {
-      try {
-        const frame = await packed;
-        await before;
-        held.frames.push(frame);
-        held.bytes += frame.stored.length;
-        for (const { object } of chunks) held.bytes -= object.length;
-      } catch (error) {
-        if (held !== this.#held) return;
-        this.#forget();
-        this.#failure = error;
-      }
-    })();
+    try {
+      const frame = await packed;
+      await before;
+      if (frames !== this.#frames) return;
+      frames.push(frame);
+      this.#bytes += frame.stored.length;
+    } catch (error) {
+      if (frames !== this.#frames) return;
+      this.#forget();
+      this.#failure = error;
+    } finally {
+      for (const { object } of chunks) this.#bytes -= object.length;
+    }
   }
 
   #forget(): void {
-    this.#held = { frames: [], bytes: 0 };
+    for (const { stored } of this.#frames) this.#bytes -= stored.length;
+    for (const { object } of this.#chunks) this.#bytes -= object.length;
+    this.#frames = [];
     this.#chunks = [];
     this.#contentBytes = 0;
   }
