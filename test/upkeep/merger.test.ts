@@ -365,6 +365,22 @@ describe('merging', () => {
     site.close();
   });
 
+  it('reads what was written before it a pack at a time', async () => {
+    const site = new Site();
+    await site.term(1, 0);
+    await site.write(40, 600_000);
+    const process = site.merger(4);
+    await site.write(4, 600_000);
+    for (const sequence of site.log.sequences.slice(-4)) process.wrote(await site.written(sequence));
+    await process.run();
+    await process.stop();
+    const sizes = (await listPacks(site.store)).map(({ size }) => size);
+    assert.ok(Math.max(...sizes) < 18 * 1024 * 1024, `packs of ${sizes.join(', ')} bytes`);
+    for (const sequence of site.log.sequences) await site.store.delete(chunkKey(sequence));
+    await site.check();
+    site.close();
+  });
+
   it('deletes no chunk whose PUT was answered to nobody: its process may put it again under the same name', async () => {
     const site = new Site();
     await site.term(20, 0);

@@ -1,4 +1,5 @@
 import { sharedAbort } from '../../shared/base/abort.ts';
+import { assert } from '../../shared/base/assert.ts';
 import { asBuffer } from '../../shared/base/bytes.ts';
 import type { Clock, Timer } from '../../shared/base/clock.ts';
 import { errorMessage } from '../../shared/base/errors.ts';
@@ -165,8 +166,9 @@ export class Merger {
     let from = await this.#end();
     if (from === undefined) return;
     const fresh = await this.#fresh.take();
+    const lastToRead = fresh === undefined ? Number.POSITIVE_INFINITY : fresh.frames[0]!.frame.first - 1;
     for (;;) {
-      const builder = await this.#build(from, fresh && fresh.frames[0]!.frame.first - 1);
+      const builder = await this.#build(from, lastToRead, PACK_BYTES);
       if (fresh !== undefined && builder.takes(fresh)) await builder.addFrames(fresh);
       else if (builder.chunks < 2 || (builder.chunks < this.#parts.chunksMax && builder.bytes < PACK_BYTES)) {
         // They stay chunks for now.
@@ -179,7 +181,10 @@ export class Merger {
     for (;;) {
       const small = planMerge(await this.#packs());
       if (small === undefined) return;
-      await this.#store(await this.#join(small));
+      const builder = await this.#join(small);
+      const { last } = small[small.length - 1]!;
+      assert(builder.end.sequence === last, `merging up to ${last} ended at ${builder.end.sequence}`);
+      await this.#store(builder);
     }
   }
 
@@ -216,15 +221,15 @@ export class Merger {
     return chunk !== undefined && originOfChunk(chunk) !== undefined;
   }
 
-  /** Puts into a pack what the log has after `from`: up to the sequence `last`, or else as much as a pack takes. */
-  async #build(from: LogStart, last?: number): Promise<PackBuilder> {
+  /** Puts into a pack what the log has after `from`: up to the sequence `last`, and so many bytes. */
+  async #build(from: LogStart, last: number, bytesMax: number): Promise<PackBuilder> {
     const builder = new PackBuilder(this.#parts.pool, from);
-    if (last !== undefined && last < from.nextSequence) return builder;
+    if (last < from.nextSequence) return builder;
     const rest = this.#rester();
     for await (const chunk of this.#reader.chunks(from)) {
-      if (last !== undefined && chunk.sequence > last) break;
+      if (chunk.sequence > last) break;
       if (await builder.add(chunk)) await rest();
-      if (last === undefined && builder.bytes >= PACK_BYTES) break;
+      if (builder.bytes >= bytesMax) break;
     }
     return builder;
   }
@@ -233,17 +238,17 @@ export class Merger {
   async #join(objects: readonly LogObject[]): Promise<PackBuilder> {
     const packs: OpenPack[] = [];
     for (const object of objects) packs.push(await this.#open(object));
-    const { first } = objects[0]!;
+    const [{ first }, { last }] = [objects[0]!, objects[objects.length - 1]!];
     const { previousChunkCrc: chunkCrc } = packs[0]!.header;
     const from = { sequence: first - 1, chunkCrc, nextSequence: first };
     const builder = new PackBuilder(this.#parts.pool, from);
     const rest = this.#rester();
     for (const [index, pack] of packs.entries()) {
-      // One that overlaps, or chunks between them.
-      if (!builder.takes(pack.all)) return this.#build(from, objects[objects.length - 1]!.last);
-      if (hasLargeFrames(pack)) await builder.addFrames(pack.all);
-      else if (!(await this.#addChunks(builder, objects[index]!, pack))) {
-        return this.#build(from, objects[objects.length - 1]!.last);
+      // Not when it overlaps, or chunks lie between them.
+      const follows = builder.takes(pack.all);
+      if (follows && hasLargeFrames(pack)) await builder.addFrames(pack.all);
+      else if (!follows || !(await this.#addChunks(builder, objects[index]!, pack))) {
+        return this.#build(from, last, Number.POSITIVE_INFINITY);
       }
       await rest();
     }
