@@ -97,7 +97,7 @@ export class Core {
       role,
       lease: this.lease,
       writer: this.writer,
-      wrote: (chunk) => this.#logUpkeep?.wrote(chunk.records, chunk),
+      wrote: (chunk) => this.#logUpkeep?.wrote(chunk),
     });
     this.#engine = engine;
     if (role === 'primary') this.#startUpkeep(engine);

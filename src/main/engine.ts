@@ -67,7 +67,7 @@ export interface EngineParts {
   log: Log;
   meter: CommitMeter;
   applyMeter?: ApplyMeter;
-  /** A chunk of so many records is durable; `bytes` are those of its object. */
+  /** A chunk is durable; its `object` is what the store has. */
   wrote(chunk: EvaluatedMessage): void;
   /** The process can't go on; nothing is acknowledged any more. */
   fatal(error: Error): void;

@@ -1,6 +1,7 @@
 import type { Clock } from '../shared/base/clock.ts';
 import type { Log } from '../shared/base/log.ts';
 import type { Random } from '../shared/base/random.ts';
+import type { EvaluatedMessage } from '../workers/contract/writer.ts';
 import type { Settings } from './config/settings.ts';
 import type { TaskPool } from './pool/pool.ts';
 import { LogSnapshot } from './state/log-snapshot-client.ts';
@@ -8,7 +9,6 @@ import type { Workers } from './state/workers.ts';
 import type { WriterClient } from './state/writer-client.ts';
 import { retryingStore } from './store/retry.ts';
 import type { ObjectStore } from './store/store.ts';
-import type { WrittenChunk } from './upkeep/fresh-frames.ts';
 import { Merger } from './upkeep/merger.ts';
 import { RestorePoints, type SnapshotsSeen } from './upkeep/restore-points.ts';
 import { Retention } from './upkeep/retention.ts';
@@ -67,8 +67,8 @@ export class LogUpkeep {
   }
 
   /** A chunk became durable. */
-  wrote(records: number, chunk: WrittenChunk): void {
-    this.#snapshotter.wrote(records, chunk.object.length);
+  wrote(chunk: EvaluatedMessage): void {
+    this.#snapshotter.wrote(chunk.records, chunk.object.length);
     this.#merger?.wrote(chunk);
   }
 

@@ -116,8 +116,8 @@ export class FileThread {
         continue;
       }
       const port = this.#running();
-      if (this.#posted.size === 0) port.ref();
       const isAlone = this.#posted.size === 0;
+      if (isAlone) port.ref();
       const id = this.#requests++;
       this.#posted.set(id, next);
       this.#postedBytes += next.bytes;

@@ -245,9 +245,10 @@ export class Merger {
     const rest = this.#rester();
     for (const [index, pack] of packs.entries()) {
       // Not when it overlaps, or chunks lie between them.
-      const follows = builder.takes(pack.all);
-      if (follows && hasLargeFrames(pack)) await builder.addFrames(pack.all);
-      else if (!follows || !(await this.#addChunks(builder, objects[index]!, pack))) {
+      const { all } = pack;
+      const follows = builder.takes(all);
+      if (follows && hasLargeFrames(pack)) await builder.addFrames(all);
+      else if (!follows || !(await this.#addChunks(builder, objects[index]!, pack, rest))) {
         return this.#build(from, last, Number.POSITIVE_INFINITY);
       }
       await rest();
@@ -256,10 +257,17 @@ export class Merger {
   }
 
   /** Adds the pack's chunks one by one, in frames of a good size; false if it is damaged. */
-  async #addChunks(builder: PackBuilder, object: LogObject, pack: OpenPack): Promise<boolean> {
+  async #addChunks(
+    builder: PackBuilder,
+    object: LogObject,
+    pack: OpenPack,
+    rest: () => Promise<void>,
+  ): Promise<boolean> {
     try {
       for (const frame of pack.frames) {
-        for (const chunk of await pack.open(frame, frame.first)) await builder.add(chunk);
+        for (const chunk of await pack.open(frame, frame.first)) {
+          if (await builder.add(chunk)) await rest();
+        }
       }
       return true;
     } catch (error) {

@@ -144,9 +144,10 @@ export class WriterState {
         return;
       case 'close':
         // A disk that refuses them keeps nobody: they are in the store.
-        if (!this.#durable.isEmpty)
-          do this.idle();
-          while (!this.#durable.isEmpty && !this.#inTrouble);
+        while (!this.#durable.isEmpty) {
+          this.idle();
+          if (this.#inTrouble) break;
+        }
         this.#filler?.close();
         this.#connection.close();
         return;

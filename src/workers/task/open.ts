@@ -22,6 +22,18 @@ export async function openChunk(
   object: Uint8Array,
   form: ChunkForm = 'bytes',
 ): Promise<LoadedChunk> {
+  const { header, headerBytes, body } = await chunkBody(name, sequence, object);
+  const { records, footer } = decodeBody(body, header, name);
+  const skipTo = records.find((record) => record.operation === Operation.Epoch)?.epoch?.skipTo;
+  return loaded({ header, headerBytes, body, records, footer, skipTo }, form);
+}
+
+/** The parts of a chunk's object: its header, which is checked, and its body, decompressed. Throws `CorruptFileError`. */
+export async function chunkBody(
+  name: string,
+  sequence: number,
+  object: Uint8Array,
+): Promise<Pick<PackedChunk, 'header' | 'headerBytes' | 'body'>> {
   const { header, bodyOffset } = decodeHeader(object, name);
   const refuse = (check: string, expected: string, found: string): never => {
     const place = { object: name, part: 'header', index: undefined, offset: 0 } as const;
@@ -30,11 +42,8 @@ export async function openChunk(
   if (header.kind !== FileKind.Chunk) refuse('kind', String(FileKind.Chunk), String(header.kind));
   if (header.sequence !== sequence) refuse('sequence', String(sequence), String(header.sequence));
   const stored = object.subarray(bodyOffset);
-  const body =
-    header.compression === FileCompression.Zstd ? await inflateChunk(name, object, header) : stored;
-  const { records, footer } = decodeBody(body, header, name);
-  const skipTo = records.find((record) => record.operation === Operation.Epoch)?.epoch?.skipTo;
-  return loaded({ header, headerBytes: object.subarray(0, bodyOffset), body, records, footer, skipTo }, form);
+  const body = header.compression === FileCompression.Zstd ? await inflate(name, object, header) : stored;
+  return { header, headerBytes: object.subarray(0, bodyOffset), body };
 }
 
 function loaded(chunk: PackedChunk, form: ChunkForm): LoadedChunk {
@@ -67,12 +76,7 @@ export async function openFrame(
   return chunks;
 }
 
-/** The body of a compressed chunk. Throws `CorruptFileError`. */
-export async function inflateChunk(
-  name: string,
-  object: Uint8Array,
-  header: DecodedHeader,
-): Promise<Uint8Array> {
+async function inflate(name: string, object: Uint8Array, header: DecodedHeader): Promise<Uint8Array> {
   checkZstdFrames(object, header, name, RECORD_BYTES_MAX);
   try {
     return await decompress(asBuffer(object.subarray(header.byteLength)));
