@@ -123,7 +123,7 @@ class StatusReader {
     const { record, primary } = await this.#primary(inventory);
     const end = await this.#end(inventory, newest);
     const oldest = await this.#oldest(inventory, headers);
-    this.#checkEnds(inventory, record);
+    await this.#checkEnds(inventory, record);
     const { epoch, point } = end ?? {};
     return {
       store: store.url,
@@ -193,7 +193,7 @@ class StatusReader {
       const { sequence, epoch, snapshot, createdAtMs } = newest;
       return { epoch, point: { sequence, revision: snapshot.revision, time: timeText(createdAtMs) } };
     }
-    const chunk = await this.#chunk(last, last.last);
+    const chunk = await this.#chunk(last.key, last.last);
     const point = {
       sequence: last.last,
       revision: await this.#revision(inventory, newest),
@@ -224,7 +224,7 @@ class StatusReader {
   ): Promise<number | undefined> {
     for (const object of last?.isPack === true ? [last] : [...lastChunks].reverse()) {
       if (newest !== undefined && object.last <= newest.sequence) return newest.snapshot.revision;
-      const chunk = await this.#chunk(object, object.last);
+      const chunk = await this.#chunk(object.key, object.last);
       if (chunk === undefined) return undefined;
       if (chunk.lastRevision > 0) return chunk.lastRevision;
     }
@@ -233,14 +233,13 @@ class StatusReader {
     return isShort ? 1 : undefined;
   }
 
-  /** A chunk of an object, which is read whole; undefined if it is damaged. */
-  async #chunk({ key, isPack }: LogObject, sequence: number): Promise<LoadedChunk | undefined> {
+  /** A chunk, whose object is read whole; undefined if it is damaged or by now deleted. */
+  async #chunk(key: string, sequence: number): Promise<LoadedChunk | undefined> {
     const { store, pool } = this.#parts;
     const damaged = (damagedKey: string, error: Error): void => this.#damaged(damagedKey, error);
     try {
-      if (isPack) return await new LogReader({ store, pool, damaged }).chunkAt(sequence);
-      const object = await store.get(key);
-      return object && (await pool.open(key, sequence, object));
+      // The object that was listed may have been merged since.
+      return await new LogReader({ store, pool, damaged }).chunkAt(sequence);
     } catch (error) {
       this.#damaged(key, error);
       return undefined;
@@ -251,7 +250,7 @@ class StatusReader {
     { first, last, stored }: Inventory,
     headers: ReadonlyMap<string, SnapshotHeader | undefined>,
   ): Promise<LogPoint | undefined> {
-    const chunk = first?.first === 1 ? await this.#chunk(first, 1) : undefined;
+    const chunk = first?.first === 1 ? await this.#chunk(first.key, 1) : undefined;
     if (first !== undefined && chunk !== undefined && originOfChunk(chunk) === undefined) {
       const isImport = decodeHeader(chunk.header, first.key).header.epoch === 0;
       const point = { sequence: 1, revision: 1, time: timeText(chunk.createdAtMs) };
@@ -276,8 +275,7 @@ class StatusReader {
       else high = middle;
     }
     const key = chunkKey(low);
-    const object = { key, size: 0, modifiedMs: 0, isPack: false, first: low, last: low };
-    const chunk = await this.#chunk(object, low);
+    const chunk = await this.#chunk(key, low);
     if (chunk === undefined) return undefined;
     const { records } = decodeBody(chunk.body, decodeHeader(chunk.header, key).header, key);
     const revision = records.find(({ importEnd }) => importEnd !== undefined)?.importEnd?.revision;
@@ -300,8 +298,8 @@ class StatusReader {
     };
   }
 
-  /** What the names alone show to be wrong. */
-  #checkEnds({ first, last, stored }: Inventory, lease: LeaseRecord | undefined): void {
+  /** What the names show to be wrong. Of what came after the list, the lease and newer snapshots may speak already. */
+  async #checkEnds({ first, last, stored }: Inventory, lease: LeaseRecord | undefined): Promise<void> {
     if (first === undefined || last === undefined) return;
     const newest = stored[stored.length - 1];
     const odd = (object: string, what: string): void => void this.#odd.push({ object, what });
@@ -311,15 +309,24 @@ class StatusReader {
         'the log begins here, and there is no snapshot: servers refuse it; what was before is lost',
       );
     }
-    if (newest !== undefined && newest.sequence > last.last) {
+    const isLost = async (sequence: number): Promise<boolean> =>
+      sequence > last.last && !(await this.#isStored(sequence));
+    if (newest !== undefined && (await isLost(newest.sequence))) {
       odd(newest.key, `the log ends before it, at ${last.key}: chunks have been lost`);
     }
-    if (lease !== undefined && lease.sequence > last.last) {
+    if (lease !== undefined && (await isLost(lease.sequence))) {
       odd(
         last.key,
         `the primary had written chunk ${lease.sequence}: the chunks after this one have been lost`,
       );
     }
+  }
+
+  /** Whether a chunk is in the store now, damaged or not. */
+  async #isStored(sequence: number): Promise<boolean> {
+    const key = chunkKey(sequence);
+    if ((await this.#parts.store.getRange(key, 0, 1)) !== undefined) return true;
+    return (await this.#chunk(key, sequence)) !== undefined;
   }
 
   #cost(inventory: Inventory, primary: PrimaryStatus | undefined): StoreStatus['cost'] {
