@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import * as fs from 'node:fs';
-import { mkdir, mkdtemp, readdir, readFile, rm, stat, utimes, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, open, readdir, readFile, rm, stat, utimes, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
@@ -10,11 +10,18 @@ import { probeStore } from '../../src/main/store/probe.ts';
 import type { ObjectStore } from '../../src/main/store/store.ts';
 import { systemClock } from '../../src/shared/base/clock.ts';
 import { systemRandom } from '../../src/shared/base/random.ts';
+import { SYNCED_BYTES_MAX } from '../../src/shared/model/limits.ts';
 import type { FileCalls } from '../../src/workers/file/calls.ts';
 import { InThread } from '../support/file-thread.ts';
 import { describeStoreContract, keysOf, text } from './contract.ts';
 
 const options = { clock: systemClock, random: systemRandom };
+
+interface Handles {
+  write(bytes: Uint8Array, offset: number, length: number): Promise<{ bytesWritten: number }>;
+  datasync(): Promise<void>;
+  sync(): Promise<void>;
+}
 
 describe('the directory store', () => {
   let root: string;
@@ -50,6 +57,43 @@ describe('the directory store', () => {
     await assert.rejects(store.put('a/under-a-file', text('4')), { kind: 'fatal' });
     await store.close();
     assert.deepEqual(await readdir(join(directory, '.tmp')), []);
+  });
+
+  it('syncs large files a piece at a time, whatever their parts', async (test) => {
+    const { directory, store } = await opened('pieces');
+    await store.put('a', text('1'));
+    const probe = await open(join(directory, 'a'));
+    const handles = Object.getPrototypeOf(probe) as Handles;
+    await probe.close();
+    let [unsynced, most] = [0, 0];
+    const { write } = handles;
+    test.mock.method(handles, 'write', async function (this: Handles, ...call: Parameters<Handles['write']>) {
+      const written = await write.apply(this, call);
+      unsynced += written.bytesWritten;
+      most = Math.max(most, unsynced);
+      return written;
+    });
+    for (const name of ['datasync', 'sync'] as const) {
+      const sync = handles[name];
+      test.mock.method(handles, name, async function (this: Handles) {
+        await sync.call(this);
+        unsynced = 0;
+      });
+    }
+    const body = systemRandom.bytes(5 * SYNCED_BYTES_MAX + 7);
+    const parts = [body.subarray(0, 1), body.subarray(1, 600_000), body.subarray(600_000)];
+    await store.put('whole', body);
+    await store.putMultipart(
+      'in-parts',
+      (async function* () {
+        yield* parts;
+      })(),
+    );
+    test.mock.restoreAll();
+    assert.deepEqual([unsynced, most], [0, SYNCED_BYTES_MAX]);
+    for (const key of ['whole', 'in-parts'])
+      assert.deepEqual(Buffer.from((await store.get(key))!), Buffer.from(body));
+    await store.close();
   });
 
   it('removes at open what a killed process left an hour ago, and not what another may be writing', async () => {

@@ -6,6 +6,7 @@ import type { FileCalls } from '../../src/workers/file/calls.ts';
 import { Creates } from '../../src/workers/file/creates.ts';
 
 const DIRECTORY = '/store/chunks';
+const PIECE_BYTES = 1500;
 
 interface File {
   bytes: Uint8Array;
@@ -35,6 +36,8 @@ class Disk implements FileCalls {
   readonly hasty: string[] = [];
   /** Whether the next sync fails that is waited for. */
   failsHere = false;
+  /** The most that a sync of a file had to write. */
+  unsyncedMax = 0;
   /** Bytes that are left. */
   room = Infinity;
 
@@ -58,6 +61,7 @@ class Disk implements FileCalls {
     if (taken === 0) throw failure('ENOSPC');
     this.room -= taken;
     file.bytes = Buffer.concat([file.bytes, bytes.subarray(offset, offset + taken)]);
+    this.unsyncedMax = Math.max(this.unsyncedMax, file.bytes.length - (file.durable?.length ?? 0));
     return taken;
   }
 
@@ -122,7 +126,7 @@ class Disk implements FileCalls {
 
 /** Some creates, in what order the disk does what it was given, which of that fails, and how much room there is. */
 const story = fc.record({
-  creates: fc.array(fc.record({ name: fc.nat(5), length: fc.nat(3000) }), { minLength: 1, maxLength: 12 }),
+  creates: fc.array(fc.record({ name: fc.nat(5), length: fc.nat(4000) }), { minLength: 1, maxLength: 12 }),
   steps: fc.array(fc.record({ next: fc.boolean(), pick: fc.nat(), fails: fc.integer({ min: 0, max: 9 }) }), {
     minLength: 100,
     maxLength: 100,
@@ -138,15 +142,19 @@ test('whenever the power is cut: every name is a whole file, and what was answer
       const bodies = creates.map(({ length }, id) => new Uint8Array(length).fill(id + 1));
       const pathOf = (id: number): string => `${DIRECTORY}/${creates[id]!.name}`;
       const answers = new Map<number, FileAnswer['type']>();
-      const work = new Creates(disk, (told) => {
-        for (const { id, type } of told) {
-          assert.ok(!answers.has(id), 'answered once');
-          answers.set(id, type);
-          const kept = disk.durableNames.get(pathOf(id))?.durable;
-          if (type === 'created') assert.deepEqual(kept && Buffer.from(kept), Buffer.from(bodies[id]!));
-          if (type === 'exists') assert.ok(kept !== undefined, 'what exists is durable');
-        }
-      });
+      const work = new Creates(
+        disk,
+        (told) => {
+          for (const { id, type } of told) {
+            assert.ok(!answers.has(id), 'answered once');
+            answers.set(id, type);
+            const kept = disk.durableNames.get(pathOf(id))?.durable;
+            if (type === 'created') assert.deepEqual(kept && Buffer.from(kept), Buffer.from(bodies[id]!));
+            if (type === 'exists') assert.ok(kept !== undefined, 'what exists is durable');
+          }
+        },
+        PIECE_BYTES,
+      );
       let begun = 0;
       for (const { next, pick, fails } of steps) {
         if ((next || disk.underWay.length === 0) && begun < creates.length) {
@@ -162,6 +170,7 @@ test('whenever the power is cut: every name is a whole file, and what was answer
       assert.equal(answers.size, begun, 'all are answered');
       assert.deepEqual(disk.torn, []);
       assert.deepEqual(disk.hasty, []);
+      assert.ok(disk.unsyncedMax <= PIECE_BYTES, `${disk.unsyncedMax} bytes in one sync`);
       assert.equal(disk.filesOpen, 0);
       const left = [...disk.names.keys()].filter((path) => path.includes('.tmp'));
       const unsynced = [...answers.values()].filter((type) => type === 'unsynced');

@@ -1,9 +1,8 @@
 import { constants } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
+import { SYNCED_BYTES_MAX } from '../../shared/model/limits.ts';
 import { StoreError } from './errors.ts';
 
-/** macOS honours F_FULLFSYNC (libuv's fsync) only, so there O_DSYNC would be too little. */
-const OPEN_DURABLE = process.platform === 'linux' ? constants.O_DSYNC : 0;
 const OPEN_TEMPORARY = constants.O_CREAT | constants.O_EXCL | constants.O_WRONLY;
 
 /** The `length` bytes from `offset` on, which must be there; a 'transient' `StoreError` when they no longer are. */
@@ -27,16 +26,24 @@ export async function writeDurably(
   parts: Iterable<Uint8Array> | AsyncIterable<Uint8Array>,
   signal: AbortSignal | undefined,
 ): Promise<void> {
-  const durableWrites = Array.isArray(parts) ? OPEN_DURABLE : 0;
-  const handle = await open(path, OPEN_TEMPORARY | durableWrites, 0o600);
+  const handle = await open(path, OPEN_TEMPORARY, 0o600);
   try {
+    let unsynced = 0;
     for await (const part of parts) {
-      signal?.throwIfAborted();
-      await writeFully(handle, part);
+      for (let begin = 0; begin < part.length; ) {
+        signal?.throwIfAborted();
+        const end = Math.min(part.length, begin + SYNCED_BYTES_MAX - unsynced);
+        await writeFully(handle, part.subarray(begin, end));
+        unsynced += end - begin;
+        begin = end;
+        if (unsynced < SYNCED_BYTES_MAX) continue;
+        await handle.datasync();
+        unsynced = 0;
+      }
     }
-    if (durableWrites === 0) await handle.sync();
+    await handle.sync();
   } finally {
-    // Every write was durable or failed, so closing has nothing left to tell.
+    // What was written is durable, or that failed: closing has nothing left to tell.
     handle.close().catch(() => undefined);
   }
 }

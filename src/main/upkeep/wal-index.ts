@@ -1,20 +1,31 @@
 import { open } from 'node:fs/promises';
 import { endianness } from 'node:os';
 
-/** In the header of SQLite's WAL-index: the number of valid frames in the log, in the byte order of the machine. */
+/** Where there is the number of valid frames in the log, and of those that are copied, in the byte order of the machine. */
 const FRAMES_OFFSET = 16;
-const FRAMES_BYTES = 4;
+const COPIED_OFFSET = 96;
+const HEADER_BYTES = 100;
+
+/** Pages in the write-ahead log of a database. */
+export interface WalPages {
+  /** Of use, whatever the size of the file. */
+  readonly logged: number;
+  /** Of these, the first ones that are in the database already. */
+  readonly copied: number;
+}
 
 /**
- * Pages in the write-ahead log of an open database that are of use, whatever the size of the file. From the WAL-index that
- * its connections share, `-shm`: https://sqlite.org/walformat.html#the_wal_index_header. 0 when there is none yet.
+ * What is in the write-ahead log of an open database. From the WAL-index that its connections share, `-shm`:
+ * https://sqlite.org/walformat.html#the_wal_index_header. Nothing when there is none yet.
  */
-export async function loggedPages(databaseFile: string): Promise<number> {
+export async function walPages(databaseFile: string): Promise<WalPages> {
   const file = await open(`${databaseFile}-shm`, 'r');
   try {
-    const { bytesRead, buffer } = await file.read(Buffer.alloc(FRAMES_BYTES), 0, FRAMES_BYTES, FRAMES_OFFSET);
-    if (bytesRead < FRAMES_BYTES) return 0;
-    return endianness() === 'LE' ? buffer.readUInt32LE() : buffer.readUInt32BE();
+    const { bytesRead, buffer } = await file.read(Buffer.alloc(HEADER_BYTES), 0, HEADER_BYTES, 0);
+    if (bytesRead < HEADER_BYTES) return { logged: 0, copied: 0 };
+    const at = (offset: number): number =>
+      endianness() === 'LE' ? buffer.readUInt32LE(offset) : buffer.readUInt32BE(offset);
+    return { logged: at(FRAMES_OFFSET), copied: at(COPIED_OFFSET) };
   } finally {
     await file.close();
   }

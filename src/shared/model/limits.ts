@@ -54,3 +54,9 @@ export const LEASE_RENEWALS_PER_TTL = 3;
 assert(LEASE_TRUST_MS + LEASE_TTL_MS_MAX < LEASE_KEEP_MS, 'a lease name is free only when nobody trusts it');
 assert(DELETE_AGE_MS_MIN > 10 * UPLOAD_TRUST_MS, 'uploads must be distrusted long before names are freed');
 assert(REPLAY_STEP_BYTES < RECORD_BYTES_MAX, 'a replay step must be smaller than the largest record');
+
+/**
+ * Bytes of a file that a directory store writes and syncs at a time. A sync holds up those of other files on the same disk
+ * for as long as it takes, so a chunk beside a pack or a snapshot waits for so much and not for the whole file.
+ */
+export const SYNCED_BYTES_MAX = 1024 * 1024;

@@ -1,5 +1,6 @@
 import { constants } from 'node:fs';
 import { errorCode, errorMessage } from '../../shared/base/errors.ts';
+import { SYNCED_BYTES_MAX } from '../../shared/model/limits.ts';
 import type { FileAnswer, FileRequest } from '../contract/file.ts';
 import type { FileCalls } from './calls.ts';
 import { DirectorySyncs } from './directory-syncs.ts';
@@ -7,7 +8,7 @@ import { DirectorySyncs } from './directory-syncs.ts';
 /**
  * Creates files:
  *
- * 1. A body is written to its temporary name, and the file is synced.
+ * 1. A body is written to its temporary name, and the file is synced, a large one piece by piece.
  * 2. Only then does it get its own name, by link(2), which fails when the name exists, atomically among all
  *    processes. So whatever has a name is whole and stays so, whenever the power is cut.
  * 3. Only after its directory was synced is anything answered: neither 'created' nor 'exists' outruns a power cut.
@@ -26,31 +27,30 @@ type Sync = Extract<FileRequest, { type: 'sync' }>;
 export class Creates {
   readonly #calls: FileCalls;
   readonly #reply: (answers: FileAnswer[]) => void;
+  readonly #syncedBytesMax: number;
   readonly #syncs: DirectorySyncs;
 
-  /** `reply` gets the answers, those of one sync together. */
-  constructor(calls: FileCalls, reply: (answers: FileAnswer[]) => void) {
+  /** `reply` gets the answers, those of one sync together. Of each body so many bytes are written and synced at a time. */
+  constructor(
+    calls: FileCalls,
+    reply: (answers: FileAnswer[]) => void,
+    syncedBytesMax: number = SYNCED_BYTES_MAX,
+  ) {
     this.#calls = calls;
     this.#reply = reply;
+    this.#syncedBytesMax = syncedBytesMax;
     this.#syncs = new DirectorySyncs(calls, reply);
   }
 
   create(request: Create): void {
-    const { temporary, body, isAlone } = request;
     let file: number | undefined;
     try {
-      file = this.#calls.openSync(temporary, OPEN_TEMPORARY, 0o600);
-      this.#writeFully(file, body);
+      file = this.#calls.openSync(request.temporary, OPEN_TEMPORARY, 0o600);
     } catch (error) {
-      this.#fail(request, file, error);
+      this.#fail(request, undefined, error);
       return;
     }
-    const written = file;
-    const synced = (error: unknown): void => {
-      if (error) this.#fail(request, written, error);
-      else this.#publish(request, written);
-    };
-    this.#calls.fdatasync(written, synced, isAlone);
+    this.#write(request, file, 0);
   }
 
   sync({ id, directory }: Sync): void {
@@ -62,14 +62,33 @@ export class Creates {
     this.#syncs.close();
   }
 
-  #writeFully(file: number, body: Uint8Array): void {
-    for (let written = 0; written < body.length; ) {
-      written += this.#calls.writeSync(file, body, written, body.length - written);
+  /** Writes and syncs the body from `begin` on, a piece at a time, then gives the file its name. */
+  #write(request: Create, file: number, begin: number): void {
+    const { body } = request;
+    const end = Math.min(body.length, begin + this.#syncedBytesMax);
+    try {
+      for (let written = begin; written < end; ) {
+        written += this.#calls.writeSync(file, body, written, end - written);
+      }
+    } catch (error) {
+      this.#fail(request, file, error);
+      return;
     }
+    const synced = (error: unknown): void => {
+      if (error) this.#fail(request, file, error);
+      else if (end < body.length) this.#write(request, file, end);
+      else this.#publish(request, file);
+    };
+    this.#calls.fdatasync(file, synced, this.#waitsHere(request));
+  }
+
+  /** Others may come between the pieces of a large one. */
+  #waitsHere({ body, isAlone }: Create): boolean {
+    return isAlone && body.length <= this.#syncedBytesMax;
   }
 
   #publish(request: Create, file: number): void {
-    const { id, temporary, path, isAlone } = request;
+    const { id, temporary, path } = request;
     let type: 'created' | 'exists' = 'created';
     try {
       this.#calls.linkSync(temporary, path);
@@ -86,7 +105,7 @@ export class Creates {
       if (isSynced) this.#unlink(temporary);
     };
     const directory = path.slice(0, path.lastIndexOf('/'));
-    this.#syncs.sync(directory, { answer: { type, id }, after, here: isAlone });
+    this.#syncs.sync(directory, { answer: { type, id }, after, here: this.#waitsHere(request) });
   }
 
   #fail({ id, temporary }: Create, file: number | undefined, error: unknown): void {
