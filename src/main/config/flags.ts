@@ -312,7 +312,7 @@ export const FLAGS = {
     '<size>',
     size(1),
     'write a snapshot after chunks of this size, or the size of the last one if that is more',
-    '64MiB',
+    '256MiB',
   ),
   snapshotAge: flag(
     'Snapshots and retention',
