@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { describe, it } from 'node:test';
-import { parseCommandLine, parseSettings } from '../../src/main/config/command-line.ts';
+import { commandNamed, parseCommandLine, parseSettings } from '../../src/main/config/command-line.ts';
 import { environmentName, FLAGS, type FlagKey } from '../../src/main/config/flags.ts';
 import { SettingsError } from '../../src/main/config/settings.ts';
 import { NETSY_VERSION } from '../../src/shared/model/version.ts';
@@ -178,6 +178,18 @@ describe('command line', () => {
       refusal('--client-cert-auth=yes'),
       /^--client-cert-auth: "yes" is not known; use true, false$/,
     );
+  });
+
+  it('takes no word for the value of a boolean flag that is none', () => {
+    for (const words of [
+      ['--insecure', 'verify', '/x'],
+      ['--insecure', 'true', 'verify', '/x'],
+    ]) {
+      assert.equal(parseCommandLine(words, {}).command, 'verify', words.join(' '));
+      assert.equal(commandNamed(words), 'verify', words.join(' '));
+    }
+    assert.equal(parseSettings(['--insecure', 'false'], {}).insecure, false);
+    assert.match(refusal('--insecure serve'), /"serve" is not a command/);
   });
 
   it('gives inspect its files and refuses it without', () => {

@@ -45,6 +45,11 @@ const SUBCOMMANDS: readonly Subcommand<Order>[] = [
 export type Environment = Readonly<Record<string, string | undefined>>;
 
 const FLAG_KEYS = Object.keys(FLAGS) as FlagKey[];
+/** Flags that are true when they stand alone, and what they take. */
+const SWITCHES: ReadonlySet<string> = new Set(
+  FLAG_KEYS.filter((key) => FLAGS[key].form === '[true|false]').map((key) => `--${FLAGS[key].name}`),
+);
+const BOOLEANS: ReadonlySet<string> = new Set(['true', 'false']);
 
 const EXAMPLES = `
 Every flag also has an environment variable: NETSY_ and its name in capitals, such as NETSY_BATCH_WINDOW.
@@ -75,7 +80,7 @@ Examples:
  * says what to change.
  */
 export function parseCommandLine(given: readonly string[], environment: Environment): CommandLine {
-  const argv = given[0] === 'help' ? wordsForHelp(given.slice(1)) : given;
+  const argv = valuesJoined(given[0] === 'help' ? wordsForHelp(given.slice(1)) : given);
   let printed = '';
   let called: { subcommand: Subcommand<Order>; parsed: Command } | undefined;
   const program = serveCommand((text) => {
@@ -118,8 +123,20 @@ function wordsForHelp(words: readonly string[]): readonly string[] {
   return [name, '--help'];
 }
 
+/** `--insecure` with a value joined to it: the word behind is a value only if it could be one, and may name a command. */
+function valuesJoined(argv: readonly string[]): readonly string[] {
+  const joined: string[] = [];
+  for (const word of argv) {
+    const before = joined.at(-1);
+    if (BOOLEANS.has(word) && SWITCHES.has(before ?? '')) joined[joined.length - 1] = `${before}=${word}`;
+    else joined.push(word);
+  }
+  return joined.map((word) => (SWITCHES.has(word) ? `${word}=true` : word));
+}
+
 /** The command that these words name, also where they can't be understood; undefined: they serve. */
-export function commandNamed(argv: readonly string[]): string | undefined {
+export function commandNamed(given: readonly string[]): string | undefined {
+  const argv = valuesJoined(given);
   const names = new Set(SUBCOMMANDS.map(({ name }) => name));
   const valued = new Set(FLAG_KEYS.map((key) => `--${FLAGS[key].name}`));
   return argv.find((word, index) => names.has(word) && !valued.has(argv[index - 1] ?? ''));
@@ -271,8 +288,6 @@ function sourceOf(
   const flag: Flag<unknown> = FLAGS[key];
   const option = options[key];
   if (typeof option === 'string') return { label: `--${flag.name}`, text: option, given: true };
-  // `--client-cert-auth` alone means true, as for Go's boolean flags.
-  if (option === true) return { label: `--${flag.name}`, text: 'true', given: true };
   const variable = environmentName(flag.name);
   const text = environment[variable];
   if (text !== undefined && text !== '') return { label: variable, text, given: true };
