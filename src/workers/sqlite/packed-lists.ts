@@ -85,14 +85,22 @@ export function fieldPrefix(length: string): string {
     ELSE unhex(format('12%02x%02x%02x%02x%02x', ${low(0)}, ${low(7)}, ${low(14)}, ${low(21)}, ${last(28)})) END`;
 }
 
-/** Tag and length of every KeyValue below LENGTHS bytes. */
+let prefixes: Buffer | undefined;
+
+/** Tag and length of every KeyValue below LENGTHS bytes: made once for all connections of a thread. */
 export function prefixTable(): Buffer {
+  prefixes ??= makePrefixTable();
+  return prefixes;
+}
+
+function makePrefixTable(): Buffer {
   const table = Buffer.alloc(PREFIX_BYTES * LENGTHS);
+  const writer = new Writer(PREFIX_BYTES);
   for (let length = 0; length < LENGTHS; length++) {
-    const writer = new Writer(PREFIX_BYTES);
     writer.varint(KVS_TAG);
     writer.varint(length);
     table.set(writer.view(), PREFIX_BYTES * length);
+    writer.reset();
   }
   return table;
 }
