@@ -14,7 +14,6 @@ import type { LoadedChunk } from './contract/writer.ts';
 import { compareCaches } from './sqlite/cache-differences.ts';
 import { checkpoint } from './task/checkpoint.ts';
 import { compressBody } from './task/compress.ts';
-import { readJson, writeJson } from './task/json.ts';
 import { inflateFrame, openChunk, openFrame } from './task/open.ts';
 import { packFrame } from './task/pack.ts';
 import { openPiece } from './task/piece.ts';
@@ -63,10 +62,15 @@ export default async function run(
     case 'compareCaches':
       return compareCaches(task.expectedFile, task.foundFile, task.differencesMax);
     case 'bodyToMessage':
-      return readJson(task.message, task.body);
+      return (await json()).readJson(task.message, task.body);
     case 'messageToJson':
-      return writeJson(task.message, task.bytes, task.place);
+      return (await json()).writeJson(task.message, task.bytes, task.place);
   }
+}
+
+/** Loaded by the thread that needs it: the descriptors of all messages are a third of what a thread of the pool loads. */
+function json(): Promise<typeof import('./task/json.ts')> {
+  return import('./task/json.ts');
 }
 
 async function compressed({

@@ -5,7 +5,6 @@ import type { Log } from '../../shared/base/log.ts';
 import { openFileStore, openFileStoreToRead } from './file.ts';
 import { withReferences, withReferencesToRead } from './references.ts';
 import { retryingStore } from './retry.ts';
-import { openS3Store } from './s3.ts';
 import { type S3Options, s3Target } from './s3-config.ts';
 import type { ObjectStore, ReadableStore } from './store.ts';
 
@@ -18,9 +17,7 @@ export type OpenStoreOptions = S3Options;
  */
 export async function openStore(url: string, options: OpenStoreOptions): Promise<ObjectStore> {
   const parsed = parse(url);
-  return parsed.protocol === 'file:'
-    ? openFileStore(directoryOf(parsed), options)
-    : openS3Store(parsed, options);
+  return parsed.protocol === 'file:' ? openFileStore(directoryOf(parsed), options) : openS3(parsed, options);
 }
 
 /**
@@ -31,7 +28,13 @@ export async function openStoreToRead(url: string, options: OpenStoreOptions): P
   const parsed = parse(url);
   return parsed.protocol === 'file:'
     ? openFileStoreToRead(directoryOf(parsed), options)
-    : openS3Store(parsed, options);
+    : openS3(parsed, options);
+}
+
+/** Its client is loaded when it is needed: that is a tenth of the processor time of a start. */
+async function openS3(parsed: URL, options: OpenStoreOptions): Promise<ObjectStore> {
+  const { openS3Store } = await import('./s3.ts');
+  return openS3Store(parsed, options);
 }
 
 /** How long a store that another one refers to is tried, in milliseconds. */
