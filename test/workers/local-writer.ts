@@ -122,9 +122,14 @@ export class LocalWriter {
     return this.#evaluated!.events;
   }
 
-  /** Everything up to `sequence` is durable. */
-  apply(sequence: number): void {
+  /** Everything up to `sequence` is durable; when it is applied is up to the writer. */
+  durable(sequence: number): void {
     this.#state.handle({ type: 'apply', sequence });
+  }
+
+  /** Everything up to `sequence` is durable, and applied. */
+  apply(sequence: number): void {
+    this.durable(sequence);
     const chunks = this.chunks.filter((chunk) => chunk.sequence <= sequence).length;
     // One step applies as many as a batch can wait for.
     for (let step = 0; step < chunks && this.#applied < sequence; step++) this.#state.idle();

@@ -193,7 +193,7 @@ export interface LeaseChange {
 
 /**
  * What may have to wait for another thread: `commits`, all that need not be done at once, while SQLite's log is copied to
- * its end; `compaction`, the removal of rows, while a snapshot is read.
+ * its end, unless too much waits; `compaction`, the removal of rows, while a snapshot is read.
  */
 export type Held = 'commits' | 'compaction';
 

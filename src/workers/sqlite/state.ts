@@ -163,7 +163,7 @@ export class WriterState {
   /** Whether `idle` has work to do. */
   get hasIdleWork(): boolean {
     // What waited belongs to the cache that is thrown away.
-    if (this.#filler !== undefined || this.#held.has('commits')) return false;
+    if (this.#filler !== undefined || (this.#held.has('commits') && !this.#durable.areTooMany)) return false;
     return !this.#durable.isEmpty || this.#mayCompact || this.#mayVacuum || this.#inTrouble;
   }
 
