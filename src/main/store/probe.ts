@@ -3,7 +3,7 @@ import type { Clock } from '../../shared/base/clock.ts';
 import type { Log } from '../../shared/base/log.ts';
 import type { Random } from '../../shared/base/random.ts';
 import { StoreError } from './errors.ts';
-import { retryTransient } from './retry.ts';
+import { type RetryOptions, retryingStore, retryTransient } from './retry.ts';
 import type { ObjectStore } from './store.ts';
 
 const WHY_CONDITIONAL =
@@ -15,6 +15,12 @@ const LACKS = "it does not implement 'If-None-Match: *' for writes, as Backblaze
 /** How often one of two creates at once is asked again, and how long between, in milliseconds. */
 const RACE_TRIES = 5;
 const RACE_WAIT_MS = 400;
+
+/**
+ * How long a step is tried again whose outcome can't be in doubt, before all begins anew: a store that refuses a third of its
+ * requests would else seldom grant all of a probe's in a row.
+ */
+const STEP_RETRY_MS = 2_000;
 
 /** Which permission of S3's each step needs. */
 type Step = readonly [what: string, permission: string];
@@ -37,15 +43,18 @@ export interface ProbeRetry {
 /**
  * Proves that the store is there, that it may be written, read, listed and deleted from, and that it honours
  * conditional creates. Uses names under `probe/` and deletes them. Rejects with a `StoreError` whose one line
- * says what is wrong and what to change. With `retry`, what may pass is tried again from the beginning, with new names.
+ * says what is wrong and what to change. With `retry`, what may pass is tried again: a create from the beginning, with new
+ * names, since what became of it is not known, all else for itself first.
  */
 export async function probeStore(store: ObjectStore, random: Random, retry?: ProbeRetry): Promise<void> {
   if (retry === undefined) return probeOnce(store, random, retry);
   const { clock, retryForMs, log } = retry;
+  const stepRetry = { clock, random, retryForMs: Math.min(retryForMs, STEP_RETRY_MS) };
+  const patient = retryingStore(store, stepRetry);
   let failures = 0;
   await retryTransient({ clock, random, retryForMs }, undefined, async () => {
     try {
-      await probeOnce(store, random, retry);
+      await probeOnce(patient, random, stepRetry);
     } catch (error) {
       if (error instanceof StoreError && error.kind === 'transient' && failures++ === 0) {
         log.warn('the store does not answer yet', { error: error.message, triedForMs: retryForMs });
@@ -55,12 +64,12 @@ export async function probeStore(store: ObjectStore, random: Random, retry?: Pro
   });
 }
 
-async function probeOnce(store: ObjectStore, random: Random, retry: ProbeRetry | undefined): Promise<void> {
+async function probeOnce(store: ObjectStore, random: Random, retry: RetryOptions | undefined): Promise<void> {
   const name = `probe/${Buffer.from(random.bytes(12)).toString('hex')}`;
   const [first, second] = [`${name}-1`, `${name}-2`];
   let failure: unknown;
   try {
-    await proveCreateOnce(store, first, random);
+    await proveCreateOnce(store, first, random, retry);
     await proveOneWinner(store, second, random, retry?.clock);
     await proveList(store, name, [first, second]);
     // Without the permission to list, S3 says 403 of an object that is not there.
@@ -78,11 +87,20 @@ async function probeOnce(store: ObjectStore, random: Random, retry: ProbeRetry |
   if (failure !== undefined) throw failure;
 }
 
-async function proveCreateOnce(store: ObjectStore, key: string, random: Random): Promise<void> {
+async function proveCreateOnce(
+  store: ObjectStore,
+  key: string,
+  random: Random,
+  retry: RetryOptions | undefined,
+): Promise<void> {
   const mine = random.bytes(32);
   const answer = await step(store, CREATE, () => store.putIfAbsent(key, mine));
   if (answer !== 'created') throw refusal(store, "it answers 'exists' for a name that no object has");
-  const again = await step(store, CREATE, () => store.putIfAbsent(key, random.bytes(32)));
+  // Whatever becomes of it, another try must find what is there.
+  const create = (): Promise<'created' | 'exists'> => store.putIfAbsent(key, random.bytes(32));
+  const again = await step(store, CREATE, () =>
+    retry === undefined ? create() : retryTransient(retry, undefined, create),
+  );
   if (again !== 'exists') throw refusal(store, `${IGNORES}: ${WHY_CONDITIONAL}`);
   await proveHolds(store, key, mine);
 }
