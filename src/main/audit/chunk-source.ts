@@ -136,8 +136,7 @@ export class ChunkSource {
   async has(sequence: number): Promise<boolean> {
     if (this.#asked.has(sequence)) return false;
     this.#asked.add(sequence);
-    if ((await this.#parts.store.get(chunkKey(sequence))) !== undefined) return true;
-    return (await this.#reader.chunkAt(sequence)) !== undefined;
+    return this.#reader.has(sequence);
   }
 
   async #read(sequence: number, bytes: number): Promise<ReadChunk> {

@@ -108,9 +108,12 @@ class StatusReader {
   readonly #parts: StatusParts;
   readonly #nowMs: number;
   readonly #odd: Note[] = [];
+  readonly #reader: LogReader;
 
   constructor(parts: StatusParts) {
     this.#parts = parts;
+    const { store, pool } = parts;
+    this.#reader = new LogReader({ store, pool, damaged: (key, error) => this.#damaged(key, error) });
     this.#nowMs = parts.clock.wallMs();
   }
 
@@ -193,7 +196,7 @@ class StatusReader {
       const { sequence, epoch, snapshot, createdAtMs } = newest;
       return { epoch, point: { sequence, revision: snapshot.revision, time: timeText(createdAtMs) } };
     }
-    const chunk = await this.#chunk(last.key, last.last);
+    const chunk = await this.#chunk(last.last);
     const point = {
       sequence: last.last,
       revision: await this.#revision(inventory, newest),
@@ -224,7 +227,7 @@ class StatusReader {
   ): Promise<number | undefined> {
     for (const object of last?.isPack === true ? [last] : [...lastChunks].reverse()) {
       if (newest !== undefined && object.last <= newest.sequence) return newest.snapshot.revision;
-      const chunk = await this.#chunk(object.key, object.last);
+      const chunk = await this.#chunk(object.last);
       if (chunk === undefined) return undefined;
       if (chunk.lastRevision > 0) return chunk.lastRevision;
     }
@@ -234,14 +237,12 @@ class StatusReader {
   }
 
   /** A chunk, whose object is read whole; undefined if it is damaged or by now deleted. */
-  async #chunk(key: string, sequence: number): Promise<LoadedChunk | undefined> {
-    const { store, pool } = this.#parts;
-    const damaged = (damagedKey: string, error: Error): void => this.#damaged(damagedKey, error);
+  async #chunk(sequence: number): Promise<LoadedChunk | undefined> {
     try {
       // The object that was listed may have been merged since.
-      return await new LogReader({ store, pool, damaged }).chunkAt(sequence);
+      return await this.#reader.chunkAt(sequence);
     } catch (error) {
-      this.#damaged(key, error);
+      this.#damaged(chunkKey(sequence), error);
       return undefined;
     }
   }
@@ -250,7 +251,7 @@ class StatusReader {
     { first, last, stored }: Inventory,
     headers: ReadonlyMap<string, SnapshotHeader | undefined>,
   ): Promise<LogPoint | undefined> {
-    const chunk = first?.first === 1 ? await this.#chunk(first.key, 1) : undefined;
+    const chunk = first?.first === 1 ? await this.#chunk(1) : undefined;
     if (first !== undefined && chunk !== undefined && originOfChunk(chunk) === undefined) {
       const isImport = decodeHeader(chunk.header, first.key).header.epoch === 0;
       const point = { sequence: 1, revision: 1, time: timeText(chunk.createdAtMs) };
@@ -275,7 +276,7 @@ class StatusReader {
       else high = middle;
     }
     const key = chunkKey(low);
-    const chunk = await this.#chunk(key, low);
+    const chunk = await this.#chunk(low);
     if (chunk === undefined) return undefined;
     const { records } = decodeBody(chunk.body, decodeHeader(chunk.header, key).header, key);
     const revision = records.find(({ importEnd }) => importEnd !== undefined)?.importEnd?.revision;
@@ -310,7 +311,7 @@ class StatusReader {
       );
     }
     const isLost = async (sequence: number): Promise<boolean> =>
-      sequence > last.last && !(await this.#isStored(sequence));
+      sequence > last.last && !(await this.#reader.has(sequence));
     if (newest !== undefined && (await isLost(newest.sequence))) {
       odd(newest.key, `the log ends before it, at ${last.key}: chunks have been lost`);
     }
@@ -320,13 +321,6 @@ class StatusReader {
         `the primary had written chunk ${lease.sequence}: the chunks after this one have been lost`,
       );
     }
-  }
-
-  /** Whether a chunk is in the store now, damaged or not. */
-  async #isStored(sequence: number): Promise<boolean> {
-    const key = chunkKey(sequence);
-    if ((await this.#parts.store.getRange(key, 0, 1)) !== undefined) return true;
-    return (await this.#chunk(key, sequence)) !== undefined;
   }
 
   #cost(inventory: Inventory, primary: PrimaryStatus | undefined): StoreStatus['cost'] {

@@ -134,6 +134,16 @@ export class LogReader {
     return undefined;
   }
 
+  /** Whether there is a chunk of that sequence, as an object that may be damaged or in a pack that is not. */
+  async has(sequence: number): Promise<boolean> {
+    try {
+      return (await this.chunkAt(sequence)) !== undefined;
+    } catch (error) {
+      if (error instanceof CorruptFileError) return true;
+      throw error;
+    }
+  }
+
   /** As `chunks`, without the objects that can't be used; throws `UnusableObject` for another one. */
   async *#chunks(from: LogStart, unusable: ReadonlyMap<string, Error>): AsyncGenerator<LogChunk> {
     const walk = new LogWalk(from.nextSequence);

@@ -12,7 +12,7 @@ const HELD_RECORDS_MAX = 20_000;
 
 /** Chunks that are durable and not applied yet, in the log's order. */
 export class DurableChunks {
-  #chunks: DurableChunk[] = [];
+  readonly #chunks: DurableChunk[] = [];
   #records = 0;
 
   get isEmpty(): boolean {
@@ -46,7 +46,6 @@ export class DurableChunks {
 
   /** They are applied. */
   remove(count: number): void {
-    for (const { changes } of this.#chunks.slice(0, count)) this.#records -= changes.length;
-    this.#chunks = this.#chunks.slice(count);
+    for (const { changes } of this.#chunks.splice(0, count)) this.#records -= changes.length;
   }
 }
