@@ -5,6 +5,12 @@ import type { Log } from '../shared/base/log.ts';
 
 const EVERY_MS = 2000;
 
+/**
+ * The exit code of `netsy verify` for a store that it can't read, and for words that can't be understood: a script must
+ * not take them for damage.
+ */
+export const UNREADABLE = 2;
+
 export interface CommandOutput {
   /** Standard output: what came out. */
   result(text: string): void;

@@ -2,130 +2,33 @@ import '../shared/base/base64.ts';
 import { sharedAbort } from '../shared/base/abort.ts';
 import { systemClock } from '../shared/base/clock.ts';
 import { errorMessage } from '../shared/base/errors.ts';
-import { type Log, silentLog } from '../shared/base/log.ts';
-import { recordPauses } from '../shared/base/pauses.ts';
 import { systemRandom } from '../shared/base/random.ts';
-import { ETCD_VERSION, NETSY_VERSION } from '../shared/model/version.ts';
-import { type CommandOutput, outputOf } from './command-output.ts';
-import { openToRead } from './command-store.ts';
-import { SlowWrites } from './commit/slow-writes.ts';
+import { type CommandOutput, outputOf, UNREADABLE } from './command-output.ts';
+import type { DoctorOrder } from './config/command-doctor.ts';
 import { commandNamed, parseCommandLine } from './config/command-line.ts';
 import { asksForJson } from './config/output-form.ts';
 import type { Settings } from './config/settings.ts';
-import { runConfigCheck } from './config-command.ts';
-import { runDoctor } from './doctor-command.ts';
-import { runFork } from './fork-command.ts';
-import { runImport } from './import-command.ts';
-import { inspectFiles } from './inspect.ts';
-import { createLog } from './ops/log.ts';
-import { commitMeter, storeMeter } from './ops/meters.ts';
-import { Metrics } from './ops/metrics.ts';
-import { type RestoreStores, runRestore } from './restore-command.ts';
-import { Server } from './server.ts';
-import { runStatus } from './status-command.ts';
-import { meteredStore } from './store/metered.ts';
-import { type OpenStoreOptions, openReferences, openStore } from './store/open.ts';
-import { probeStore } from './store/probe.ts';
+import type { RestoreStores } from './restore-command.ts';
 import type { ObjectStore, ReadableStore } from './store/store.ts';
-import { runVerify, UNREADABLE } from './verify-command.ts';
 
 const FAILED = 1;
-/** After the drain: files and threads are closed by then, or the process ends without. */
-const CLOSING_MS_MAX = 5_000;
-/** The store may start at the same time as this program does. */
-const PROBE_RETRY_MS = 60_000;
 
-function storeOptions({ s3 }: Settings, log: Log): OpenStoreOptions {
-  return { clock: systemClock, random: systemRandom, environment: process.env, log, ...s3 };
+/** What a command needs is loaded when it is run: the others don't wait for a server's modules, nor a server for theirs. */
+
+async function readable(settings: Settings, url = settings.store): Promise<ReadableStore> {
+  const [{ openToRead }, { storeOptions }] = await Promise.all([
+    import('./command-store.ts'),
+    import('./probed-store.ts'),
+  ]);
+  return openToRead(url, storeOptions(settings));
 }
 
-function readable(settings: Settings, url = settings.store): Promise<ReadableStore> {
-  return openToRead(url, storeOptions(settings, silentLog));
-}
-
-/** Opens the store and proves that it can hold the log. */
-async function openProbed(
-  settings: Settings,
-  metrics: Metrics,
-  url = settings.store,
-  log = silentLog,
-): Promise<ObjectStore> {
-  const options = storeOptions(settings, log);
-  const opened = await openStore(url, options);
-  const store = meteredStore(opened, storeMeter(metrics), systemClock);
-  await probeStore(store, systemRandom, { clock: systemClock, retryForMs: PROBE_RETRY_MS, log });
-  return openReferences(store, options, log);
-}
-
-async function serve(settings: Settings, warnings: readonly string[]): Promise<void> {
-  const log = createLog({ level: settings.logLevel, format: settings.logFormat });
-  for (const warning of warnings) log.warn(warning);
-  log.info('starting', {
-    version: NETSY_VERSION,
-    etcd: ETCD_VERSION,
-    store: settings.store,
-    node: process.version,
-  });
-  const metrics = new Metrics();
-  const slowWrites = new SlowWrites(settings.slowWriteLog, {
-    clock: systemClock,
-    log,
-    meter: metrics.slowWrites,
-  });
-  let serving: Server | undefined;
-  const stop = async (): Promise<void> => {
-    await serving?.stop();
-    slowWrites.flush();
-  };
-  stopOnSignals(stop, settings.drainTimeoutMs, log);
-  recordPauses(metrics.pauses.add('main'), systemClock);
-  const store = await openProbed(settings, metrics, settings.store, log);
-  const server = new Server({
-    settings,
-    store,
-    metrics,
-    meter: { ...commitMeter(metrics), finished: (batch) => slowWrites.finished(batch) },
-    clock: systemClock,
-    random: systemRandom,
-    log,
-    fatal: (error) => {
-      log.error('stopping: this process can not go on', { error: error.message });
-      server.abort();
-      slowWrites.flush();
-      // Replies that were handed to the network may still leave.
-      setImmediate(() => process.exit(FAILED));
-    },
-  });
-  const role = await server.start();
-  serving = server;
-  const { addresses: clients, metricsAddresses: metricsUrls } = server;
-  log.info('serving', { clients, ...(metricsUrls.length > 0 && { metrics: metricsUrls }), role });
-}
-
-/**
- * The first SIGTERM or SIGINT drains, a second one ends at once. From the start on, when there is nothing to drain
- * yet: as a container's first process, one without a handler would not be ended by them.
- */
-function stopOnSignals(drain: () => Promise<void>, drainTimeoutMs: number, log: Log): void {
-  let stopping = false;
-  const stop = (signal: NodeJS.Signals): void => {
-    if (stopping) process.exit(FAILED);
-    stopping = true;
-    log.info('stopping', { signal });
-    systemClock.after(drainTimeoutMs + CLOSING_MS_MAX, () => {
-      log.error('stopping took too long: ended at once; nothing that was acknowledged is lost');
-      process.exit(FAILED);
-    });
-    drain().then(
-      () => process.exit(0),
-      (error: unknown) => {
-        log.error('stopping failed', { error: String(error) });
-        process.exit(FAILED);
-      },
-    );
-  };
-  process.on('SIGTERM', stop);
-  process.on('SIGINT', stop);
+async function probed(settings: Settings, url = settings.store): Promise<ObjectStore> {
+  const [{ openProbed }, { Metrics }] = await Promise.all([
+    import('./probed-store.ts'),
+    import('./ops/metrics.ts'),
+  ]);
+  return openProbed(settings, new Metrics(), url);
 }
 
 /** What a command says: results to standard output, how it goes to standard error. */
@@ -145,11 +48,9 @@ function interrupted(command: string): AbortSignal {
   return controller.signal;
 }
 
-function bothStores(settings: Settings): RestoreStores {
-  return {
-    options: storeOptions(settings, silentLog),
-    openProbed: (url) => openProbed(settings, new Metrics(), url),
-  };
+async function bothStores(settings: Settings): Promise<RestoreStores> {
+  const { storeOptions } = await import('./probed-store.ts');
+  return { options: storeOptions(settings), openProbed: (url) => probed(settings, url) };
 }
 
 async function main(): Promise<void> {
@@ -158,49 +59,63 @@ async function main(): Promise<void> {
     case 'print':
       process.stdout.write(commandLine.text);
       return;
-    case 'inspect':
-      process.exitCode = await inspectFiles([...commandLine.files], (line) =>
-        process.stdout.write(`${line}\n`),
-      );
-      return;
-    case 'import':
-      return runImport(
-        commandLine,
-        {
-          open: () => openProbed(commandLine.settings, new Metrics()),
-          openSource: (url) => readable(commandLine.settings, url),
-        },
-        output('import'),
-      );
-    case 'verify':
-      process.exitCode = await runVerify(commandLine, () => readable(commandLine.settings), output('verify'));
-      return;
-    case 'status':
-      return runStatus(commandLine, () => readable(commandLine.settings), output('status').result);
-    case 'restore':
-      return runRestore(
-        commandLine,
-        bothStores(commandLine.settings),
-        output('restore'),
-        interrupted('restore'),
-      );
-    case 'config':
-      return runConfigCheck(commandLine, output('config').result);
-    case 'doctor': {
-      const isWell = await runDoctor(commandLine, {
-        clock: systemClock,
-        random: systemRandom,
-        openStore: () => openStore(commandLine.settings.store, storeOptions(commandLine.settings, silentLog)),
-        result: output('doctor').result,
-      });
-      if (!isWell) process.exitCode = FAILED;
+    case 'inspect': {
+      const { inspectFiles } = await import('./inspect.ts');
+      const show = (line: string): boolean => process.stdout.write(`${line}\n`);
+      process.exitCode = await inspectFiles([...commandLine.files], show);
       return;
     }
-    case 'fork':
-      return runFork(commandLine, bothStores(commandLine.settings), output('fork'), interrupted('fork'));
-    case 'serve':
-      return serve(commandLine.settings, commandLine.warnings);
+    case 'import': {
+      const { runImport } = await import('./import-command.ts');
+      const openSource = (url: string): Promise<ReadableStore> => readable(commandLine.settings, url);
+      const open = (): Promise<ObjectStore> => probed(commandLine.settings);
+      return runImport(commandLine, { open, openSource }, output('import'));
+    }
+    case 'verify': {
+      const { runVerify } = await import('./verify-command.ts');
+      process.exitCode = await runVerify(commandLine, () => readable(commandLine.settings), output('verify'));
+      return;
+    }
+    case 'status': {
+      const { runStatus } = await import('./status-command.ts');
+      return runStatus(commandLine, () => readable(commandLine.settings), output('status').result);
+    }
+    case 'restore': {
+      const signal = interrupted('restore');
+      const { runRestore } = await import('./restore-command.ts');
+      return runRestore(commandLine, await bothStores(commandLine.settings), output('restore'), signal);
+    }
+    case 'config': {
+      const { runConfigCheck } = await import('./config-command.ts');
+      return runConfigCheck(commandLine, output('config').result);
+    }
+    case 'doctor':
+      return doctor(commandLine);
+    case 'fork': {
+      const signal = interrupted('fork');
+      const { runFork } = await import('./fork-command.ts');
+      return runFork(commandLine, await bothStores(commandLine.settings), output('fork'), signal);
+    }
+    case 'serve': {
+      const { runServe } = await import('./serve-command.ts');
+      return runServe(commandLine.settings, commandLine.warnings);
+    }
   }
+}
+
+async function doctor(order: DoctorOrder): Promise<void> {
+  const [{ runDoctor }, { openStore }, { storeOptions }] = await Promise.all([
+    import('./doctor-command.ts'),
+    import('./store/open.ts'),
+    import('./probed-store.ts'),
+  ]);
+  const isWell = await runDoctor(order, {
+    clock: systemClock,
+    random: systemRandom,
+    openStore: () => openStore(order.settings.store, storeOptions(order.settings)),
+    result: output('doctor').result,
+  });
+  if (!isWell) process.exitCode = FAILED;
 }
 
 /** Whoever reads what a command prints may stop early, as `head` does. */

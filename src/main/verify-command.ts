@@ -6,7 +6,7 @@ import { errorMessage } from '../shared/base/errors.ts';
 import type { Log } from '../shared/base/log.ts';
 import { type Finding, findingText, type Note } from './audit/finding.ts';
 import { type VerifyResult, verifyStore } from './audit/verify.ts';
-import type { CommandOutput } from './command-output.ts';
+import { type CommandOutput, UNREADABLE } from './command-output.ts';
 import type { VerifyOrder } from './config/command-verify.ts';
 import { TaskPool } from './pool/pool.ts';
 import { threads } from './state/workers.ts';
@@ -16,8 +16,6 @@ import type { ReadableStore } from './store/store.ts';
 
 const WHOLE = 0;
 const DAMAGED = 1;
-/** Also of words that can't be understood: a script must not take them for damage. */
-export const UNREADABLE = 2;
 
 /** Runs the command; resolves to the exit code. Does not reject. */
 export async function runVerify(

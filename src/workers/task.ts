@@ -11,8 +11,6 @@ import type {
   TaskRequest,
 } from './contract/task.ts';
 import type { LoadedChunk } from './contract/writer.ts';
-import { compareCaches } from './sqlite/cache-differences.ts';
-import { checkpoint } from './task/checkpoint.ts';
 import { compressBody } from './task/compress.ts';
 import { inflateFrame, openChunk, openFrame } from './task/open.ts';
 import { packFrame } from './task/pack.ts';
@@ -58,9 +56,11 @@ export default async function run(
     case 'inflate':
       return corruptAsData(() => inflateFrame(task.frame, task.name, task.offset));
     case 'checkpoint':
-      return checkpoint(task.cacheFile);
-    case 'compareCaches':
+      return (await import('./task/checkpoint.ts')).checkpoint(task.cacheFile);
+    case 'compareCaches': {
+      const { compareCaches } = await import('./sqlite/cache-differences.ts');
       return compareCaches(task.expectedFile, task.foundFile, task.differencesMax);
+    }
     case 'bodyToMessage':
       return (await json()).readJson(task.message, task.body);
     case 'messageToJson':
@@ -68,7 +68,7 @@ export default async function run(
   }
 }
 
-/** Loaded by the thread that needs it: the descriptors of all messages are a third of what a thread of the pool loads. */
+/** As SQLite loaded by the thread that needs it: the descriptors of all messages took longer than all else. */
 function json(): Promise<typeof import('./task/json.ts')> {
   return import('./task/json.ts');
 }

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
+import { Registry } from 'prom-client';
 import { storeMeter, uploadMeter } from '../../src/main/ops/meters.ts';
 import { Metrics } from '../../src/main/ops/metrics.ts';
 import { Distribution, exponentialBuckets } from '../../src/main/ops/series.ts';
@@ -27,8 +28,20 @@ describe('metrics', () => {
     ]) {
       assert.ok(text.includes(`${line}\n`), line);
     }
-    assert.match(text, /^process_cpu_seconds_total /m);
-    assert.match(metrics.contentType, /^text\/plain/);
+    assert.equal(metrics.contentType, new Registry().contentType);
+  });
+
+  it("counts the processor time from the process's start, whenever it is asked first", async () => {
+    const before = process.cpuUsage();
+    const text = await new Metrics().text();
+    for (const [name, micros] of [
+      ['user_seconds', before.user],
+      ['system_seconds', before.system],
+      ['seconds', before.user + before.system],
+    ] as const) {
+      const [, value] = new RegExp(`^process_cpu_${name}_total (.*)$`, 'm').exec(text) ?? [];
+      assert.ok(Number(value) >= micros / 1e6 && Number(value) < micros / 1e6 + 30, `${name}: ${value}`);
+    }
   });
 
   it('counts calls by method and code, and shows a method that was never called as 0', async () => {

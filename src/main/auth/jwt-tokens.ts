@@ -1,4 +1,3 @@
-import { jwtVerify, SignJWT } from 'jose';
 import type { AuthInfo } from '../../shared/auth/state.ts';
 import type { Clock } from '../../shared/base/clock.ts';
 import { EtcdError } from '../../shared/etcd/errors.ts';
@@ -44,6 +43,7 @@ export class JwtTokens implements TokenProvider {
   async assign(username: string, revision: number): Promise<string> {
     const { algorithm, sign } = this.#keys;
     if (sign === undefined) throw new EtcdError('VerifyOnly');
+    const { SignJWT } = await jose();
     return new SignJWT({ username, revision })
       .setProtectedHeader({ alg: algorithm, typ: 'JWT' })
       .setExpirationTime(Math.floor((this.#clock.wallMs() + this.#ttlMs) / 1000))
@@ -60,6 +60,7 @@ export class JwtTokens implements TokenProvider {
   async #verify(token: string): Promise<AuthInfo | undefined> {
     const { algorithm, verify } = this.#keys;
     try {
+      const { jwtVerify } = await jose();
       const { payload } = await jwtVerify(token, verify, {
         algorithms: [algorithm],
         currentDate: new Date(this.#clock.wallMs()),
@@ -83,4 +84,9 @@ export class JwtTokens implements TokenProvider {
       return;
     }
   }
+}
+
+/** Loaded by who has such tokens: a start without is sooner over. */
+function jose(): Promise<typeof import('jose')> {
+  return import('jose');
 }

@@ -1,4 +1,4 @@
-import { collectDefaultMetrics, Registry } from 'prom-client';
+import type { Counter, Metric, Registry } from 'prom-client';
 import { type Clock, systemClock } from '../../shared/base/clock.ts';
 import type { Gauge, Histogram } from '../../shared/base/metering.ts';
 import { EtcdMetrics } from './etcd-metrics.ts';
@@ -47,7 +47,8 @@ const NOT_KEPT = [
  * what they mean in etcd; the others begin with `netsy_`.
  */
 export class Metrics {
-  readonly #registry = new Registry();
+  readonly #make = new SeriesMaker();
+  #registry: Promise<Registry> | undefined;
   readonly #grpc: GrpcMetrics;
   readonly slowCalls: SlowCalls;
   readonly etcd: EtcdMetrics;
@@ -65,9 +66,7 @@ export class Metrics {
   readonly leases: Gauge;
 
   constructor(clock: Clock = systemClock) {
-    collectDefaultMetrics({ register: this.#registry, eventLoopMonitoringPrecision: HOUR_MS });
-    for (const name of NOT_KEPT) this.#registry.removeSingleMetric(name);
-    const make = new SeriesMaker(this.#registry);
+    const make = this.#make;
     this.slowCalls = new SlowCalls(clock);
     this.#grpc = new GrpcMetrics(make, clock, this.slowCalls);
     this.etcd = new EtcdMetrics(make, this.slowCalls);
@@ -128,13 +127,35 @@ export class Metrics {
   }
 
   /** Everything in Prometheus' text format. */
-  text(): Promise<string> {
-    return this.#registry.metrics();
+  async text(): Promise<string> {
+    this.#registry ??= registryOf(this.#make.made);
+    return (await this.#registry).metrics();
   }
 
   /** The content type of `text`. */
-  get contentType(): string {
-    return this.#registry.contentType;
+  readonly contentType = 'text/plain; version=0.0.4; charset=utf-8';
+}
+
+/**
+ * A registry of these metrics, and of the process's. Made, and prom-client loaded, when somebody asks for the first time: a
+ * start has better things to do.
+ */
+async function registryOf(made: readonly Metric<string>[]): Promise<Registry> {
+  const { collectDefaultMetrics, Registry } = await import('prom-client');
+  const registry = new Registry();
+  collectDefaultMetrics({ register: registry, eventLoopMonitoringPrecision: HOUR_MS });
+  for (const name of NOT_KEPT) registry.removeSingleMetric(name);
+  countWhatWas(registry);
+  for (const metric of made) registry.registerMetric(metric);
+  return registry;
+}
+
+/** prom-client counts processor time from when it is asked to; the process had some before. */
+function countWhatWas(registry: Registry): void {
+  const { user, system } = process.cpuUsage();
+  const micros = { user_seconds: user, system_seconds: system, seconds: user + system };
+  for (const [name, value] of Object.entries(micros)) {
+    (registry.getSingleMetric(`process_cpu_${name}_total`) as Counter).inc(value / 1e6);
   }
 }
 

@@ -1,4 +1,4 @@
-import type { Metric, Registry } from 'prom-client';
+import type { Metric } from 'prom-client';
 import type { Counter, Gauge, Histogram } from '../../shared/base/metering.ts';
 
 /**
@@ -76,13 +76,9 @@ export function exponentialBuckets(start: number, factor: number, count: number)
   return Array.from({ length: count }, (_, index) => start * factor ** index);
 }
 
-/** Adds such metrics to a registry. Names must be new to it. */
+/** Makes such metrics, for a registry to which their names must be new. */
 export class SeriesMaker {
-  readonly #registry: Registry;
-
-  constructor(registry: Registry) {
-    this.#registry = registry;
-  }
+  readonly made: Metric<string>[] = [];
 
   counter(name: string, help: string): Tally {
     return this.counters(name, help)({});
@@ -114,7 +110,7 @@ export class SeriesMaker {
   /** A metric that is read when it is asked for. */
   read(type: MetricType, name: string, help: string, samples: () => readonly Sample[]): void {
     const metric = { name, help, type, get: async () => ({ name, help, type, values: samples() }) };
-    this.#registry.registerMetric(metric as unknown as Metric<string>);
+    this.made.push(metric as unknown as Metric<string>);
   }
 
   #numbers<T extends { readonly value: number }>(

@@ -1,4 +1,3 @@
-import { decompress } from '@mongodb-js/zstd';
 import { asBuffer, NO_BYTES } from '../../shared/base/bytes.ts';
 import { errorMessage } from '../../shared/base/errors.ts';
 import { CorruptFileError } from '../../shared/format/corrupt.ts';
@@ -11,6 +10,7 @@ import { Operation } from '../../shared/model/record.ts';
 import { packChunkRows } from '../contract/chunk-rows.ts';
 import type { ChunkForm, TaskRequest } from '../contract/task.ts';
 import type { LoadedChunk } from '../contract/writer.ts';
+import { zstd } from './zstd.ts';
 
 /** A piece of a snapshot ends with the record that fills it. */
 const PIECE_BYTES_MAX = SNAPSHOT_PIECE_BYTES + RECORD_BYTES_MAX;
@@ -79,6 +79,7 @@ export async function openFrame(
 async function inflate(name: string, object: Uint8Array, header: DecodedHeader): Promise<Uint8Array> {
   checkZstdFrames(object, header, name, RECORD_BYTES_MAX);
   try {
+    const { decompress } = await zstd();
     return await decompress(asBuffer(object.subarray(header.byteLength)));
   } catch (error) {
     throw decompressionError(header, name, errorMessage(error));
@@ -97,6 +98,7 @@ export async function inflateFrame(frame: Uint8Array, name: string, offset: numb
     throw new CorruptFileError(place, 'decompressed size', `at most ${PIECE_BYTES_MAX}`, 'more');
   }
   try {
+    const { decompress } = await zstd();
     return await decompress(asBuffer(frame));
   } catch (error) {
     throw new CorruptFileError(place, 'zstd frame', 'one that decompresses', String(error));
