@@ -2,6 +2,7 @@ import { create, type DescMessage, type MessageInitShape, toBinary } from '@bufb
 import { type AuthInfo, NOBODY, ROOT } from '../../shared/auth/state.ts';
 import { compareBytes } from '../../shared/base/bytes.ts';
 import type { Log } from '../../shared/base/log.ts';
+import { PermissionType } from '../../shared/etcd/auth-messages.ts';
 import {
   decodeAuthenticateRequest,
   decodeChangePasswordRequest,
@@ -13,7 +14,6 @@ import {
   type PasswordRequest,
 } from '../../shared/etcd/auth-requests.ts';
 import { EtcdError } from '../../shared/etcd/errors.ts';
-import { Permission_Type } from '../../shared/etcd/gen/authpb/auth_pb.ts';
 import {
   AuthenticateResponseSchema,
   AuthRoleGetResponseSchema,
@@ -49,7 +49,7 @@ const NO_RESPONSE = new Uint8Array(0);
 
 /** As etcd answers for the root role, whatever was granted to it. */
 const ROOT_PERMISSION = {
-  permType: Permission_Type.READWRITE,
+  permType: PermissionType.ReadWrite,
   key: new Uint8Array(0),
   rangeEnd: Uint8Array.of(0),
 };
@@ -96,7 +96,7 @@ function reads(parts: AuthParts): Record<string, Handler> {
       if (name !== info.username) state.checkAdmin(info);
       const user = state.users.get(name);
       if (user === undefined) throw new EtcdError('UserNotFound');
-      return encoded(AuthUserGetResponseSchema, { roles: user.roles });
+      return encoded(AuthUserGetResponseSchema, { roles: [...user.roles] });
     }),
     UserList: read(parts, (_request, info) => {
       state.checkAdmin(info);
@@ -108,7 +108,7 @@ function reads(parts: AuthParts): Record<string, Handler> {
       if (!own) state.checkAdmin(info);
       const role = state.roles.get(name);
       if (role === undefined) throw new EtcdError('RoleNotFound');
-      const perm = name === ROOT ? [ROOT_PERMISSION] : role.keyPermission;
+      const perm = name === ROOT ? [ROOT_PERMISSION] : [...role.keyPermission];
       return encoded(AuthRoleGetResponseSchema, { perm });
     }),
     RoleList: read(parts, (_request, info) => {

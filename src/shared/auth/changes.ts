@@ -1,11 +1,10 @@
-import { toBinary } from '@bufbuild/protobuf';
-import { type Role, RoleSchema, type User, UserSchema } from '../etcd/gen/authpb/auth_pb.ts';
+import { encodeRole, encodeUser, type Role, type User } from '../etcd/auth-messages.ts';
 import type { SystemChange } from '../model/record.ts';
 import { AUTH_ENABLED, AUTH_REVISION, AUTH_ROLES, AUTH_USERS } from './state.ts';
 
 /** The entry of a user that is added or changed. */
 export function userChange(user: User): SystemChange {
-  return { name: AUTH_USERS + nameOf(user), value: toBinary(UserSchema, user) };
+  return { name: AUTH_USERS + nameOf(user), value: encodeUser(user) };
 }
 
 /** The end of a user's entry. */
@@ -15,7 +14,7 @@ export function userRemoval(name: string): SystemChange {
 
 /** The entry of a role that is added or changed. */
 export function roleChange(role: Role): SystemChange {
-  return { name: AUTH_ROLES + nameOf(role), value: toBinary(RoleSchema, role) };
+  return { name: AUTH_ROLES + nameOf(role), value: encodeRole(role) };
 }
 
 /** The end of a role's entry. */

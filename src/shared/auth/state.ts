@@ -1,7 +1,6 @@
-import { fromBinary } from '@bufbuild/protobuf';
 import { asBuffer } from '../base/bytes.ts';
+import { decodeRole, decodeUser, PermissionType, type Role, type User } from '../etcd/auth-messages.ts';
 import { EtcdError } from '../etcd/errors.ts';
-import { Permission_Type, type Role, RoleSchema, type User, UserSchema } from '../etcd/gen/authpb/auth_pb.ts';
 import type { KeyRange } from '../model/key-range.ts';
 import type { SystemChange } from '../model/record.ts';
 import { RangeSet } from './range-set.ts';
@@ -61,11 +60,11 @@ export class AuthState {
     else if (name.startsWith(AUTH_USERS)) {
       const user = name.slice(AUTH_USERS.length);
       if (value === undefined) this.users.delete(user);
-      else this.users.set(user, fromBinary(UserSchema, value));
+      else this.users.set(user, decodeUser(value));
     } else if (name.startsWith(AUTH_ROLES)) {
       const role = name.slice(AUTH_ROLES.length);
       if (value === undefined) this.roles.delete(role);
-      else this.roles.set(role, fromBinary(RoleSchema, value));
+      else this.roles.set(role, decodeRole(value));
     }
   }
 
@@ -108,11 +107,11 @@ export class AuthState {
     const known = this.#permissions.get(username);
     if (known !== undefined) return known;
     const all = user.roles.flatMap((role) => this.roles.get(role)?.keyPermission ?? []);
-    const ranges = (withType: Permission_Type): RangeSet => {
-      const types = [withType, Permission_Type.READWRITE];
+    const ranges = (withType: number): RangeSet => {
+      const types: number[] = [withType, PermissionType.ReadWrite];
       return new RangeSet(all.filter(({ permType }) => types.includes(permType)));
     };
-    const made = { read: ranges(Permission_Type.READ), write: ranges(Permission_Type.WRITE) };
+    const made = { read: ranges(PermissionType.Read), write: ranges(PermissionType.Write) };
     this.#permissions.set(username, made);
     return made;
   }

@@ -46,7 +46,8 @@ export interface RevokePermissionRequest extends KeyRange {
 
 const UTF8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
-function text(reader: Reader): string {
+/** A string field; one that is not UTF-8 is malformed. */
+export function readText(reader: Reader): string {
   const bytes = reader.bytes();
   try {
     return UTF8.decode(bytes);
@@ -66,8 +67,8 @@ export function decodeAuthenticateRequest(bytes: Uint8Array, password = true): A
   const out: AuthenticateRequest = { name: '', password: '' };
   while (reader.more()) {
     const tag = reader.tag();
-    if (tag === 10) out.name = text(reader);
-    else if (tag === 18 && password) out.password = text(reader);
+    if (tag === 10) out.name = readText(reader);
+    else if (tag === 18 && password) out.password = readText(reader);
     else reader.skip(tag);
   }
   return out;
@@ -85,10 +86,10 @@ export function decodeUserAddRequest(bytes: Uint8Array): PasswordRequest {
   const out: PasswordRequest = { name: '', password: '', hashedPassword: '', noPassword: undefined };
   while (reader.more()) {
     const tag = reader.tag();
-    if (tag === 10) out.name = text(reader);
-    else if (tag === 18) out.password = text(reader);
+    if (tag === 10) out.name = readText(reader);
+    else if (tag === 18) out.password = readText(reader);
     else if (tag === 26) out.noPassword = readOptions(reader, out.noPassword ?? false);
-    else if (tag === 34) out.hashedPassword = text(reader);
+    else if (tag === 34) out.hashedPassword = readText(reader);
     else reader.skip(tag);
   }
   return out;
@@ -112,9 +113,9 @@ export function decodeChangePasswordRequest(bytes: Uint8Array): PasswordRequest 
   const out: PasswordRequest = { name: '', password: '', hashedPassword: '', noPassword: undefined };
   while (reader.more()) {
     const tag = reader.tag();
-    if (tag === 10) out.name = text(reader);
-    else if (tag === 18) out.password = text(reader);
-    else if (tag === 26) out.hashedPassword = text(reader);
+    if (tag === 10) out.name = readText(reader);
+    else if (tag === 18) out.password = readText(reader);
+    else if (tag === 26) out.hashedPassword = readText(reader);
     else reader.skip(tag);
   }
   return out;
@@ -126,7 +127,7 @@ export function decodeGrantPermissionRequest(bytes: Uint8Array): GrantPermission
   const out: GrantPermissionRequest = { role: '', perm: undefined };
   while (reader.more()) {
     const tag = reader.tag();
-    if (tag === 10) out.role = text(reader);
+    if (tag === 10) out.role = readText(reader);
     else if (tag === 18) out.perm = readPermission(reader, out.perm);
     else reader.skip(tag);
   }
@@ -153,7 +154,7 @@ export function decodeRevokePermissionRequest(bytes: Uint8Array): RevokePermissi
   const out: RevokePermissionRequest = { role: '', key: EMPTY_BYTES, rangeEnd: EMPTY_BYTES };
   while (reader.more()) {
     const tag = reader.tag();
-    if (tag === 10) out.role = text(reader);
+    if (tag === 10) out.role = readText(reader);
     else if (tag === 18) out.key = reader.bytes();
     else if (tag === 26) out.rangeEnd = reader.bytes();
     else reader.skip(tag);

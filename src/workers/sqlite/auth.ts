@@ -1,4 +1,3 @@
-import { create } from '@bufbuild/protobuf';
 import {
   enabledChange,
   revisionChange,
@@ -9,6 +8,7 @@ import {
 } from '../../shared/auth/changes.ts';
 import { type AuthInfo, AuthState, hasRootRole, NOBODY, ROOT } from '../../shared/auth/state.ts';
 import { compareBytes, NO_BYTES } from '../../shared/base/bytes.ts';
+import type { Permission, Role, User } from '../../shared/etcd/auth-messages.ts';
 import {
   decodeChangePasswordRequest,
   decodeGrantPermissionRequest,
@@ -23,15 +23,6 @@ import {
   type UserRoleRequest,
 } from '../../shared/etcd/auth-requests.ts';
 import { EtcdError } from '../../shared/etcd/errors.ts';
-import {
-  type Permission,
-  PermissionSchema,
-  type Role,
-  RoleSchema,
-  type User,
-  UserAddOptionsSchema,
-  UserSchema,
-} from '../../shared/etcd/gen/authpb/auth_pb.ts';
 import { isSingleKey, isUnbounded, type KeyRange } from '../../shared/model/key-range.ts';
 import type { SystemChange } from '../../shared/model/record.ts';
 import { WriteKind } from '../contract/writer.ts';
@@ -101,10 +92,7 @@ export class AuthEvaluator {
     if (name === '') throw new EtcdError('UserEmpty');
     if (this.state.users.has(name)) throw new EtcdError('UserAlreadyExist');
     const password = noPassword ? NO_BYTES : fromBase64(hashedPassword);
-    const options = create(UserAddOptionsSchema, { noPassword });
-    this.#commit(
-      userChange(create(UserSchema, { name: bytesOf(name), password: new Uint8Array(password), options })),
-    );
+    this.#commit(userChange({ name: bytesOf(name), password, roles: [], options: { noPassword } }));
   }
 
   #userDelete(name: string): void {
@@ -116,7 +104,7 @@ export class AuthEvaluator {
   #userChangePassword({ name, hashedPassword }: PasswordRequest): void {
     const user = this.#user(name);
     const password = user.options?.noPassword ? NO_BYTES : fromBase64(hashedPassword);
-    this.#commit(userChange(create(UserSchema, { ...user, password: new Uint8Array(password) })));
+    this.#commit(userChange({ ...user, password }));
   }
 
   #userGrantRole({ user: name, role }: UserRoleRequest): void {
@@ -124,7 +112,7 @@ export class AuthEvaluator {
     if (role !== ROOT) this.#role(role);
     if (user.roles.includes(role)) return;
     const roles = [...user.roles, role].sort((a, b) => compareBytes(bytesOf(a), bytesOf(b)));
-    this.#commit(userChange(create(UserSchema, { ...user, roles })));
+    this.#commit(userChange({ ...user, roles }));
   }
 
   #userRevokeRole({ user: name, role }: UserRoleRequest): void {
@@ -137,7 +125,7 @@ export class AuthEvaluator {
   #roleAdd(name: string): void {
     if (name === '') throw new EtcdError('RoleEmpty');
     if (this.state.roles.has(name)) throw new EtcdError('RoleAlreadyExist');
-    this.#commit(roleChange(create(RoleSchema, { name: bytesOf(name) })));
+    this.#commit(roleChange({ name: bytesOf(name), keyPermission: [] }));
   }
 
   #roleDelete(name: string): void {
@@ -151,14 +139,14 @@ export class AuthEvaluator {
     if (perm === undefined) throw new EtcdError('PermissionNotGiven');
     if (!isValidPermissionRange(perm)) throw new EtcdError('InvalidAuthMgmt');
     const role = this.#role(name);
-    this.#commit(roleChange(create(RoleSchema, { ...role, keyPermission: granted(role, perm) })));
+    this.#commit(roleChange({ ...role, keyPermission: granted(role, perm) }));
   }
 
   #roleRevokePermission({ role: name, ...range }: RevokePermissionRequest): void {
     const role = this.#role(name);
     const keyPermission = role.keyPermission.filter((perm) => !isSameRange(perm, range));
     if (keyPermission.length === role.keyPermission.length) throw new EtcdError('PermissionNotGranted');
-    this.#commit(roleChange(create(RoleSchema, { ...role, keyPermission })));
+    this.#commit(roleChange({ ...role, keyPermission }));
   }
 
   #user(name: string): User {
@@ -191,20 +179,16 @@ function fromBase64(text: string): Uint8Array {
 }
 
 function withoutRole(user: User, role: string): User {
-  return create(UserSchema, { ...user, roles: user.roles.filter((name) => name !== role) });
+  return { ...user, roles: user.roles.filter((name) => name !== role) };
 }
 
 /**
  * A role's permissions with one more, sorted by key. As in etcd only the first permission on a key is looked at for
  * one that is changed and not added.
  */
-function granted(role: Role, { permType, key, rangeEnd }: PermissionFields): Permission[] {
+function granted(role: Role, { permType, key, rangeEnd }: PermissionFields): readonly Permission[] {
   const before = role.keyPermission;
-  const perm = create(PermissionSchema, {
-    permType,
-    key: new Uint8Array(key),
-    rangeEnd: new Uint8Array(rangeEnd),
-  });
+  const perm: Permission = { permType, key, rangeEnd };
   const at = before.findIndex(({ key }) => compareBytes(key, perm.key) >= 0);
   const found = before[at];
   if (found !== undefined && isSameRange(found, perm)) {
