@@ -176,4 +176,4 @@ async function main(): Promise<void> {
   log.info('serving', { clients: server.addresses });
 }
 
-await main();
+void main();

@@ -3,14 +3,13 @@ import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { fileURLToPath, pathToFileURL } from 'node:url';
+import { pathToFileURL } from 'node:url';
 import { KV } from '../../src/shared/etcd/gen/etcdserverpb/rpc_pb.ts';
 import { bytes, EtcdClient } from '../support/etcd-client.ts';
-import { runNetsy, startNetsy, temporaryDirectory } from '../support/netsy.ts';
+import { MAIN, runNetsy, startNetsy, temporaryDirectory } from '../support/netsy.ts';
 import { startProcess } from '../support/process.ts';
 import { madeSnapshot, puts } from './made.ts';
 
-const MAIN = fileURLToPath(new URL('../../src/main/main.js', import.meta.url));
 const KEYS = 1500;
 const VALUE_BYTES = 12_000;
 

@@ -2,15 +2,14 @@ import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
-import { fileURLToPath, pathToFileURL } from 'node:url';
+import { pathToFileURL } from 'node:url';
 import { KV } from '../../src/shared/etcd/gen/etcdserverpb/rpc_pb.ts';
 import { bytes, EtcdClient } from '../support/etcd-client.ts';
-import { startNetsy, temporaryDirectory } from '../support/netsy.ts';
+import { MAIN, startNetsy, temporaryDirectory } from '../support/netsy.ts';
 import { missingTools } from '../support/tools.ts';
 import { madeSnapshot, puts } from './made.ts';
 import { etcdFrom, fileHashKv, saveSnapshot, snapshotStatus } from './tools.ts';
 
-const MAIN = fileURLToPath(new URL('../../src/main/main.js', import.meta.url));
 const KEYS = 100_000;
 const HEAP_MIB = 64;
 

@@ -3,12 +3,12 @@ import { rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { fileURLToPath, pathToFileURL } from 'node:url';
+import { pathToFileURL } from 'node:url';
 import { KV } from '../../src/shared/etcd/gen/etcdserverpb/rpc_pb.ts';
 import { writeHistory } from '../moving/history.ts';
 import { bytes, EtcdClient } from '../support/etcd-client.ts';
 import { LogObjects } from '../support/log-objects.ts';
-import { type Netsy, runNetsy, startNetsy, temporaryDirectory } from '../support/netsy.ts';
+import { MAIN, type Netsy, runNetsy, startNetsy, temporaryDirectory } from '../support/netsy.ts';
 import { startProcess } from '../support/process.ts';
 import { startVersityGateway } from '../support/versitygw.ts';
 import {
@@ -22,7 +22,6 @@ import {
   servedFrom,
 } from './tools.ts';
 
-const MAIN = fileURLToPath(new URL('../../src/main/main.js', import.meta.url));
 const SEED = Number(process.env['SEED'] ?? Math.floor(Math.random() * 2 ** 31));
 
 async function put(client: EtcdClient, key: string, value = 'x'): Promise<bigint> {

@@ -3,6 +3,7 @@ import type { JsonPlace } from '../../shared/etcd/json.ts';
 import { JsonError } from '../../shared/etcd/json-values.ts';
 import { CorruptFileError } from '../../shared/format/corrupt.ts';
 import { WORKER_LIMITS } from '../../shared/model/limits.ts';
+import { threadEntry } from '../../workers/contract/entry.ts';
 import type {
   CacheComparison,
   ChunkForm,
@@ -37,7 +38,7 @@ export interface TaskRunner {
 
 function threadRunner(threads: number): TaskRunner {
   return new Piscina<TaskRequest, unknown>({
-    filename: new URL('../../workers/task.js', import.meta.url).href,
+    filename: threadEntry('task').href,
     minThreads: 0,
     maxThreads: threads,
     idleTimeout: 30_000,

@@ -2,6 +2,7 @@ import { Worker } from 'node:worker_threads';
 import { type Random, randomId } from '../../shared/base/random.ts';
 import { EtcdError } from '../../shared/etcd/errors.ts';
 import { WORKER_LIMITS } from '../../shared/model/limits.ts';
+import { threadEntry } from '../../workers/contract/entry.ts';
 import type { SnapshotData, SnapshotReply, SnapshotRequest } from '../../workers/contract/snapshot.ts';
 
 export interface SnapshotParts extends Omit<SnapshotData, 'fileName' | 'cancelled'> {
@@ -30,7 +31,7 @@ export class Snapshot {
   constructor({ random, ...parts }: SnapshotParts) {
     const fileName = `snapshot-${randomId(random).toString(16)}.db`;
     const workerData: SnapshotData = { ...parts, fileName, cancelled: this.#cancelled };
-    const entry = new URL('../../workers/snapshot.js', import.meta.url);
+    const entry = threadEntry('snapshot');
     this.#worker = new Worker(entry, { workerData, resourceLimits: WORKER_LIMITS });
     this.#worker.on('message', (reply: SnapshotReply) => {
       if (reply.type === 'failed')

@@ -1,5 +1,6 @@
 import { Worker } from 'node:worker_threads';
 import { WORKER_LIMITS } from '../../shared/model/limits.ts';
+import { threadEntry } from '../../workers/contract/entry.ts';
 import type {
   LogSnapshotData,
   LogSnapshotReply,
@@ -47,13 +48,13 @@ function measured<T>(data: T, pauses: SharedArrayBuffer): T & MeasuredThread {
   return { ...data, pauses };
 }
 
-const WRITER = new URL('../../workers/writer.js', import.meta.url);
-const READER = new URL('../../workers/reader.js', import.meta.url);
+const WRITER = threadEntry('writer');
+const READER = threadEntry('reader');
 
 export const threads: Workers = {
   writer: (data) => new ThreadPort(WRITER, data),
   reader: (data) => new ThreadPort(READER, data),
-  logSnapshot: (data) => new ThreadPort(new URL('../../workers/log-snapshot.js', import.meta.url), data),
+  logSnapshot: (data) => new ThreadPort(threadEntry('log-snapshot'), data),
 };
 
 class ThreadPort<Request, Reply> implements WorkerPort<Request, Reply> {

@@ -1,6 +1,7 @@
 import { Worker } from 'node:worker_threads';
 import { assert } from '../../shared/base/assert.ts';
 import { WORKER_LIMITS } from '../../shared/model/limits.ts';
+import { threadEntry } from '../../workers/contract/entry.ts';
 import type { FileAnswer, FileReply, FileRequest } from '../../workers/contract/file.ts';
 import { StoreError } from './errors.ts';
 
@@ -24,7 +25,7 @@ export interface FilePort {
 
 /** Starts the thread. */
 export function startFileThread(): FilePort {
-  return new Worker(new URL('../../workers/file.js', import.meta.url), { resourceLimits: WORKER_LIMITS });
+  return new Worker(threadEntry('file'), { resourceLimits: WORKER_LIMITS });
 }
 
 type Done = Exclude<FileAnswer['type'], 'failed' | 'unsynced'>;
