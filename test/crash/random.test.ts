@@ -6,7 +6,7 @@ import { Seeded } from '../support/seeded.ts';
 import { Ledger } from './ledger.ts';
 import { newSite, withSite } from './victim-process.ts';
 
-const ROUNDS = 20;
+const ROUNDS = 12;
 const OPERATIONS_MAX = 400;
 
 describe('kill -9 under a write load', { timeout: 180_000 }, () => {

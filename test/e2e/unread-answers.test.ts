@@ -18,14 +18,15 @@ const VALUE_BYTES = 4096;
 const LIST_BYTES = KEYS * VALUE_BYTES;
 const RANGE = '/etcdserverpb.KV/Range';
 const RANGE_STREAM = '/etcdserverpb.KV/RangeStream';
-/** If all were answered that were 700 MB. */
-const CALLS = 150;
+/** If all were answered that were 400 MB. */
+const CALLS = 80;
 /** What readers had in hand when there was no room any more: two messages of each of two threads. */
 const IN_HAND_BYTES = 4 * (4 * MIB + LIST_BYTES);
 /** Answers wait twice at most for a moment: in a reader's message and in the answer made of it. */
 const GROWTH_BYTES_MAX = 150 * MIB;
 const SAME_LOOKS = 4;
-const PIPELINED = 60;
+/** As JSON 250 MB. */
+const PIPELINED = 40;
 const PIPELINED_MS = 4_000;
 
 const rangeOf = (limit: number): Uint8Array =>

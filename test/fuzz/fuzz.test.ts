@@ -16,6 +16,8 @@ import { waitsForCorrupt } from './ended-lease.ts';
 import { Fuzzer, residentBytes } from './fuzzer.ts';
 
 const TRIES = 500;
+/** Of calls that have no answer. */
+const UNANSWERED_MS = 3_000;
 /** What may come on top while the allocator and V8 find their size; a leak of whole requests would be more. */
 const GROWTH_BYTES_MAX = 150 * 1024 * 1024;
 
@@ -46,7 +48,7 @@ describe('bad input from anybody, to everything that is served', { timeout: 300_
 
   it('lets a keep-alive of an ended lease wait under the alarm CORRUPT, and nothing else', async () => {
     const client = new EtcdClient(netsy.authority);
-    const fuzzer = new Fuzzer(netsy, 1);
+    const fuzzer = new Fuzzer(netsy, 1, UNANSWERED_MS);
     const raise = { action: AlarmRequest_AlarmAction.ACTIVATE, alarm: AlarmType.CORRUPT };
     /** One that has ended and can't be revoked. */
     const ended = async (): Promise<bigint> => {

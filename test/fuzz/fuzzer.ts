@@ -53,12 +53,15 @@ export class Fuzzer {
   readonly #netsy: Netsy;
   readonly #random: Seeded;
   readonly #client: grpc.Client;
+  readonly #answerMsMax: number;
   /** How often each outcome was seen: `grpc 13`, `http 400`, `wire`. */
   readonly outcomes = new Map<string, number>();
   tries = 0;
 
-  constructor(netsy: Netsy, seed: number) {
+  /** `answerMsMax`: when a call that has no answer is held to have none. */
+  constructor(netsy: Netsy, seed: number, answerMsMax = ANSWER_MS_MAX) {
     this.#netsy = netsy;
+    this.#answerMsMax = answerMsMax;
     this.#random = new Seeded(seed);
     this.#client = new grpc.Client(netsy.authority, grpc.credentials.createInsecure(), {
       'grpc.use_local_subchannel_pool': 1,
@@ -104,7 +107,7 @@ export class Fuzzer {
     const asIs = (message: Buffer): Buffer => message;
     const path = `/${parent.typeName}/${name}`;
     const call = this.#client.makeBidiStreamRequest(path, asIs, asIs, {
-      deadline: Date.now() + ANSWER_MS_MAX,
+      deadline: Date.now() + this.#answerMsMax,
     });
     return new Promise((resolve) => {
       const timer = WAITS.has(name) ? setTimeout(() => call.cancel(), WAITING_MS) : undefined;
@@ -137,6 +140,7 @@ export class Fuzzer {
       path,
       body,
       headers,
+      timeoutMs: this.#answerMsMax,
       ...(lines !== undefined && { lines }),
     }).catch(async (error: unknown) => {
       assert.ok(await this.#mayWait(method, body), `${what}: ${String(error)}`);

@@ -12,6 +12,8 @@ export interface GatewayRequest {
   readonly body?: string | Uint8Array;
   /** For answers that don't end: how many lines to wait for before hanging up. */
   readonly lines?: number;
+  /** How long the answer may take; 20 s by default. */
+  readonly timeoutMs?: number;
 }
 
 export interface GatewayAnswer {
@@ -25,7 +27,7 @@ const agent = new Agent({ keepAlive: true, maxSockets: 64 });
 
 /** Sends a request with exactly these bytes, and waits for the whole answer or for so many lines of it. */
 export function send(endpoint: string, sent: GatewayRequest): Promise<GatewayAnswer> {
-  const { method = 'POST', path, headers = {}, body = '', lines } = sent;
+  const { method = 'POST', path, headers = {}, body = '', lines, timeoutMs = TIMEOUT_MS } = sent;
   const { hostname, port } = new URL(endpoint);
   return new Promise((resolve, reject) => {
     const request = httpRequest({
@@ -37,7 +39,7 @@ export function send(endpoint: string, sent: GatewayRequest): Promise<GatewayAns
       headers: typeof headers === 'function' ? headers(endpoint) : headers,
     });
     // A request must be answered even when nothing else keeps this process alive.
-    const timer = setTimeout(() => request.destroy(new Error(`no answer to ${method} ${path}`)), TIMEOUT_MS);
+    const timer = setTimeout(() => request.destroy(new Error(`no answer to ${method} ${path}`)), timeoutMs);
     request.on('error', reject);
     request.on('close', () => clearTimeout(timer));
     request.on('response', (response) => {

@@ -6,7 +6,7 @@ import { Tally } from './tally.ts';
 import { VARIANTS } from './variants.ts';
 
 /** Seeds are fresh each time, and printed; `SIM_SEED` runs from a given one. */
-const SECONDS = Number(process.env['SIM_SECONDS'] ?? '120');
+const SECONDS = Number(process.env['SIM_SECONDS'] ?? '60');
 const SEEDS_MAX = 2 ** 24;
 const first = Number(process.env['SIM_SEED'] ?? randomInt(2 ** 31 - SEEDS_MAX));
 
