@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import { readdirSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -40,6 +41,8 @@ if (files.length === 0) {
   process.exit(1);
 }
 const stop = new AbortController();
+// Each file under way listens, and more.
+setMaxListeners(0, stop.signal);
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => stop.abort());
 const tests = run({ files, concurrency: CONCURRENCY, timeout: FILE_TIMEOUT_MS, signal: stop.signal });
 tests.on('test:fail', ({ todo }) => {
