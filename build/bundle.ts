@@ -35,7 +35,7 @@ function once(run) {
 
 interface Bundle {
   readonly text: string;
-  /** An index of the modules' own source maps. */
+  /** An index of the modules' own source maps; Node wants it to have sources too. */
   readonly map: string;
 }
 
@@ -54,7 +54,7 @@ function bundleOf(entry: string, directory: string): Bundle {
   const hasDefault = modules.get(entry)!.exports.includes('default');
   chunks.push(hasDefault ? `export default ${run}.default;` : `${run};`);
   chunks.push(`//# sourceMappingURL=${basename(entry)}.map`, '');
-  return { text: chunks.join('\n'), map: JSON.stringify({ version: 3, sections }) };
+  return { text: chunks.join('\n'), map: JSON.stringify({ version: 3, sources: [], sections }) };
 }
 
 /** The entry and all that it imports, at once or later. */

@@ -93,6 +93,17 @@ test('a place in a bundle is mapped to the line of its source', () => {
   assert.match(source[place.originalLine]!, /^export class Server \{/);
 });
 
+test('a stack of a bundle leads to the sources', () => {
+  const task = new URL('../../netsy/task.js', import.meta.url);
+  const program = `const { default: run } = await import('${task}');
+    await run({ type: 'checkpoint', cacheFile: '/nowhere/cache.sqlite' }).catch((error) => console.log(error.stack));`;
+  const flags = ['--enable-source-maps', '--input-type=module', '-e', program];
+  const { stdout } = spawnSync(process.execPath, flags, { encoding: 'utf8' });
+  const [, line] = /src\/workers\/task\/checkpoint\.ts:(\d+)/.exec(stdout) ?? assert.fail(stdout);
+  const source = readFileSync('src/workers/task/checkpoint.ts', 'utf8').split('\n');
+  assert.match(source[Number(line) - 1]!, /new Database/);
+});
+
 test('a command loads nothing of a server', () => {
   const loaded = (...words: string[]): string => {
     const env = { ...process.env, NODE_DEBUG: 'module' };
