@@ -32,11 +32,11 @@ function programOf(script: string): string | undefined {
   return /((?:dist|src)\/\S+\.(?:js|sh))$/.exec(script)?.[1];
 }
 
-/** The flags of our programs: of the server and its commands, and of every npm script that has a help. */
+/** The flags of our programs: of the server and its commands, and of every npm script that has a help, so not of builds. */
 export function ourFlags(): ReadonlySet<string> {
   const commands = ['', 'config', 'doctor', 'status', 'verify', 'inspect', 'import', 'restore', 'fork'];
   const programs = Object.entries(scripts()).flatMap(([name, script]) =>
-    name === 'test' || name === 'check' ? [] : (programOf(script) ?? []),
+    /^(?:pre|build|test|check)/.test(name) ? [] : (programOf(script) ?? []),
   );
   const sets = [...commands.map(flagsOfNetsy), ...programs.map(flagsOfProgram)];
   return new Set(sets.flatMap((set) => [...set]));

@@ -37,6 +37,8 @@ const FOREIGN = new Set([
   ...['--etcd-healthcheck-timeout', '--etcd-prefix', '--encryption-provider-config'],
   ...['--datastore-endpoint', '--datastore-cafile', '--datastore-certfile', '--datastore-keyfile'],
   ...['--cluster-init', '--endpoint', '--wal-sync-upload'],
+  // node
+  '--enable-source-maps',
   // npm; etcd's own metrics; any flag
   ...['--global', '--omit', '--package-lock-only', '--ignore-scripts', '--provenance', '--metrics', '--flag'],
 ]);
