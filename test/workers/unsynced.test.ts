@@ -3,7 +3,13 @@ import { randomUUID } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
-import { beginUnsynced, endUnsynced, isUnsynced, mayBeTorn } from '../../src/shared/base/unsynced.ts';
+import {
+  beginUnsynced,
+  endUnsynced,
+  isOnLocalFileSystem,
+  isUnsynced,
+  mayBeTorn,
+} from '../../src/shared/base/unsynced.ts';
 import { discardCache, openToFill, openToWrite } from '../../src/workers/sqlite/database.ts';
 import { temporaryDirectory } from '../support/netsy.ts';
 
@@ -43,11 +49,13 @@ describe('a file that is not synced while the system is up', local, () => {
   });
 
   it('has to be synced where the file system is not the machine’s own, or takes no mark', () => {
+    assert.equal(isOnLocalFileSystem('/proc/self/cache.sqlite'), false);
     assert.equal(beginUnsynced('/proc/self/cache.sqlite'), false);
     const file = place();
+    assert.ok(isOnLocalFileSystem(file));
     mkdirSync(`${file}-boot`);
     assert.equal(beginUnsynced(file), false);
-    assert.ok(!isUnsynced(file));
+    assert.ok(!isUnsynced(file) && mayBeTorn(file), 'what a mark says that can’t be read is not known');
   });
 });
 

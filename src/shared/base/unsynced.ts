@@ -89,7 +89,8 @@ export async function endUnsynced(file: string, companions: readonly string[] = 
   await syncDirectory(dirname(file));
 }
 
-function isOnLocalFileSystem(file: string): boolean {
+/** Whether the file's directory is on a file system of this machine, whose cache lives as long as the system. */
+export function isOnLocalFileSystem(file: string): boolean {
   return LOCAL_FILE_SYSTEMS.has(statfsSync(dirname(file)).type);
 }
 
