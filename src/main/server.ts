@@ -4,6 +4,7 @@ import type { Clock } from '../shared/base/clock.ts';
 import { makeDirectory } from '../shared/base/directory.ts';
 import type { Log } from '../shared/base/log.ts';
 import type { Random } from '../shared/base/random.ts';
+import { endUnsynced } from '../shared/base/unsynced.ts';
 import { EtcdError } from '../shared/etcd/errors.ts';
 import { Auth, Cluster, KV, Lease, Maintenance, Watch } from '../shared/etcd/gen/etcdserverpb/rpc_pb.ts';
 import { Health } from '../shared/etcd/gen/grpc/health/v1/health_pb.ts';
@@ -222,7 +223,21 @@ export class Server {
     await this.#pool?.close();
     await this.#upkeepPool.close();
     await store.close();
+    await this.#syncCache();
     this.#node?.close();
+  }
+
+  /** When nobody writes it any more: the next start may find another boot of the system. */
+  async #syncCache(): Promise<void> {
+    const { settings, log } = this.#parts;
+    const cacheFile = cacheFileOf(settings);
+    try {
+      await endUnsynced(cacheFile, [`${cacheFile}-wal`]);
+    } catch (error) {
+      log.warn('the cache could not be synced; the next start fills it from the store', {
+        error: String(error),
+      });
+    }
   }
 
   /** Acknowledges nothing more; for a process that is about to end. */

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { randomUUID } from 'node:crypto';
 import {
   closeSync,
   cpSync,
@@ -13,12 +14,20 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
+import { beginUnsynced, isUnsynced, mayBeTorn } from '../../src/shared/base/unsynced.ts';
 import { PAGE_BYTES } from '../../src/workers/sqlite/database.ts';
 import { Ledger } from '../crash/ledger.ts';
 import { newSite, type Site, withSite } from '../crash/victim-process.ts';
+import { temporaryDirectory } from '../support/netsy.ts';
 import { Seeded } from '../support/seeded.ts';
 
 const OPERATIONS = 12;
+/** Of tests for which a cache must not need syncs. */
+const unsynced = {
+  skip: beginUnsynced(join(temporaryDirectory(), 'file'))
+    ? false
+    : 'the directory of temporary files is not on a local file system of Linux',
+};
 
 interface Written {
   readonly site: Site;
@@ -62,6 +71,28 @@ describe('the cache at start', { timeout: 300_000 }, () => {
     const log = await restart(store);
     assert.doesNotMatch(log, /rebuilt/);
     assert.ok(chunksFollowed(log) < store.ledger.acknowledged / 4, 'most of the log was not read again');
+  });
+
+  it(
+    'is marked with the boot while it is not synced, and no more when the server was stopped',
+    unsynced,
+    async () => {
+      const store = await written(seed);
+      assert.ok(isUnsynced(store.file), 'a killed server leaves the mark');
+      await withSite(store.site, store.ledger, 'stop');
+      assert.ok(!isUnsynced(store.file) && !mayBeTorn(store.file));
+      const log = await restart(store);
+      assert.doesNotMatch(log, /rebuilt/);
+    },
+  );
+
+  it('is rebuilt when the system has ended since it was written, and the log says so', unsynced, async () => {
+    const store = await written(seed);
+    writeFileSync(`${store.file}-boot`, `${randomUUID()}\n`);
+    assert.match(
+      await restart(store),
+      /"reason":"the system ended before.*"msg":"cache could not be used and is rebuilt"/,
+    );
   });
 
   it('is filled from the log when it was deleted', async () => {

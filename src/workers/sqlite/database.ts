@@ -1,6 +1,7 @@
-import { closeSync, fsyncSync, openSync, rmSync } from 'node:fs';
+import { closeSync, existsSync, fsyncSync, openSync, rmSync } from 'node:fs';
 import Database from 'better-sqlite3';
 import { bytesInt64, int64Bytes } from '../../shared/base/bytes.ts';
+import { beginUnsynced, isUnsynced, mayBeTorn } from '../../shared/base/unsynced.ts';
 import type { LogPosition } from '../contract/writer.ts';
 import { countBlocks, KEY_BLOCKS } from './key-blocks.ts';
 import { SIGNPOSTS } from './signposts.ts';
@@ -82,14 +83,16 @@ const EMPTY_POSITION: CachePosition = {
 
 /** Opens the cache to write, creating it if it is not there. Throws if the file is not a usable cache. */
 export function openToWrite(file: string): Connection {
+  if (existsSync(file) && mayBeTorn(file))
+    throw new Error('the system ended before all of it was on the disk');
   const connection = new Database(file);
   try {
     connection.pragma(`page_size = ${PAGE_BYTES}`);
     connection.pragma('auto_vacuum = INCREMENTAL');
     connection.pragma('journal_mode = WAL');
-    // A cache needs no fsync per commit: after a power cut SQLite still opens at some earlier commit,
-    // and recovery applies the rest of the log again.
-    connection.pragma('synchronous = NORMAL');
+    // Else the write-ahead log and what is copied of it are synced in turns: after a power cut SQLite opens at some
+    // earlier commit, and recovery applies the rest of the log again.
+    connection.pragma(`synchronous = ${beginUnsynced(file) ? 'OFF' : 'NORMAL'}`);
     connection.pragma('wal_autocheckpoint = 0');
     // A log that starts anew overwrites what it has: cutting the file and growing it again would have the file system
     // allocate blocks, and flush them with every file that the store syncs.
@@ -112,6 +115,7 @@ export function openToWrite(file: string): Connection {
  * it so throws it away: it has no journal and is not synced, and its indexes come last.
  */
 export function openToFill(file: string): Connection {
+  beginUnsynced(file);
   const connection = new Database(file);
   connection.pragma(`page_size = ${PAGE_BYTES}`);
   connection.pragma('auto_vacuum = INCREMENTAL');
@@ -126,15 +130,21 @@ export function openToFill(file: string): Connection {
   return connection;
 }
 
-/** Makes a filled cache a cache: everything is on the disk before the mark that says so. */
+/** Makes a filled cache a cache: everything is on the disk before the mark that says so, unless the cache needs no syncs. */
 export function endFilling(connection: Connection, file: string): void {
   connection.exec(INDEXES);
   countBlocks(connection);
+  if (!isUnsynced(file)) {
+    syncFile(file);
+    connection.pragma('synchronous = FULL');
+  }
+  connection.pragma(`user_version = ${SCHEMA_VERSION}`);
+}
+
+function syncFile(file: string): void {
   const descriptor = openSync(file, 'r+');
   try {
     fsyncSync(descriptor);
-    connection.pragma('synchronous = FULL');
-    connection.pragma(`user_version = ${SCHEMA_VERSION}`);
   } finally {
     closeSync(descriptor);
   }
