@@ -32,4 +32,4 @@ done
 
 package=$(CDPATH= cd -P -- "${self%/*}/../.." && pwd -P) || exit
 
-exec node "$package/dist/netsy/main.js" "$@"
+exec node "$package/dist/netsy/main.cjs" "$@"

@@ -9,7 +9,7 @@ import { Client } from './client.ts';
 import { CRASH_POINT, type CrashPoint, type UpkeepCrashPoint } from './crash-point.ts';
 import type { Ledger, LoadOptions } from './ledger.ts';
 
-const VICTIM = fileURLToPath(new URL('../../bundled/victim.js', import.meta.url));
+const VICTIM = fileURLToPath(new URL('../../netsy/victim.cjs', import.meta.url));
 const DEADLINE_MS = 60_000;
 
 /** Where a log is kept, and what a process that serves it is started with. */

@@ -35,10 +35,10 @@ describe('the packed package, installed into an empty folder', { timeout: 300_00
 
   it('has nothing of the tests and benches in it', () => {
     const installed = join(folder, 'node_modules/netsy');
-    for (const part of ['dist/netsy/main.js', 'README.md', 'LICENSE', 'docs/operations/deploying.md']) {
+    for (const part of ['dist/netsy/main.cjs', 'README.md', 'LICENSE', 'docs/operations/deploying.md']) {
       assert.ok(existsSync(join(installed, part)), `${part} is missing`);
     }
-    for (const part of ['dist/test', 'dist/bench', 'dist/src', 'dist/build', 'dist/bundled', 'test']) {
+    for (const part of ['dist/test', 'dist/bench', 'dist/src', 'dist/netsy/victim.cjs', 'test']) {
       assert.ok(!existsSync(join(installed, part)), `${part} is there`);
     }
     // Of what is not compiled, nothing but what starts the rest.

@@ -95,7 +95,7 @@ async function startNetsy(parts: NetsyParts, options: KubeOptions): Promise<Back
   const pages = `http://127.0.0.1:${pagesPort}`;
   const dataDirectory = join(directory, 'data');
   const logFile = join(directory, 'netsy.log');
-  const entry = options.netsyPath ?? fileURLToPath(new URL('../../netsy/main.js', import.meta.url));
+  const entry = options.netsyPath ?? fileURLToPath(new URL('../../netsy/main.cjs', import.meta.url));
   const urls = ['--listen-client-urls', endpoint, '--advertise-client-urls', endpoint];
   const flags = [...urls, '--listen-metrics-urls', pages, ...(made === undefined ? [] : tlsFlags(made))];
   let running: RunningProcess | undefined;

@@ -139,7 +139,7 @@ describe("moving in a bucket of Netsy for Go's", { timeout: 180_000, skip: missi
   it('from S3 to S3', async () => {
     cpSync(FIXTURE, join(gateway.directory, 'old', 'prefix'), { recursive: true });
     const { environment } = gateway;
-    const words = ['dist/netsy/main.js', 'import', 's3://old/prefix', '--store', 's3://new/netsy'];
+    const words = ['dist/netsy/main.cjs', 'import', 's3://old/prefix', '--store', 's3://new/netsy'];
     await run(process.execPath, words, { env: { ...process.env, ...environment } });
     await serving(
       's3://new/netsy',

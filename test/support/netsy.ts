@@ -7,7 +7,7 @@ import { systemClock } from '../../src/shared/base/clock.ts';
 import { type RunningProcess, startProcess, waitUntilReady } from './process.ts';
 
 /** The compiled program, in the same output directory as this file. */
-export const MAIN = fileURLToPath(new URL('../../netsy/main.js', import.meta.url));
+export const MAIN = fileURLToPath(new URL('../../netsy/main.cjs', import.meta.url));
 /** What the package has as its program. */
 export const LAUNCHER = fileURLToPath(new URL('../../../src/main/netsy.sh', import.meta.url));
 
