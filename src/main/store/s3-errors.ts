@@ -43,6 +43,18 @@ const KINDS: Readonly<Record<string, StoreErrorKind>> = {
   NotImplemented: 'unsupported',
 };
 
+/** An error or a page is short; an object of netsy's that is longer is not looked at. */
+const SAID_BYTES_MAX = 64 * 1024;
+
+/**
+ * Whether a reply of success says in its body that it is none: S3's `Error`, or a page of something in between. Nothing
+ * that netsy stores begins so.
+ */
+export function saysFailure(reply: S3Reply): boolean {
+  if (reply.body.length > SAID_BYTES_MAX || !/^[\s\ufeff]*</.test(textOf(reply))) return false;
+  return /^[\s\ufeff]*<(?:!doctype\s+)?html\b/i.test(textOf(reply)) || problemOf(reply).code !== undefined;
+}
+
 /** Reads the code and message of an error reply. */
 export function problemOf(reply: S3Reply): S3Problem {
   try {
@@ -102,6 +114,8 @@ function kindOfCode(code: string | undefined): StoreErrorKind | undefined {
 }
 
 function kindOfStatus(status: number): StoreErrorKind {
+  // A success that does not look like one came from something in between.
+  if (status < 300) return 'transient';
   if (status === 501) return 'unsupported';
   if (status >= 500 || status === 408 || status === 409 || status === 425 || status === 429)
     return 'transient';
