@@ -64,7 +64,7 @@ export class PrimaryLease {
       ATTEMPT_MS_MIN,
       Math.min(ATTEMPT_MS_MAX, ttlMs / LEASE_RENEWALS_PER_TTL),
     );
-    this.#chain = new LeaseChain({ store, clock, attemptTimeoutMs });
+    this.#chain = new LeaseChain({ store, clock, random, attemptTimeoutMs });
     this.#process = asBuffer(random.bytes(8)).toString('hex');
   }
 
