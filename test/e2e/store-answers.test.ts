@@ -103,4 +103,11 @@ describe('a store whose answers are not all its own', { timeout: 120_000, skip: 
       await assertAllThere(everyNth(n, concerns, deed));
     });
   }
+
+  it('may have any Date in its answers, as long as it takes what is signed with the right time', async () => {
+    const date = new Date(Date.now() + 3_600_000).toUTCString();
+    const later: Deed = { change: (body, { headers }) => ({ body, headers: { ...headers, date } }) };
+    await write(() => later);
+    await assertAllThere(() => later);
+  });
 });

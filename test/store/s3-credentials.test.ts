@@ -186,4 +186,13 @@ describe('the store’s time', () => {
     assert.equal(time.correct(undefined, now, true), false);
     assert.equal(time.correct('no date', now, true), false);
   });
+
+  it('that the store itself complains of was not the store’s: ours counts again', () => {
+    const clock = new ManualClock();
+    const time = new StoreTime(clock);
+    const wrong = date(clock.wallMs() + 60 * MINUTE_MS);
+    assert.equal(time.correct(wrong, clock.wallMs(), false), true);
+    assert.equal(time.correct(wrong, time.nowMs(), true), true);
+    assert.equal(time.nowMs(), clock.wallMs());
+  });
 });

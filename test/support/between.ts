@@ -15,7 +15,10 @@ export interface Reply {
 }
 
 /** What becomes of a request: another answer in the server's stead, or a change of its answer; undefined: nothing. */
-export type Deed = { readonly instead: Reply } | { readonly change: (body: Buffer) => Reply } | undefined;
+export type Deed =
+  | { readonly instead: Reply }
+  | { readonly change: (body: Buffer, reply: Required<Reply>) => Reply }
+  | undefined;
 
 /** An HTTP proxy between netsy and a real S3 server. Requests go on as they are, signatures too. */
 export class Between {
@@ -62,7 +65,7 @@ export class Between {
     if (deed !== undefined) this.done++;
     if (deed !== undefined && 'instead' in deed) return deed.instead;
     const reply = await this.#pass(request, sent);
-    return deed === undefined ? reply : { ...reply, ...deed.change(reply.body) };
+    return deed === undefined ? reply : { ...reply, ...deed.change(reply.body, reply) };
   }
 
   async #pass({ method, url, headers }: IncomingMessage, sent: Buffer): Promise<Required<Reply>> {

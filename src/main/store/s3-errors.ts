@@ -7,6 +7,8 @@ import { childText, parseXml, type XmlElement } from './s3-xml.ts';
 export interface S3Problem {
   readonly code: string | undefined;
   readonly message: string | undefined;
+  /** The store's time, where it complains of ours. */
+  readonly serverTime?: string | undefined;
 }
 
 const MESSAGE_LENGTH_MAX = 300;
@@ -61,7 +63,11 @@ export function problemOf(reply: S3Reply): S3Problem {
     const error = parseXml(textOf(reply));
     const code = childText(error, 'Code');
     const message = childText(error, 'Message');
-    return { code: code?.slice(0, 64), message: message?.replace(/\s+/g, ' ').slice(0, MESSAGE_LENGTH_MAX) };
+    return {
+      code: code?.slice(0, 64),
+      message: message?.replace(/\s+/g, ' ').slice(0, MESSAGE_LENGTH_MAX),
+      serverTime: childText(error, 'ServerTime'),
+    };
   } catch {
     return { code: undefined, message: undefined };
   }
