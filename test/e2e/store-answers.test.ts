@@ -13,6 +13,10 @@ const ERROR = Buffer.from(
 );
 const PAGE = Buffer.from('<!DOCTYPE html><html><body>Log in</body></html>');
 
+function isUpload({ method, url }: Passing): boolean {
+  return method === 'PUT' && url.includes('/chunks/');
+}
+
 /** Something between netsy and its store answers as it likes, or changes what the store says. */
 describe('a store whose answers are not all its own', { timeout: 120_000, skip: missingTools('go') }, () => {
   let gateway: VersityGateway;
@@ -86,6 +90,14 @@ describe('a store whose answers are not all its own', { timeout: 120_000, skip: 
       await assertAllThere();
     });
   }
+
+  it('an upload that something in between refuses, as if it were no good or not implemented, is tried again', async () => {
+    for (const status of [400, 501]) {
+      await write(everyNth(3, isUpload, { instead: { status, body: PAGE } }));
+      assert.ok(between.done > 5);
+      await assertAllThere();
+    }
+  });
 
   const starts: ReadonlyArray<readonly [string, number, (request: Passing) => boolean, Deed]> = [
     ['refuses every second read', 2, ({ method }) => method === 'GET', { instead: { status: 503 } }],

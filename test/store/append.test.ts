@@ -143,6 +143,14 @@ describe('an append', () => {
     }
   });
 
+  it('goes on after any answer of HTTP: a proxy may have given it, or an operator mends why', async () => {
+    for (const kind of ['fatal', 'unsupported', 'denied', 'no-bucket'] as const) {
+      const error = new StoreError(kind, 'HTTP 400', { status: 400 });
+      const { appender, settle } = bench(scripted({ failBefore: error }));
+      assert.equal(await settle(appender.append(KEY, OURS, 1)), 'durable');
+    }
+  });
+
   it('ends with the reason of its signal, in a PUT and in a pause, and leaves no timer', async () => {
     for (const fault of [{ delayBeforeMs: 1e9 }, { failBefore: lostAnswer() }]) {
       const { appender, clock } = bench(scripted(fault), { hedgeAfterMs: 500 });
