@@ -122,4 +122,20 @@ describe('a store whose answers are not all its own', { timeout: 120_000, skip: 
     await write(() => later);
     await assertAllThere(() => later);
   });
+
+  it('that is away for a second when the server is told to end has the lease back all the same', async () => {
+    store = `s3://bucket/${prefixes++}`;
+    const netsy = await start();
+    const awayUntil = Date.now() + 1_000;
+    between.deed = () => (Date.now() < awayUntil ? { instead: { status: 503 } } : undefined);
+    assert.equal(await netsy.stop(), 'exit code 0');
+    assert.ok(between.done > 0);
+    assert.doesNotMatch(netsy.log(), /lease not released/);
+  });
+
+  it('that asks to be left alone for a minute is not, lest writes time out', async () => {
+    let asked = 0;
+    const retryLater: Deed = { instead: { status: 503, headers: { 'retry-after': '60' } } };
+    await write((request) => (isUpload(request) && asked++ === 0 ? retryLater : undefined));
+  });
 });
