@@ -108,6 +108,12 @@ describe('a store whose answers are not all its own', { timeout: 120_000, skip: 
       ({ url }) => url.includes('list-type'),
       { change: (body) => ({ body: body.subarray(0, body.length - 40) }) },
     ],
+    [
+      'cuts every tenth chunk short',
+      10,
+      ({ method, url }) => method === 'GET' && url.includes('/chunks/'),
+      { change: (body) => ({ body: body.subarray(0, body.length >> 1) }) },
+    ],
   ];
   for (const [what, n, concerns, deed] of starts) {
     it(`is started from while it ${what}`, async () => {
