@@ -2,11 +2,16 @@ import { readTokenKeys } from './auth/open-tokens.ts';
 import type { ConfigOrder } from './config/command-config.ts';
 import { readTlsFiles } from './rpc/tls-files.ts';
 
-/** `netsy config check`: reads the files that the settings name, and prints the settings. Throws an Error of one line. */
-export function runConfigCheck(order: ConfigOrder, result: (text: string) => void): void {
+/** `netsy config check`: reads the files that the settings name, and prints the settings. Rejects with an Error of one line. */
+export async function runConfigCheck(order: ConfigOrder, result: (text: string) => void): Promise<void> {
   const { settings, values, warnings, json } = order;
   if (settings.tls !== undefined) readTlsFiles(settings.tls.files);
   readTokenKeys(settings.authToken);
+  if (settings.s3.caFile !== undefined) {
+    // Loaded by whoever needs it, as by a start.
+    const { readTrust } = await import('./store/s3-dispatcher.ts');
+    await readTrust(settings.s3.caFile);
+  }
   if (json) {
     result(JSON.stringify({ ok: true, warnings, values }));
     return;

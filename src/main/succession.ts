@@ -139,13 +139,14 @@ export class Succession {
   async #acquire(): Promise<boolean> {
     const { clock, log } = this.#parts;
     const until = clock.monotonicMs() + RECOVERY_RETRY_MS;
-    for (;;) {
+    for (let failures = 0; ; failures++) {
       try {
         await this.lease.look();
         return await this.lease.tryAcquire();
       } catch (error) {
         if (!isTransient(error) || clock.monotonicMs() > until) throw error;
-        log.warn('the lease can not be read or written yet', { error: errorMessage(error) });
+        const level = failures === 0 ? 'warn' : 'debug';
+        log[level]('the lease can not be read or written yet', { error: errorMessage(error) });
         await clock.sleep(FIRST_CLAIM_LOOK_MS);
       }
     }

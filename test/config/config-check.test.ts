@@ -48,6 +48,8 @@ describe('netsy config check', { timeout: 60_000 }, () => {
     assert.match(refusal('--auth-token', `jwt,sign-method=RS256,priv-key=${key},ttl=1m`), /missing\.key/);
     const tls = ['--cert-file', key, '--key-file', key, '--listen-client-urls', 'https://127.0.0.1:0'];
     assert.match(refusal(...tls), /^netsy: --cert-file: can't be read: /);
+    const s3 = ['--store', 's3://bucket/prefix', '--s3-ca-file', key];
+    assert.match(refusal(...s3), /^netsy: --s3-ca-file: .*missing\.key is not a file that can be read: /);
     const { code, stderr } = runNetsy(['config', 'chek']);
     assert.deepEqual(
       [code, stderr.trim()],

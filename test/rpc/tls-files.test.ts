@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { after, before, describe, it } from 'node:test';
 import { readTlsFiles, type TlsFiles } from '../../src/main/rpc/tls-files.ts';
@@ -46,5 +47,18 @@ describe('TLS files', { skip: missingTools('openssl') }, () => {
     refuses({ keyFile: made?.client.keyFile }, /^--key-file: .* is not the key of --cert-file \(.*\)$/);
     refuses({ clientCrlFile: certFile }, /^--client-crl-file: .*\.crt is not a list of revoked certificates/);
     refuses({ trustedCaFile: keyFile }, /^--trusted-ca-file: .*\.key is not a certificate in PEM form$/);
+    const bundle = `${certFile}.bundle`;
+    const nonsense = '-----BEGIN CERTIFICATE-----\nMIIBnonsense\n-----END CERTIFICATE-----\n';
+    writeFileSync(bundle, readFileSync(certFile, 'utf8') + nonsense);
+    for (const flag of ['certFile', 'trustedCaFile']) {
+      refuses(
+        { [flag]: bundle },
+        /^--(cert|trusted-ca)-file: .*\.bundle .*: certificate 2 of its 2 is none$/,
+      );
+    }
+    const encrypted = `${keyFile}.encrypted`;
+    const words = ['pkcs8', '-topk8', '-in', keyFile, '-out', encrypted, '-passout', 'pass:secret'];
+    execFileSync('openssl', words, { stdio: 'ignore' });
+    refuses({ keyFile: encrypted }, /^--key-file: .* is encrypted; write it without a passphrase$/);
   });
 });

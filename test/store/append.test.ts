@@ -79,11 +79,13 @@ describe('an append', () => {
     assert.equal(attempts[0]?.latencyMs, 2_000);
   });
 
-  it('backs off with growing pauses of 50 ms to 5 s, and no less than the store asks for', async () => {
-    const slowDown = new StoreError('transient', 'SlowDown', { status: 503, retryAfterMs: 7_000 });
+  it('backs off with growing pauses of 50 ms to 5 s, and what the store asks for counts up to that', async () => {
+    const slowDown = (seconds: number): StoreError =>
+      new StoreError('transient', 'SlowDown', { status: 503, retryAfterMs: seconds * 1000 });
     const failures = [
       ...Array.from({ length: 10 }, () => ({ failBefore: lostAnswer() })),
-      { failBefore: slowDown },
+      { failBefore: slowDown(4.9) },
+      { failBefore: slowDown(60) },
     ];
     const starts: number[] = [];
     const clockHolder: { clock?: ManualClock } = {};
@@ -98,7 +100,8 @@ describe('an append', () => {
       const ceiling = Math.min(5_000, 50 * 2 ** index);
       assert.ok(pause >= ceiling / 2 && pause <= ceiling + 5, `pause ${index} is ${pause}`);
     }
-    assert.ok(pauses[10]! >= 7_000);
+    assert.ok(pauses[10]! >= 4_900);
+    assert.ok(pauses[11]! >= 2_500 && pauses[11]! <= 5_005, `${pauses[11]}`);
   });
 
   it('goes on through refusals, which may be rotated credentials, and reports them', async () => {
@@ -140,6 +143,14 @@ describe('an append', () => {
       const { appender, settle } = bench(scripted({ failBefore: error }));
       await assert.rejects(settle(appender.append(KEY, OURS, 1)), error);
       assert.equal(appender.trouble?.error, error);
+    }
+  });
+
+  it('goes on after any answer of HTTP: a proxy may have given it, or an operator mends why', async () => {
+    for (const kind of ['fatal', 'unsupported', 'denied', 'no-bucket'] as const) {
+      const error = new StoreError(kind, 'HTTP 400', { status: 400 });
+      const { appender, settle } = bench(scripted({ failBefore: error }));
+      assert.equal(await settle(appender.append(KEY, OURS, 1)), 'durable');
     }
   });
 

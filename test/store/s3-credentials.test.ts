@@ -19,6 +19,9 @@ class Source {
   failure: StoreError | undefined;
   /** Gives the same ones again. */
   isStuck = false;
+  /** Does not answer until `answer` is called. */
+  isHanging = false;
+  readonly #hanging: (() => void)[] = [];
   #number = 0;
   readonly clock = new ManualClock();
   readonly time = new StoreTime(this.clock);
@@ -38,10 +41,16 @@ class Source {
     for (let turn = 0; turn < 10; turn++) await Promise.resolve();
   }
 
+  /** Lets all that hang be answered. */
+  answer(): void {
+    for (const one of this.#hanging.splice(0)) one();
+  }
+
   async #fetch(): Promise<FetchedCredentials> {
     this.asked++;
     if (this.failure !== undefined) throw this.failure;
     if (!this.isStuck) this.#number++;
+    if (this.isHanging) await new Promise<void>((resolve) => this.#hanging.push(resolve));
     const credentials = { accessKeyId: `id-${this.#number}`, secretAccessKey: 'secret' };
     const expiresMs = this.lifeMs === undefined ? undefined : this.clock.wallMs() + this.lifeMs;
     return { credentials, expiresMs };
@@ -101,6 +110,37 @@ describe('credentials that are renewed', () => {
     });
     source.failure = undefined;
     source.clock.advance(1_000);
+    assert.equal(await source.id(), 'id-2');
+  });
+
+  it('of a source that hangs are asked for anew while the old ones are good, and no request waits for it', async () => {
+    const source = new Source();
+    source.lifeMs = 8_000;
+    assert.equal(await source.id(), 'id-1');
+    source.isHanging = true;
+    source.clock.advance(4_000);
+    assert.equal(await source.id(), 'id-1');
+    assert.equal(source.asked, 2);
+    source.clock.advance(1_000);
+    await source.settle();
+    source.isHanging = false;
+    source.clock.advance(1_000);
+    assert.equal(await source.id(), 'id-1');
+    await source.settle();
+    assert.equal(await source.id(), 'id-3');
+  });
+
+  it('that come late are taken, unless there are newer ones', async () => {
+    const source = new Source();
+    source.lifeMs = 8_000;
+    assert.equal(await source.id(), 'id-1');
+    source.isHanging = true;
+    source.clock.advance(8_000);
+    const waiting = assert.rejects(source.id(), { kind: 'transient', message: /takes longer than 1000 ms/ });
+    source.clock.advance(1_000);
+    await waiting;
+    source.answer();
+    await source.settle();
     assert.equal(await source.id(), 'id-2');
   });
 
@@ -185,5 +225,14 @@ describe('the store’s time', () => {
     assert.equal(time.correct(date(now + 60_000), now, true), true, 'the store complains of a minute');
     assert.equal(time.correct(undefined, now, true), false);
     assert.equal(time.correct('no date', now, true), false);
+  });
+
+  it('that the store itself complains of was not the store’s: ours counts again', () => {
+    const clock = new ManualClock();
+    const time = new StoreTime(clock);
+    const wrong = date(clock.wallMs() + 60 * MINUTE_MS);
+    assert.equal(time.correct(wrong, clock.wallMs(), false), true);
+    assert.equal(time.correct(wrong, time.nowMs(), true), true);
+    assert.equal(time.nowMs(), clock.wallMs());
   });
 });

@@ -17,6 +17,7 @@ import { keysOf, text } from './contract.ts';
 type Answer = (request: IncomingMessage, response: ServerResponse) => void;
 
 const TIME = '<LastModified>2026-01-02T03:04:05.000Z</LastModified>';
+const TAG = { etag: '"tag"' };
 /** What each request sent. */
 const bodies = new WeakMap<IncomingMessage, Buffer>();
 
@@ -124,6 +125,49 @@ describe('an S3 reply', () => {
     );
   });
 
+  for (const [what, said] of [
+    [
+      'an error',
+      '<?xml version="1.0"?>\n<Error><Code>InternalError</Code><Message>said so</Message></Error>',
+    ],
+    ['a page', '<!DOCTYPE html><html><body>Log in</body></html>'],
+    ['nothing, and no tag', ''],
+  ] as const) {
+    it(`of success to a create that has ${what} in it counts for nothing: what is stored tells`, async () => {
+      let stored: string | undefined;
+      const between: Answer = (request, response) => {
+        if (request.method === 'PUT') response.end(said);
+        else if (stored === undefined) problem(404, 'NoSuchKey')(request, response);
+        else response.end(stored);
+      };
+      await answering(between, async (store) => {
+        await assert.rejects(store.putIfAbsent('a', text('x')), { kind: 'transient', status: 200 });
+        stored = 'x';
+        assert.equal(await store.putIfAbsent('a', text('x')), 'created');
+        stored = 'another’s';
+        assert.equal(await store.putIfAbsent('a', text('x')), 'exists');
+      });
+    });
+  }
+
+  it('of success that is an error or a page is none, to whatever was asked', async () => {
+    const html: Answer = (_request, response) => response.end('\n<html><body>Log in</body></html>');
+    for (const answer of [problem(200, 'InternalError'), html]) {
+      await answering(answer, async (store) => {
+        const asked = [
+          store.get('a'),
+          store.getRange('a', 0, 4),
+          store.put('a', text('x')),
+          store.delete('a'),
+          keysOf(store, ''),
+        ];
+        for (const one of asked) await assert.rejects(one, { name: 'StoreError', kind: 'transient' });
+      });
+    }
+    const object: Answer = (_request, response) => response.end('<Errors>of a chunk</Errors>');
+    assert.deepEqual(await answering(object, (store) => store.get('a')), text('<Errors>of a chunk</Errors>'));
+  });
+
   it('that is not asked for by range is cut to it', async () => {
     const whole: Answer = (_request, response) => response.end('0123456789');
     assert.deepEqual(await answering(whole, (store) => store.getRange('a', 3, 4)), text('3456'));
@@ -173,7 +217,7 @@ function honouring(objects: Map<string, Buffer>, absent: (response: ServerRespon
     } else if (method === 'PUT') {
       if (objects.has(pathname)) return problem(412, 'PreconditionFailed')(undefined, response);
       objects.set(pathname, bodies.get(request) ?? Buffer.alloc(0));
-      response.writeHead(200).end();
+      response.writeHead(200, TAG).end();
     } else {
       const body = objects.get(pathname);
       if (body === undefined) absent(response);
@@ -187,7 +231,7 @@ describe('the probe', () => {
     const objects = new Map<string, string>();
     const ignoring: Answer = (request, response) => {
       if (request.method === 'PUT') objects.set(request.url ?? '', '');
-      response.writeHead(request.method === 'DELETE' ? 204 : 200).end();
+      response.writeHead(request.method === 'DELETE' ? 204 : 200, TAG).end();
     };
     await answering(ignoring, (store) =>
       assert.rejects(probeStore(store, systemRandom), {
@@ -205,7 +249,7 @@ describe('the probe', () => {
       if (request.method === 'PUT') setTimeout(() => names.set(url, ''), 50);
       const isConditional = request.method === 'PUT' && exists;
       const wait = request.method === 'PUT' && !exists ? 100 : 0;
-      setTimeout(() => response.writeHead(isConditional ? 412 : 200).end(), wait);
+      setTimeout(() => response.writeHead(isConditional ? 412 : 200, TAG).end(), wait);
     };
     const empty = { fraction: () => 0, bytes: () => new Uint8Array(0) };
     await answering(racing, (store) =>
@@ -224,7 +268,7 @@ describe('the probe', () => {
       }),
     );
     const ignoring: Answer = (request, response) =>
-      response.writeHead(request.method === 'DELETE' ? 204 : 200).end();
+      response.writeHead(request.method === 'DELETE' ? 204 : 200, TAG).end();
     await answering(ignoring, (store) =>
       assert.rejects(probeStore(store, systemRandom), { message: /--s3-dialect gcs, and Oracle/ }),
     );
@@ -276,7 +320,7 @@ describe('the probe', () => {
   it('names the permission that is missing', async () => {
     const readDenied: Answer = (request, response) => {
       if (request.method === 'GET') problem(403, 'AccessDenied')(request, response);
-      else response.writeHead(request.method === 'PUT' && seen.has(request.url) ? 412 : 200).end();
+      else response.writeHead(request.method === 'PUT' && seen.has(request.url) ? 412 : 200, TAG).end();
       if (request.method === 'PUT') seen.add(request.url);
     };
     const seen = new Set<string | undefined>();

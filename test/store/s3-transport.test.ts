@@ -121,7 +121,12 @@ describe('on its way to a real S3 server', { skip: missingTools('go', 'openssl')
   it('a file that holds no certificates is named', async () => {
     const empty = join(temporaryDirectory(), 'empty.pem');
     writeFileSync(empty, 'nothing\n');
-    for (const caFile of [empty, '/nonexistent/ca.pem']) {
+    const cut = join(temporaryDirectory(), 'cut.pem');
+    writeFileSync(
+      cut,
+      `${certificates.authority.cert}-----BEGIN CERTIFICATE-----\nMIIBnonsense\n-----END CERTIFICATE-----\n`,
+    );
+    for (const caFile of [empty, '/nonexistent/ca.pem', cut]) {
       await assert.rejects(using(secure.endpoint, {}, { caFile }, works), {
         message: new RegExp(`^--s3-ca-file: ${caFile} is not [^\\n]*$`),
       });

@@ -1,8 +1,10 @@
 import { asBuffer } from '../../shared/base/bytes.ts';
 import type { Clock } from '../../shared/base/clock.ts';
+import type { Random } from '../../shared/base/random.ts';
 import { LEASES_PREFIX, leaseKey, parseLeaseKey } from '../../shared/format/names.ts';
 import { LEASE_KEEP_MS, LEASE_TRUST_MS } from '../../shared/model/limits.ts';
 import { withDeadline } from '../store/deadline.ts';
+import { retryTransient } from '../store/retry.ts';
 import type { ObjectStore } from '../store/store.ts';
 import { decodeLease, encodeLease, type LeaseRecord } from './lease-record.ts';
 
@@ -15,9 +17,16 @@ export interface SeenLease {
   readonly seenMs: number;
 }
 
+/**
+ * How long one request is sent again before its caller hears of it, in milliseconds: looking and then creating from the
+ * beginning would never come to an end with a store that refuses, say, every second request.
+ */
+const RETRY_MS = 200;
+
 export interface LeaseChainParts {
   readonly store: ObjectStore;
   readonly clock: Clock;
+  readonly random: Random;
   /** For one request; its outcome is unknown when it takes longer. */
   readonly attemptTimeoutMs: number;
 }
@@ -170,9 +179,13 @@ export class LeaseChain {
     return this.#attempt((signal) => this.#parts.store.get(leaseKey(number), signal));
   }
 
+  /** `action` may be done again after it failed: a create is always of the same bytes. */
   #attempt<T>(action: (signal: AbortSignal) => Promise<T>): Promise<T> {
-    const { clock, attemptTimeoutMs } = this.#parts;
-    return withDeadline(clock, attemptTimeoutMs, undefined, action);
+    const { clock, random, attemptTimeoutMs } = this.#parts;
+    const retry = { clock, random, retryForMs: RETRY_MS };
+    return withDeadline(clock, attemptTimeoutMs, undefined, (signal) =>
+      retryTransient(retry, signal, () => action(signal)),
+    );
   }
 }
 

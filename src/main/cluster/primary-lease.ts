@@ -4,6 +4,7 @@ import { errorMessage } from '../../shared/base/errors.ts';
 import type { Log } from '../../shared/base/log.ts';
 import type { Random } from '../../shared/base/random.ts';
 import { LEASE_RENEWALS_PER_TTL } from '../../shared/model/limits.ts';
+import { retryTransient } from '../store/retry.ts';
 import type { ObjectStore } from '../store/store.ts';
 import { type Creation, LeaseChain, type SeenLease } from './lease-chain.ts';
 import type { LeaseRecord } from './lease-record.ts';
@@ -64,7 +65,7 @@ export class PrimaryLease {
       ATTEMPT_MS_MIN,
       Math.min(ATTEMPT_MS_MAX, ttlMs / LEASE_RENEWALS_PER_TTL),
     );
-    this.#chain = new LeaseChain({ store, clock, attemptTimeoutMs });
+    this.#chain = new LeaseChain({ store, clock, random, attemptTimeoutMs });
     this.#process = asBuffer(random.bytes(8)).toString('hex');
   }
 
@@ -127,11 +128,12 @@ export class PrimaryLease {
   async release(): Promise<void> {
     const wasHolder = this.#renewing !== undefined;
     this.#heldUntilMs = Number.NEGATIVE_INFINITY;
-    const { clock, log } = this.#parts;
+    const { clock, random, log } = this.#parts;
     const over = clock.monotonicMs() + RELEASE_MS;
     this.#stop.abort();
     if (!wasHolder) return;
-    const released = this.#renewing!.then(() => this.#release());
+    const retry = { clock, random, retryForMs: RELEASE_MS };
+    const released = this.#renewing!.then(() => retryTransient(retry, undefined, () => this.#release()));
     const failed = (error: unknown): void => log.warn('lease not released', { error: errorMessage(error) });
     await Promise.race([released.catch(failed), clock.sleep(over - clock.monotonicMs())]);
   }

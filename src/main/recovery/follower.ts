@@ -4,6 +4,7 @@ import type { LoadedChunk, LogPosition } from '../../workers/contract/writer.ts'
 import type { TaskPool } from '../pool/pool.ts';
 import { withDeadline } from '../store/deadline.ts';
 import type { ObjectStore } from '../store/store.ts';
+import { openOrReadAgain } from './read-again.ts';
 
 /** Names that are asked for at the same time while the log grows fast. */
 const WINDOW_MAX = 16;
@@ -47,9 +48,16 @@ export class Follower {
 
   /** The chunks up to the first that says that the log goes on elsewhere. */
   async #open(sequences: readonly number[], objects: readonly Uint8Array[]): Promise<LoadedChunk[]> {
-    const opening = objects.map((object, index) =>
-      this.#parts.pool.open(chunkKey(sequences[index]!), sequences[index]!, object, 'rows'),
-    );
+    const { store, pool } = this.#parts;
+    const opening = objects.map((object, index) => {
+      const sequence = sequences[index]!;
+      const key = chunkKey(sequence);
+      return openOrReadAgain(
+        object,
+        () => store.get(key),
+        (bytes) => pool.open(key, sequence, bytes, 'rows'),
+      );
+    });
     // A failure is met in its turn; what lies beyond an epoch chunk may well be damaged.
     for (const opened of opening) opened.catch(() => undefined);
     const chunks: LoadedChunk[] = [];

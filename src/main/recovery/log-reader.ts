@@ -1,3 +1,4 @@
+import { NO_BYTES } from '../../shared/base/bytes.ts';
 import { checkChain } from '../../shared/format/chain.ts';
 import { CorruptFileError } from '../../shared/format/corrupt.ts';
 import { chunkKey } from '../../shared/format/names.ts';
@@ -8,6 +9,7 @@ import type { ObjectStore } from '../store/store.ts';
 import { type LogObject, listPacks, logObjects } from './log-objects.ts';
 import { BrokenLogError, LogWalk } from './log-walk.ts';
 import { GoneError, OpenPack, type OpenPackParts } from './open-pack.ts';
+import { openOrReadAgain } from './read-again.ts';
 
 /** What is fetched ahead of the chunk that the caller has: at most so many objects and bytes of them. */
 const AHEAD_OBJECTS_MAX = 32;
@@ -118,8 +120,11 @@ export class LogReader {
   async chunkAt(sequence: number): Promise<LoadedChunk | undefined> {
     const { store, pool, signal } = this.#parts;
     const key = chunkKey(sequence);
-    const object = await store.get(key, signal);
-    if (object !== undefined) return pool.open(key, sequence, object);
+    const get = (): Promise<Uint8Array | undefined> => store.get(key, signal);
+    const object = await get();
+    if (object !== undefined) {
+      return openOrReadAgain(object, get, (bytes) => pool.open(key, sequence, bytes));
+    }
     for (const pack of await listPacks(store)) {
       if (pack.first > sequence || pack.last < sequence) continue;
       try {
@@ -192,21 +197,29 @@ export class LogReader {
     nextSequence: number,
   ): AsyncGenerator<OpeningPiece> {
     const { pool, form } = this.#parts;
+    const again = (): Promise<Uint8Array> => this.#fetch(object);
     if (!object.isPack) {
-      const opened = bytes.then(async (bytes) => [await pool.open(object.key, object.first, bytes, form)]);
+      const open = async (bytes: Uint8Array): Promise<LoadedChunk[]> => [
+        await pool.open(object.key, object.first, bytes, form),
+      ];
+      const opened = bytes.then((bytes) => openOrReadAgain(bytes, again, open));
       yield { object, storedBytes: object.size, opened };
       return;
     }
+    const packOf = (bytes: Uint8Array): OpenPack => new OpenPack(this.#parts, object, bytes);
     let pack: OpenPack;
     try {
-      pack = new OpenPack(this.#parts, object, await bytes);
+      pack = await openOrReadAgain(await bytes, again, packOf);
     } catch (error) {
       yield { object, storedBytes: 0, opened: Promise.reject(error) };
       return;
     }
     for (const frame of pack.frames) {
       if (frame.nextSequence <= nextSequence) continue;
-      yield { object, storedBytes: frame.bytes, opened: pack.open(frame, nextSequence) };
+      const opened = openOrReadAgain(NO_BYTES, again, (bytes) =>
+        (bytes === NO_BYTES ? pack : packOf(bytes)).open(frame, nextSequence),
+      );
+      yield { object, storedBytes: frame.bytes, opened };
     }
   }
 

@@ -5,6 +5,7 @@ import { zstdFrameAt } from '../../shared/format/zstd-frame.ts';
 import type { SnapshotPiece } from '../../workers/contract/task.ts';
 import type { TaskPool } from '../pool/pool.ts';
 import type { ObjectStore } from '../store/store.ts';
+import { READS_MAX } from './read-again.ts';
 import type { StoredSnapshot } from './snapshot-list.ts';
 
 /** What is fetched at a time, and how many of those are under way: what a read holds at most, with the pieces. */
@@ -130,10 +131,14 @@ class FrameSource {
     const { key, size } = this.#snapshot;
     const length = Math.min(RANGE_BYTES, size - offset);
     const { store, signal } = this.#parts;
-    signal?.throwIfAborted();
-    const bytes = await store.getRange(key, offset, length, signal);
-    if (bytes?.length === length) return bytes;
-    throw truncated({ ...this.#snapshot, size: offset + (bytes?.length ?? 0) }, `${size} bytes`);
+    let found = 0;
+    for (let reads = 0; reads < READS_MAX; reads++) {
+      signal?.throwIfAborted();
+      const bytes = await store.getRange(key, offset, length, signal);
+      if (bytes?.length === length) return bytes;
+      found = bytes?.length ?? 0;
+    }
+    throw truncated({ ...this.#snapshot, size: offset + found }, `${size} bytes`);
   }
 }
 

@@ -2,6 +2,7 @@ import { X509Certificate } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { readFile, stat } from 'node:fs/promises';
 import { createSecureContext, type SecureVersion } from 'node:tls';
+import { certificatesTrouble } from '../../shared/base/certificates.ts';
 import { errorMessage } from '../../shared/base/errors.ts';
 
 /** Paths of PEM files; the CRL may be DER as well. */
@@ -109,23 +110,23 @@ function checked(files: TlsFiles, contents: Contents): TlsMaterial {
     certFile: Buffer;
     keyFile: Buffer;
   } & Contents;
-  checkCertificate('certFile', files, cert);
+  checkCertificates('certFile', files, cert);
+  if (/-----BEGIN ENCRYPTED|^Proc-Type:.*ENCRYPTED/m.test(key.toString('latin1'))) {
+    throw new Error(`--key-file: ${files.keyFile} is encrypted; write it without a passphrase`);
+  }
   try {
     createSecureContext({ cert, key });
   } catch (error) {
     throw new Error(`--key-file: ${files.keyFile} is not the key of --cert-file (${errorMessage(error)})`);
   }
-  if (ca !== undefined) checkCertificate('trustedCaFile', files, ca);
+  if (ca !== undefined) checkCertificates('trustedCaFile', files, ca);
   const crl = crlBytes && revocationLists(files, crlBytes);
   return { cert, key, ...(ca && { ca }), ...(crl && { crl }) };
 }
 
-function checkCertificate(key: Key, files: TlsFiles, content: Buffer): void {
-  try {
-    new X509Certificate(content);
-  } catch {
-    throw new Error(`${FLAGS[key]}: ${files[key]} is not a certificate in PEM form`);
-  }
+function checkCertificates(key: Key, files: TlsFiles, content: Buffer): void {
+  const trouble = certificatesTrouble(content.toString('latin1'));
+  if (trouble !== undefined) throw new Error(`${FLAGS[key]}: ${files[key]} ${trouble}`);
 }
 
 const CRL_BEGIN = '-----BEGIN X509 CRL-----';

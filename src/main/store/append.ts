@@ -119,8 +119,8 @@ export class Appender {
   /**
    * Resolves 'durable' when the object under `key` is exactly `body`, 'lost' when it is another writer's.
    * Failures are retried with backoff for as long as `signal` is not aborted; so are refusals ('denied',
-   * 'no-bucket'), because credentials and policies are rotated and mended while the server runs. Rejects with
-   * the signal's reason, or with a 'fatal' or 'unsupported' `StoreError`. `body` must not change meanwhile;
+   * 'no-bucket', and whatever else has an HTTP status), because credentials, policies and proxies are rotated and mended
+   * while the server runs. Rejects with the signal's reason, or with a 'fatal' or 'unsupported' `StoreError` of the machine. `body` must not change meanwhile;
    * `writes` is how many requests wait for it. Each request to the store is added to `attempts` when it is sent.
    */
   async append(
@@ -247,7 +247,8 @@ export class Appender {
   #noteFailure(key: string, error: unknown, signal: AbortSignal | undefined): void {
     signal?.throwIfAborted();
     if (!(error instanceof StoreError)) throw error;
-    const retried = error.kind !== 'fatal' && error.kind !== 'unsupported';
+    // What HTTP says may be something in between, or what an operator mends; the probe has shown that the store can do it.
+    const retried = error.status !== undefined || (error.kind !== 'fatal' && error.kind !== 'unsupported');
     const fields = { key, store: this.#store.url, error: error.message, kind: error.kind, retried };
     if (this.#trouble === undefined) this.#options.log.warn('store failed an upload', fields);
     else this.#options.log.debug('store failed an upload again', fields);

@@ -35,7 +35,7 @@ export function withDeadline<T>(
 }
 
 function timeoutError(timeoutMs: number): StoreError {
-  return new StoreError('transient', `the store did not answer within ${timeoutMs} ms`, {
+  return new StoreError('transient', `the store did not answer within ${Math.round(timeoutMs)} ms`, {
     code: 'ETIMEDOUT',
   });
 }

@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url';
 import type { Log } from '../../shared/base/log.ts';
 import { openFileStore, openFileStoreToRead } from './file.ts';
 import { withReferences, withReferencesToRead } from './references.ts';
-import { retryingStore } from './retry.ts';
+import { type RetryOptions, retryingStore, retryTransient } from './retry.ts';
 import { type S3Options, s3Target } from './s3-config.ts';
 import type { ObjectStore, ReadableStore } from './store.ts';
 
@@ -37,16 +37,18 @@ async function openS3(parsed: URL, options: OpenStoreOptions): Promise<ObjectSto
   return openS3Store(parsed, options);
 }
 
-/** How long a store that another one refers to is tried, in milliseconds. */
+/** How long a store, and one that it refers to, is tried, in milliseconds. */
 const REFERRED_RETRY_MS = 60_000;
 
-/** `store`, opened, with the snapshots that it refers to. Rejects when it can't be read. */
+/** `store`, opened, with the snapshots that it refers to. Rejects when it can't be read, also when tried again. */
 export function openReferences(
   store: ObjectStore,
   options: OpenStoreOptions,
   log: Log,
 ): Promise<ObjectStore> {
-  return withReferences(store, (url) => openReferred(url, options), log);
+  return retryTransient(retryOptions(options), undefined, () =>
+    withReferences(store, (url) => openReferred(url, options), log),
+  );
 }
 
 /** As `openReferences`, of a store that is only looked at. */
@@ -58,8 +60,11 @@ export function openReferencesToRead(
 }
 
 async function openReferred(url: string, options: OpenStoreOptions): Promise<ObjectStore> {
-  const { clock, random } = options;
-  return retryingStore(await openStore(url, options), { clock, random, retryForMs: REFERRED_RETRY_MS });
+  return retryingStore(await openStore(url, options), retryOptions(options));
+}
+
+function retryOptions({ clock, random }: OpenStoreOptions): RetryOptions {
+  return { clock, random, retryForMs: REFERRED_RETRY_MS };
 }
 
 /** Whether a store at `into` can refer to what is in the one at `url`. */

@@ -8,13 +8,15 @@ const BACKOFF_MS_MAX = 5_000;
 
 /**
  * How long to wait before try number `failures` + 1, in milliseconds: doubling from 50 ms to 5 s, of which
- * the upper half is random, so that clients that failed together do not return together. Never less than
- * what the store asked for.
+ * the upper half is random, so that clients that failed together do not return together. Not less than
+ * what the store asked for, but for more than those 5 s: a write's client gives up after `--request-timeout`, so that one
+ * answer that asks for a minute must not be what it waits for.
  */
 export function backoffMs(failures: number, random: Random, error?: unknown): number {
   const ceiling = Math.min(BACKOFF_MS_MAX, BACKOFF_MS_MIN * 2 ** Math.min(failures - 1, 16));
   const jittered = (ceiling * (1 + random.fraction())) / 2;
-  return Math.max(jittered, error instanceof StoreError ? (error.retryAfterMs ?? 0) : 0);
+  const asked = error instanceof StoreError ? (error.retryAfterMs ?? 0) : 0;
+  return Math.max(jittered, Math.min(BACKOFF_MS_MAX, asked));
 }
 
 export interface RetryOptions {

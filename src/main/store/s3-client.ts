@@ -153,9 +153,11 @@ export class S3Client {
   async #hasMended(reply: S3Reply, signedMs: number, credentials: Credentials): Promise<boolean> {
     // 404 because versitygw says so of an unknown access key.
     if (![400, 401, 403, 404].includes(reply.status)) return false;
-    const { code } = problemOf(reply);
+    const { code, serverTime } = problemOf(reply);
+    // The signature was good.
+    if (reply.status === 404 && !STALE_CREDENTIALS.has(code)) return false;
     const isComplaint = code === 'RequestTimeTooSkewed';
-    if (this.#time.correct(reply.header('date'), signedMs, isComplaint)) return true;
+    if (this.#time.correct(serverTime ?? reply.header('date'), signedMs, isComplaint)) return true;
     return STALE_CREDENTIALS.has(code) && this.#credentials.renew(credentials);
   }
 }

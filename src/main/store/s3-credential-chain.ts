@@ -66,7 +66,7 @@ async function loadChain(options: CredentialOptions, fixed: Credentials | undefi
   const region = environment['AWS_REGION'] || environment['AWS_DEFAULT_REGION'] || options.region;
   const clientConfig: ClientConfig = { region, requestHandler: requestHandler(dispatcher) };
   const files = sharedFiles(environment);
-  const base = fromNodeProviderChain({
+  const chainOptions: ChainOptions = {
     profile: profileName(environment),
     configFilepath: files.config,
     filepath: files.credentials,
@@ -75,8 +75,10 @@ async function loadChain(options: CredentialOptions, fixed: Credentials | undefi
     ignoreCache: true,
     maxRetries: 2,
     timeout: 1_000,
-  });
-  const find: Fetch = fixed === undefined ? () => base({ forceRefresh: true }) : async () => fixed;
+  };
+  // A chain of its own for each call: one chain has its calls wait for one another, also for a source that hangs.
+  const chain: Fetch = () => fromNodeProviderChain(chainOptions)({ forceRefresh: true });
+  const find: Fetch = fixed === undefined ? chain : async () => fixed;
   if (role === undefined) return find;
   return () =>
     fromTemporaryCredentials({

@@ -1,7 +1,7 @@
-import { X509Certificate } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { createSecureContext, rootCertificates, type SecureContext } from 'node:tls';
 import { Agent, type Dispatcher, EnvHttpProxyAgent, Pool } from 'undici';
+import { certificatesTrouble } from '../../shared/base/certificates.ts';
 import { errorMessage } from '../../shared/base/errors.ts';
 import type { Environment } from './s3-credentials.ts';
 
@@ -22,12 +22,11 @@ export async function readTrust(caFile: string): Promise<SecureContext> {
   let pem: string;
   try {
     pem = await readFile(caFile, 'utf8');
-    new X509Certificate(pem);
   } catch (error) {
-    throw new Error(
-      `--s3-ca-file: ${caFile} is not a file of PEM certificates that can be read: ${errorMessage(error)}`,
-    );
+    throw new Error(`--s3-ca-file: ${caFile} is not a file that can be read: ${errorMessage(error)}`);
   }
+  const trouble = certificatesTrouble(pem);
+  if (trouble !== undefined) throw new Error(`--s3-ca-file: ${caFile} ${trouble}`);
   return createSecureContext({ ca: [...rootCertificates, pem] });
 }
 

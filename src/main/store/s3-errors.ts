@@ -7,6 +7,8 @@ import { childText, parseXml, type XmlElement } from './s3-xml.ts';
 export interface S3Problem {
   readonly code: string | undefined;
   readonly message: string | undefined;
+  /** The store's time, where it complains of ours. */
+  readonly serverTime?: string | undefined;
 }
 
 const MESSAGE_LENGTH_MAX = 300;
@@ -43,13 +45,29 @@ const KINDS: Readonly<Record<string, StoreErrorKind>> = {
   NotImplemented: 'unsupported',
 };
 
+/** An error or a page is short; an object of netsy's that is longer is not looked at. */
+const SAID_BYTES_MAX = 64 * 1024;
+
+/**
+ * Whether a reply of success says in its body that it is none: S3's `Error`, or a page of something in between. Nothing
+ * that netsy stores begins so.
+ */
+export function saysFailure(reply: S3Reply): boolean {
+  if (reply.body.length > SAID_BYTES_MAX || !/^[\s\ufeff]*</.test(textOf(reply))) return false;
+  return /^[\s\ufeff]*<(?:!doctype\s+)?html\b/i.test(textOf(reply)) || problemOf(reply).code !== undefined;
+}
+
 /** Reads the code and message of an error reply. */
 export function problemOf(reply: S3Reply): S3Problem {
   try {
     const error = parseXml(textOf(reply));
     const code = childText(error, 'Code');
     const message = childText(error, 'Message');
-    return { code: code?.slice(0, 64), message: message?.replace(/\s+/g, ' ').slice(0, MESSAGE_LENGTH_MAX) };
+    return {
+      code: code?.slice(0, 64),
+      message: message?.replace(/\s+/g, ' ').slice(0, MESSAGE_LENGTH_MAX),
+      serverTime: childText(error, 'ServerTime'),
+    };
   } catch {
     return { code: undefined, message: undefined };
   }
@@ -102,6 +120,8 @@ function kindOfCode(code: string | undefined): StoreErrorKind | undefined {
 }
 
 function kindOfStatus(status: number): StoreErrorKind {
+  // A success that does not look like one came from something in between.
+  if (status < 300) return 'transient';
   if (status === 501) return 'unsupported';
   if (status >= 500 || status === 408 || status === 409 || status === 425 || status === 429)
     return 'transient';

@@ -1,6 +1,6 @@
 import { type RetryOptions, retryTransient } from './retry.ts';
 import type { S3Client, S3Reply, S3Request } from './s3-client.ts';
-import { replyError, replyXml } from './s3-errors.ts';
+import { replyError, replyXml, saysFailure } from './s3-errors.ts';
 import { childText, escapeXml } from './s3-xml.ts';
 
 /** S3 wants 5 MiB to 5 GiB of each part but the last, and at most 10,000 parts: so objects of up to 78 GiB. */
@@ -109,7 +109,7 @@ function send(upload: MultipartUpload, request: Omit<S3Request, 'key' | 'signal'
   const { client, key, retry, signal } = upload;
   return retryTransient(retry, signal, async () => {
     const reply = await client.send({ body: NO_BYTES, ...request, key, signal });
-    if (reply.status !== 200) throw replyError(reply, request.deed);
+    if (reply.status !== 200 || saysFailure(reply)) throw replyError(reply, request.deed);
     return reply;
   });
 }

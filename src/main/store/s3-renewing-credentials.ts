@@ -12,8 +12,9 @@ import type { StoreTime } from './s3-time.ts';
  * 2. A renewal begins when a quarter of an hour is left, or half of the life of short-lived ones. (An instance's
  *    next credentials are there at least five minutes before the old ones end.) One that fails, or brings the same
  *    again, is repeated ever sooner.
- * 3. Ones that the source has just given are good, whatever our clock makes of their expiry.
- * 4. When the store refuses what is held as expired or unknown, it is renewed at once, and the request is sent again.
+ * 3. A source that does not answer is asked anew while there is time, and what the earlier question still brings is taken.
+ * 4. Ones that the source has just given are good, whatever our clock makes of their expiry.
+ * 5. When the store refuses what is held as expired or unknown, it is renewed at once, and the request is sent again.
  */
 const AHEAD_MS_MAX = 15 * 60_000;
 /** Renewals are not sooner than this after one another, whatever happens. */
@@ -21,6 +22,11 @@ const AGAIN_MS_MIN = 1_000;
 const AGAIN_MS_MAX = 60_000;
 /** How long ones without an expiry are believed: those of a file may be replaced at any time. */
 const BELIEVED_MS = 60_000;
+
+/** How long the source may take before it is asked again besides: a part of what is left, within these. */
+const PATIENCE_OF_LEFT = 1 / 4;
+const PATIENCE_MS_MIN = 1_000;
+const PATIENCE_MS_MAX = 5_000;
 
 /** What a source gives. */
 export interface FetchedCredentials {
@@ -80,9 +86,9 @@ export class RenewingCredentials implements CredentialProvider {
 
   /** Never rejects. */
   async #renewOnce(): Promise<void> {
-    const { clock, log, fetch } = this.#options;
+    const { clock, log } = this.#options;
     try {
-      this.#hold(await fetch());
+      this.#hold(await this.#fetchInTime());
       if (this.#failure !== undefined) log.info('S3 credentials can be renewed again');
       this.#failure = undefined;
     } catch (error) {
@@ -94,6 +100,36 @@ export class RenewingCredentials implements CredentialProvider {
       this.#failure = error;
     }
     this.#renewedAt = clock.monotonicMs();
+  }
+
+  /**
+   * What the source gives, unless that takes long: then it is taken when it comes, and the source is asked again before.
+   * The first time nothing is lost by waiting, and a `credential_process` may ask a person.
+   */
+  #fetchInTime(): Promise<FetchedCredentials> {
+    const { clock, fetch } = this.#options;
+    const fetched = fetch();
+    if (this.#held === undefined) return fetched;
+    const left = this.#held.expiresAt - clock.monotonicMs();
+    const patienceMs = between(PATIENCE_MS_MIN, left * PATIENCE_OF_LEFT, PATIENCE_MS_MAX);
+    return new Promise((resolve, reject) => {
+      const timer = clock.after(patienceMs, () => {
+        fetched.then((late) => this.#holdLate(late)).catch(() => undefined);
+        const message = `no S3 credentials: their source takes longer than ${Math.round(patienceMs)} ms`;
+        reject(new StoreError('transient', message));
+      });
+      fetched.then(resolve, reject).finally(() => timer.cancel());
+    });
+  }
+
+  #holdLate(fetched: FetchedCredentials): void {
+    const { clock, time } = this.#options;
+    const expiresMs = fetched.expiresMs ?? Number.POSITIVE_INFINITY;
+    const heldUntilMs =
+      this.#held === undefined ? 0 : time.nowMs() + this.#held.expiresAt - clock.monotonicMs();
+    if (expiresMs <= heldUntilMs) return;
+    this.#hold(fetched);
+    this.#failure = undefined;
   }
 
   #hold({ credentials, expiresMs }: FetchedCredentials): void {

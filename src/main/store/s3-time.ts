@@ -19,14 +19,17 @@ export class StoreTime {
   }
 
   /**
-   * Takes on what the `Date` of a refusal says, if that is far from when the refused request was signed, or if
-   * `isComplaint`: the store said that this is why. Returns whether it did, so that signing anew is worth it.
+   * Takes on what a refusal says that the time is, if that is far from when the refused request was signed, or if
+   * `isComplaint`: the store said that this is why. A complaint of a time that was taken on before, and that the refusal
+   * says again, means that it is not the store's (a proxy's `Date`): ours counts again. Returns whether signing anew is
+   * worth it.
    */
-  correct(date: string | undefined, signedMs: number, isComplaint: boolean): boolean {
-    const storeMs = Date.parse(date ?? '');
+  correct(said: string | undefined, signedMs: number, isComplaint: boolean): boolean {
+    const storeMs = Date.parse(said ?? '');
     if (Number.isNaN(storeMs)) return false;
-    if (!isComplaint && Math.abs(storeMs - signedMs) < SKEW_MS_MIN) return false;
-    this.#skewMs = storeMs - this.#clock.wallMs();
+    const isFar = Math.abs(storeMs - signedMs) >= SKEW_MS_MIN;
+    if (!isComplaint && !isFar) return false;
+    this.#skewMs = isFar || this.#skewMs === 0 ? storeMs - this.#clock.wallMs() : 0;
     return true;
   }
 }

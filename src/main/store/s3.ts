@@ -1,8 +1,8 @@
-import { NO_BYTES } from '../../shared/base/bytes.ts';
+import { asBuffer, NO_BYTES } from '../../shared/base/bytes.ts';
 import { checkKey } from './keys.ts';
 import { openS3Client, type S3Client, type S3Reply, type S3Request } from './s3-client.ts';
 import { type S3Options, type S3Target, s3Target } from './s3-config.ts';
-import { problemOf, replyError } from './s3-errors.ts';
+import { problemOf, replyError, saysFailure } from './s3-errors.ts';
 import { listObjects } from './s3-list.ts';
 import { gatherParts, type MultipartUpload, uploadParts } from './s3-multipart.ts';
 import type { ObjectInfo, ObjectStore } from './store.ts';
@@ -32,7 +32,7 @@ class S3Store implements ObjectStore {
   async get(key: string, signal?: AbortSignal): Promise<Uint8Array | undefined> {
     const deed = `read ${key}`;
     const reply = await this.#send({ method: 'GET', key, signal, deed });
-    if (reply.status === 200) return reply.body;
+    if (reply.status === 200 && !saysFailure(reply)) return reply.body;
     if (isAbsent(reply)) return undefined;
     throw replyError(reply, deed);
   }
@@ -48,7 +48,7 @@ class S3Store implements ObjectStore {
     const reply = await this.#send({ method: 'GET', key, headers, signal, deed });
     if (reply.status === 206) return reply.body;
     // A store may ignore the range, which HTTP allows.
-    if (reply.status === 200) return reply.body.slice(offset, offset + length);
+    if (reply.status === 200 && !saysFailure(reply)) return reply.body.slice(offset, offset + length);
     if (reply.status === 416) return NO_BYTES;
     if (isAbsent(reply)) return undefined;
     throw replyError(reply, deed);
@@ -58,16 +58,29 @@ class S3Store implements ObjectStore {
     const deed = `create ${key}`;
     const { createOnly: headers } = this.#client.dialect;
     const reply = await this.#send({ method: 'PUT', key, headers, body, signal, deed });
-    if (reply.status === 200) return 'created';
+    if (isWritten(reply)) return 'created';
     if (reply.status === 412) return 'exists';
-    throw replyError(reply, deed);
+    if (reply.status >= 300) throw replyError(reply, deed);
+    return this.#createdOrNot(key, body, replyError(reply, deed), signal);
+  }
+
+  /** A success that is not as S3 says it may be a proxy's, and nothing stored: what is there tells. */
+  async #createdOrNot(
+    key: string,
+    body: Uint8Array,
+    doubt: Error,
+    signal: AbortSignal | undefined,
+  ): Promise<'created' | 'exists'> {
+    const stored = await this.get(key, signal);
+    if (stored === undefined) throw doubt;
+    return asBuffer(stored).equals(body) ? 'created' : 'exists';
   }
 
   async put(key: string, body: Uint8Array, signal?: AbortSignal): Promise<void> {
     const deed = `write ${key}`;
     const { written: headers } = this.#client.dialect;
     const reply = await this.#send({ method: 'PUT', key, headers, body, signal, deed });
-    if (reply.status !== 200) throw replyError(reply, deed);
+    if (reply.status !== 200 || reply.body.length > 0) throw replyError(reply, deed);
   }
 
   async *list(prefix: string, startAfter?: string): AsyncIterable<ObjectInfo> {
@@ -80,7 +93,8 @@ class S3Store implements ObjectStore {
   async delete(key: string, signal?: AbortSignal): Promise<void> {
     const deed = `delete ${key}`;
     const reply = await this.#send({ method: 'DELETE', key, signal, deed });
-    if (reply.status !== 204 && reply.status !== 200 && !isAbsent(reply)) throw replyError(reply, deed);
+    const isDone = (reply.status === 204 || reply.status === 200) && !saysFailure(reply);
+    if (!isDone && !isAbsent(reply)) throw replyError(reply, deed);
   }
 
   /** What fits into one part is put as such, which S3 also does at once or not at all. */
@@ -108,6 +122,11 @@ class S3Store implements ObjectStore {
     checkKey(request.key);
     return this.#client.send({ ...request, key: this.#prefix + request.key });
   }
+}
+
+/** As S3 says that it has stored an object: without a word, and with its tag. */
+function isWritten(reply: S3Reply): boolean {
+  return reply.status === 200 && reply.body.length === 0 && reply.header('etag') !== undefined;
 }
 
 /** Another 404, such as a proxy's or that of a missing bucket, says nothing about the object. */
