@@ -49,6 +49,12 @@ describe('the files to deploy with', () => {
     assert.ok(pod > drain, `the pod gives ${pod} s, the server takes up to ${drain} s`);
   });
 
+  it('no budget keeps a node from being drained: a standby is not ready, so the primary could never be evicted', () => {
+    const manifests = read('kubernetes.yaml');
+    assert.match(manifests, /readinessProbe:\s+httpGet: { path: \/readyz, /);
+    assert.doesNotMatch(manifests, /^kind: PodDisruptionBudget/m);
+  });
+
   it('the Dockerfile starts what the package has as its program', () => {
     const { bin } = JSON.parse(readFileSync(`${OPERATIONS}../../package.json`, 'utf8')) as {
       bin: { netsy: string };
