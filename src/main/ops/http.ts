@@ -2,7 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { errorMessage } from '../../shared/base/errors.ts';
 import type { Log } from '../../shared/base/log.ts';
 import { ETCD_VERSION } from '../../shared/model/version.ts';
-import { PAGE, PAGE_HEADERS } from './page.ts';
+import { PAGE_HEADERS, pageOf } from './page.ts';
 import type { ServerStatus } from './status-json.ts';
 
 /**
@@ -100,7 +100,10 @@ export function createHttpHandler(
 function pagesOf(parts: HttpParts, failing: FailingPages): Map<string, PageMaker> {
   const { checks } = parts;
   return new Map<string, PageMaker>([
-    ['/', async () => ({ status: 200, type: HTML, body: PAGE, headers: PAGE_HEADERS })],
+    [
+      '/',
+      async () => ({ status: 200, type: HTML, body: pageOf(await parts.status()), headers: PAGE_HEADERS }),
+    ],
     ['/status.json', async () => statusPage(parts)],
     ['/health', (query) => healthPage(parts, failing, query)],
     ['/version', async () => versionPage(parts)],
