@@ -193,6 +193,23 @@ describe('no secret is logged', { timeout: 120_000 }, () => {
     }
   });
 
+  it('of store URLs that have them, which every command refuses', () => {
+    const [store, other] = ['s3://me:hidden-url-password@bucket/p', 's3://other/p?x=hidden-query'];
+    const commands = [
+      [store],
+      ['import', store, '--store', 's3://bucket/p'],
+      ['import', other, '--store', 's3://bucket/p'],
+      ['restore', '--store', 's3://bucket/p', '--into', store],
+      ['fork', '--store', 's3://bucket/p', '--into', other],
+    ];
+    for (const command of commands) {
+      const run = runNetsy(command, environment, 10_000);
+      assert.notEqual(run.code, 0, command.join(' '));
+      assert.notEqual(run.stderr, '');
+      assertNone(run.stdout + run.stderr);
+    }
+  });
+
   it('of the store, when it fails to start, is doctored, or its settings are shown', () => {
     const words = ['--data-dir', temporaryDirectory(), '--log-level', 'debug'];
     const s3 = ['--s3-region', 'x', '--store', 's3://bucket/p'];
