@@ -1,5 +1,6 @@
 import type { Clock } from '../shared/base/clock.ts';
 import type { Log } from '../shared/base/log.ts';
+import { withoutUsers } from './config/shown-values.ts';
 
 /** What the commands that work on stores say while they do. */
 
@@ -25,7 +26,9 @@ export function outputOf(command: string | undefined, json: boolean, clock: Cloc
   const program = command === undefined ? 'netsy' : `netsy ${command}`;
   return {
     result: (text) => void process.stdout.write(`${text}\n`),
-    note: (msg, level = 'info') => {
+    note: (text, level = 'info') => {
+      // Whatever somebody typed may be in it: the URL of a store with a password.
+      const msg = withoutUsers(text);
       const ts = new Date(clock.wallMs()).toISOString();
       const line = json ? JSON.stringify({ level, ts, command, msg }) : `${program}: ${msg}`;
       process.stderr.write(`${line}\n`);

@@ -14,6 +14,8 @@ export interface ConditionParts {
   /** The primary that this process is the standby of. */
   primary(): Member | undefined;
   readonly appender: Pick<Appender, 'trouble'>;
+  /** Why the store fails whatever is no upload; undefined while it does not. */
+  storeTrouble(): string | undefined;
 }
 
 /** What a server can do now, and if it can't, why not, in a line for people: what probes and pages say. */
@@ -31,8 +33,8 @@ export class Condition {
     if (engine.leadership === 'standby') return this.#standbyReason();
     const { trouble } = this.#parts.appender;
     if (trouble !== undefined) return `store is failing: ${trouble.error.message}`;
-    if (engine.pipeline.oldestMs > UNHEALTHY_AFTER_MS) return 'store is not answering';
-    if (engine.leadership === 'lapsed') return 'the lease in the store is not renewed';
+    if (engine.pipeline.oldestMs > UNHEALTHY_AFTER_MS) return this.#withTrouble('store is not answering');
+    if (engine.leadership === 'lapsed') return this.#withTrouble('the lease in the store is not renewed');
     return engine.diskTrouble === undefined ? undefined : `cache disk: ${engine.diskTrouble}`;
   }
 
@@ -59,6 +61,12 @@ export class Condition {
     };
   }
 
+  /** A reason, and what the store says to it. */
+  #withTrouble(reason: string): string {
+    const trouble = this.#parts.storeTrouble();
+    return trouble === undefined ? reason : `${reason}: ${trouble}`;
+  }
+
   #recoveringReason(): string | undefined {
     return this.#parts.engine() === undefined ? 'netsy is recovering' : undefined;
   }
@@ -74,7 +82,8 @@ export class Condition {
   #standbyReason(): string {
     const primary = this.#parts.primary();
     const { message } = new EtcdError('NoLeader');
-    if (primary === undefined) return `${message} (this is a standby, and no primary is seen)`;
+    if (primary === undefined)
+      return this.#withTrouble(`${message} (this is a standby, and no primary is seen)`);
     return `${message} here (this is a standby; the primary is at ${primary.clientUrls.join(', ')})`;
   }
 }

@@ -76,6 +76,11 @@ export class Core {
     return this.#succession.lease;
   }
 
+  /** Why the store fails, as far as its uploads do not say it; undefined while it does not. */
+  get storeTrouble(): string | undefined {
+    return this.#succession.storeTrouble;
+  }
+
   /** What the primary knows of the snapshots in the store. */
   get restorePoints(): LogUpkeep['restorePoints'] | undefined {
     return this.#logUpkeep?.restorePoints;

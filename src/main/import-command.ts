@@ -6,6 +6,7 @@ import { systemRandom } from '../shared/base/random.ts';
 import type { CommandOutput } from './command-output.ts';
 import { appendTo } from './command-store.ts';
 import type { ImportOrder } from './config/command-import.ts';
+import { shownValue } from './config/shown-values.ts';
 import { databaseSource } from './import/contents.ts';
 import { DatabaseFile } from './import/database-file.ts';
 import { type ImportResult, type ImportSource, importDatabase } from './import/import.ts';
@@ -37,8 +38,8 @@ export async function runImport(
   stores: ImportStores,
   output: CommandOutput,
 ): Promise<void> {
-  output.note(`reading ${order.source}`);
   const bucket = bucketUrl(order.source);
+  output.note(`reading ${bucket === undefined ? order.source : shownValue('source', order.source)}`);
   const opened =
     bucket === undefined ? openDatabase(order, output) : await openBucket(bucket, stores, output);
   try {

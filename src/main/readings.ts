@@ -13,7 +13,7 @@ export interface ReadingParts {
   readonly core: Core;
   readonly engine: Engine;
   readonly cacheFile: string;
-  /** Whether uploads to the store fail. */
+  /** Whether the store fails uploads, renewals of the lease, or a standby. */
   readonly storeFailing: boolean;
   readonly answers: OwnReadings['answers'];
 }

@@ -133,6 +133,7 @@ export class Server {
       engine: () => this.#engine,
       primary: () => this.#primary(),
       appender: this.#appender,
+      storeTrouble: () => this.#core?.storeTrouble,
     });
     this.#health = new HealthService(clock, () => this.#condition.unhealthyReason());
     this.#grpc = new GrpcServer(grpcServerOptions(settings));
@@ -422,7 +423,7 @@ export class Server {
     const [core, engine] = [this.#core, this.#engine];
     if (core === undefined || engine === undefined) return;
     const { metrics, settings } = this.#parts;
-    const storeFailing = this.#appender.trouble !== undefined;
+    const storeFailing = this.#appender.trouble !== undefined || core.storeTrouble !== undefined;
     const { answers } = this.#listener;
     const cacheFile = cacheFileOf(settings);
     await takeReadings(metrics, { core, engine, storeFailing, cacheFile, answers });

@@ -125,6 +125,11 @@ export class Succession {
     this.#standby.stop();
   }
 
+  /** Why the store fails this process's lease, or its following of the log; undefined while it does not. */
+  get storeTrouble(): string | undefined {
+    return this.lease.trouble ?? this.#standby.trouble;
+  }
+
   /** The last durable sequence that this process knows of. */
   get #sequence(): number {
     return this.#parts.engine()?.gate.durableSequence ?? this.#position?.sequence ?? 0;

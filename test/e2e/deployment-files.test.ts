@@ -1,8 +1,13 @@
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
+import type { IncomingMessage } from 'node:http';
+import { get, type RequestOptions } from 'node:https';
 import { describe, it } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { runNetsy } from '../support/netsy.ts';
+import { makeCertificates } from '../support/certificates.ts';
+import { runNetsy, startNetsy, temporaryDirectory } from '../support/netsy.ts';
+import { missingTools } from '../support/tools.ts';
 
 const OPERATIONS = fileURLToPath(new URL('../../../docs/operations/', import.meta.url));
 
@@ -17,6 +22,12 @@ function defaultSeconds(help: string, flag: string): number {
   return Number(found[1]);
 }
 
+async function statusOf(url: string, options: RequestOptions): Promise<number | undefined> {
+  const [response] = (await once(get(url, options), 'response')) as [IncomingMessage];
+  response.resume();
+  return response.statusCode;
+}
+
 describe('the files to deploy with', () => {
   const help = runNetsy(['--help']).stdout;
   const flags = new Set([...help.matchAll(/--[a-z][a-z0-9-]+/g)].map(([flag]) => flag));
@@ -28,6 +39,47 @@ describe('the files to deploy with', () => {
       given.filter((flag) => !flags.has(flag)),
       [],
     );
+  });
+
+  it('kubernetes.yaml starts a server whose probes answer, and whose clients need a certificate', {
+    skip: missingTools('openssl'),
+  }, async () => {
+    const manifests = read('kubernetes.yaml');
+    const made = makeCertificates();
+    const here: Record<string, string> = {
+      '--name': 'netsy-0',
+      '--store': `file://${temporaryDirectory()}/store`,
+      '--data-dir': temporaryDirectory(),
+      '--listen-client-urls': 'https://127.0.0.1:0',
+      '--listen-metrics-urls': 'http://127.0.0.1:0',
+      '--cert-file': made.server.certFile,
+      '--key-file': made.server.keyFile,
+      '--trusted-ca-file': made.authority.certFile,
+    };
+    const words = [...manifests.matchAll(/^ +- (--[a-z0-9-]+)(=\S+)?$/gm)].map(
+      ([, flag = '', value = '']) => flag + (here[flag] === undefined ? value : `=${here[flag]}`),
+    );
+    const netsy = await startNetsy({ arguments: words });
+    try {
+      const serving =
+        netsy
+          .log()
+          .split('\n')
+          .find((line) => line.includes('"msg":"serving"')) ?? '{}';
+      const { metrics } = JSON.parse(serving) as { metrics: string[] };
+      const probes = [...manifests.matchAll(/httpGet: { path: (\S+), port: metrics }/g)];
+      assert.equal(probes.length, 3);
+      for (const [, path] of probes) assert.equal((await fetch(`${metrics[0]}${path}`)).status, 200, path);
+      const { authority, client } = made;
+      assert.equal(await statusOf(`${netsy.endpoint}/readyz`, { ca: authority.cert, ...client }), 200);
+      await assert.rejects(
+        statusOf(`${netsy.endpoint}/readyz`, { ca: authority.cert }),
+        /certificate required/,
+      );
+    } finally {
+      assert.equal(await netsy.stop(), 'exit code 0');
+      made.remove();
+    }
   });
 
   it('their environment variables are those of flags', () => {
@@ -47,6 +99,12 @@ describe('the files to deploy with', () => {
     const pod = Number(/terminationGracePeriodSeconds: (\d+)$/m.exec(read('kubernetes.yaml'))?.[1]);
     assert.ok(unit > drain, `the unit gives ${unit} s, the server takes up to ${drain} s`);
     assert.ok(pod > drain, `the pod gives ${pod} s, the server takes up to ${drain} s`);
+  });
+
+  it('no budget keeps a node from being drained: a standby is not ready, so the primary could never be evicted', () => {
+    const manifests = read('kubernetes.yaml');
+    assert.match(manifests, /readinessProbe:\s+httpGet: { path: \/readyz, /);
+    assert.doesNotMatch(manifests, /^kind: PodDisruptionBudget/m);
   });
 
   it('the Dockerfile starts what the package has as its program', () => {

@@ -161,6 +161,40 @@ describe('the store is away', { timeout: 170_000, skip: missingTools('go') }, ()
     await end();
   });
 
+  it('while nobody writes: the primary and its standby say that the store fails, and what it said', async () => {
+    await start(['--lease-ttl', '1s']);
+    const standby = await startNetsy({
+      arguments: ['--store', `s3://outage/${prefixes - 1}`, '--lease-ttl', '1s'],
+      environment: { ...gateway.environment, AWS_ENDPOINT_URL_S3: `http://127.0.0.1:${proxy.port}` },
+    });
+    const failing = async ({ endpoint }: Netsy): Promise<string | undefined> => {
+      const text = await (await fetch(`${endpoint}/metrics`)).text();
+      return /^netsy_store_failing (\d)$/m.exec(text)?.[1];
+    };
+    const untilBoth = (value: string): Promise<true> =>
+      eventually(`netsy_store_failing is not ${value}`, BACK_WITHIN_MS, async () => {
+        const both = [await failing(netsy), await failing(standby)];
+        return both.every((one) => one === value) ? true : undefined;
+      });
+    await untilBoth('0');
+    proxy.mode = 'refuse';
+    await untilBoth('1');
+    for (const [server, reason] of [
+      [netsy, /^the lease in the store is not renewed: cannot create lease\/.+127\.0\.0\.1/],
+      [standby, /no leader \(this is a standby, and no primary is seen\): cannot read .+127\.0\.0\.1/],
+    ] as const) {
+      const sick = await eventually('/health does not say why', BACK_WITHIN_MS, async () => {
+        const answer = await health(server);
+        return reason.test(answer.reason) ? answer : undefined;
+      });
+      assert.equal(sick.code, 503);
+    }
+    proxy.mode = 'pass';
+    await untilBoth('0');
+    assert.equal(await standby.stop(), 'exit code 0');
+    await end();
+  });
+
   it('of the primary alone: it stops answering before its standby takes over, and ends when it learns of that', async () => {
     await start(['--lease-ttl', '1s']);
     const store = `s3://outage/${prefixes - 1}`;

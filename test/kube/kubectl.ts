@@ -1,4 +1,5 @@
 import { execFile } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { requireTool } from '../support/go-tools.ts';
 import type { ApiServer } from './api-server.ts';
@@ -6,6 +7,10 @@ import { configMap, configMapPath, createNamespace } from './objects.ts';
 import type { ScenarioContext } from './scenario.ts';
 
 const NAMESPACE = 'kubectl';
+const MANIFESTS_NAMESPACE = 'manifests';
+const MANIFESTS = fileURLToPath(new URL('../../../docs/operations/kubernetes.yaml', import.meta.url));
+/** Answers with a warning, here an error, what Kubernetes' strictest profile of pods does not allow. */
+const RESTRICTED = 'pod-security.kubernetes.io/warn=restricted';
 const TIMEOUT_MS = 30_000;
 
 const execute = promisify(execFile);
@@ -28,6 +33,17 @@ export async function kubectlScenario(context: ScenarioContext): Promise<void> {
     if (shown !== 'seen by kubectl') throw new Error(`kubectl get configmaps: ${shown}`);
     return version.match(/Server Version: \S+/)?.[0] ?? version;
   });
+  await report.step(
+    'docs/operations/kubernetes.yaml is accepted, with every field and as restricted pods',
+    async () => {
+      await createNamespace(apiServer.client, MANIFESTS_NAMESPACE);
+      const namespace = ['--namespace', MANIFESTS_NAMESPACE];
+      await run(kubectl, apiServer, 'label', 'namespace', MANIFESTS_NAMESPACE, RESTRICTED);
+      const strictly = ['--validate=strict', '--warnings-as-errors', '--filename', MANIFESTS];
+      const applied = await run(kubectl, apiServer, 'apply', ...namespace, ...strictly);
+      return applied.replaceAll('\n', ', ');
+    },
+  );
 }
 
 async function run(kubectl: string, apiServer: ApiServer, ...words: string[]): Promise<string> {

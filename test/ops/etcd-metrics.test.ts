@@ -183,6 +183,22 @@ describe('metrics under etcd’s names, beside a real etcd', { timeout: 180_000 
     assert.ok(valueIn(ours, 'etcd_mvcc_range_total') >= 5);
   });
 
+  it('each code of each method is there from the start, so that the first failures are a rate, too', () => {
+    const series = (families: Families): Set<string> => {
+      const { samples } = families.get('grpc_server_handled_total') ?? { samples: [] };
+      return new Set(
+        samples.map(({ labels: { grpc_service, grpc_method, grpc_code } }) =>
+          [grpc_service, grpc_method, grpc_code].join(' '),
+        ),
+      );
+    };
+    const here = series(ours);
+    assert.deepEqual(
+      [...series(theirs)].filter((one) => !here.has(one)),
+      [],
+    );
+  });
+
   it('calls are counted by method and code as etcd counts them', () => {
     const kv = (method: string) => ({ grpc_service: 'etcdserverpb.KV', grpc_method: method });
     for (const [method, code] of [

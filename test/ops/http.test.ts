@@ -31,6 +31,7 @@ describe('HTTP pages', () => {
   let away: string | undefined;
   let question: HealthQuestion | undefined;
   let metricsFail = false;
+  const lines: string[] = [];
 
   const parts: HttpParts = {
     checks: {
@@ -55,7 +56,11 @@ describe('HTTP pages', () => {
       },
     },
     status: async () => ({ ...STATUS, trouble: away }),
-    log: silentLog,
+    log: {
+      ...silentLog,
+      info: (message, fields) => void lines.push(`${message}: ${fields?.['path']}`),
+      warn: (message, fields) => void lines.push(`${message}: ${fields?.['path']} ${fields?.['reason']}`),
+    },
   };
 
   before(async () => {
@@ -95,6 +100,25 @@ describe('HTTP pages', () => {
       const answer = await ask(path);
       assert.deepEqual([answer.status, answer.body], [200, 'ok\n'], path);
     }
+  });
+
+  it('tells the log when an answer begins to be no and when it is yes again, however often probes ask', async () => {
+    const question = '/readyz (serializable_read, linearizable_read, non_learner)';
+    const probe = (): Promise<Answer[]> =>
+      Promise.all(['/health', '/readyz?exclude=data_corruption', '/livez'].map((path) => ask(path)));
+    lines.length = 0;
+    await probe();
+    assert.deepEqual(lines, [], 'all is well');
+    await whileAway('no leader', async () => {
+      for (let i = 0; i < 5; i++) await probe();
+    });
+    assert.deepEqual(lines.splice(0).sort(), [
+      'health check error: /health no leader',
+      `health check error: ${question} [+]serializable_read ok\n[-]linearizable_read failed: no leader\n[+]non_learner ok`,
+    ]);
+    for (let i = 0; i < 5; i++) await probe();
+    const again = [`health check ok again: /health`, `health check ok again: ${question}`];
+    assert.deepEqual(lines.sort(), again);
   });
 
   it('lists its checks when asked to be verbose, without those excluded', async () => {

@@ -59,14 +59,14 @@ describe('metrics', () => {
     call(0, 1);
     call(0, 20);
     call(11, 20_000);
-    const kv = 'grpc_type="unary",grpc_service="etcdserverpb.KV",grpc_method="Range"';
+    const kv = 'grpc_method="Range",grpc_service="etcdserverpb.KV",grpc_type="unary"';
     await metrics.text();
     call(0, 1);
     const text = await metrics.text();
     for (const line of [
       `grpc_server_started_total{${kv}} 4`,
-      `grpc_server_handled_total{${kv},grpc_code="OK"} 3`,
-      `grpc_server_handled_total{${kv},grpc_code="OutOfRange"} 1`,
+      `grpc_server_handled_total{grpc_code="OK",${kv}} 3`,
+      `grpc_server_handled_total{grpc_code="OutOfRange",${kv}} 1`,
       `grpc_server_handling_seconds_bucket{${kv},le="0.005"} 2`,
       `grpc_server_handling_seconds_bucket{${kv},le="0.025"} 3`,
       `grpc_server_handling_seconds_bucket{${kv},le="+Inf"} 4`,
@@ -76,8 +76,8 @@ describe('metrics', () => {
     ]) {
       assert.ok(text.includes(`${line}\n`), line);
     }
-    assert.match(text, /grpc_server_handled_total{.*grpc_method="Watch",grpc_code="OK"} 0\n/);
-    assert.equal(text.match(/grpc_server_handled_total{/g)?.length, 3);
+    assert.match(text, /grpc_server_handled_total{grpc_code="OK",grpc_method="Watch",.*} 0\n/);
+    assert.equal(text.match(/grpc_server_handled_total{/g)?.length, 2 * 17, 'each code of each method');
     assert.doesNotMatch(text, /handling_seconds_count{.*"Watch"/, 'fourteen lines of zeros per method');
   });
 

@@ -1,25 +1,41 @@
 import assert from 'node:assert/strict';
 import { generateKeyPairSync } from 'node:crypto';
-import { writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import type { MessageInitShape } from '@bufbuild/protobuf';
-import { Auth, KV, type TxnRequestSchema } from '../../src/shared/etcd/gen/etcdserverpb/rpc_pb.ts';
+import {
+  Auth,
+  Compare_CompareTarget,
+  KV,
+  type TxnRequestSchema,
+} from '../../src/shared/etcd/gen/etcdserverpb/rpc_pb.ts';
 import { CallerClient } from '../auth/caller-client.ts';
+import { startEtcd } from '../support/etcd.ts';
 import { bytes } from '../support/etcd-client.ts';
 import { type Netsy, runNetsy, startNetsy, temporaryDirectory } from '../support/netsy.ts';
+import { missingTools } from '../support/tools.ts';
 
 type Line = Readonly<Record<string, unknown>>;
 
-function slowLines(netsy: Netsy): Line[] {
+function slowLines(netsy: Pick<Netsy, 'log'>): Line[] {
   const lines = netsy.log().split('\n').filter(Boolean);
   return lines.map((line) => JSON.parse(line) as Line).filter(({ msg }) => msg === 'request stats');
+}
+
+/** Names of the fields, and what both servers must say alike: times, addresses and headers' ids differ. */
+function comparable(line: Line): Line {
+  const { 'request count': requests, 'request size': requestBytes, 'response count': responses } = line;
+  const names = Object.keys(line).filter((name) => name !== 'caller');
+  return { names: names.sort(), type: line['response type'], requests, requestBytes, responses };
 }
 
 /** A server that takes every request for slow. */
 function startSlow(...words: string[]): Promise<Netsy> {
   return startNetsy({ arguments: ['--warning-unary-request-duration', '0s', ...words] });
 }
+
+const CREATED = Compare_CompareTarget.CREATE;
 
 const putOf = (name: string, value: string): MessageInitShape<typeof TxnRequestSchema> => ({
   success: [{ request: { case: 'requestPut', value: { key: bytes(name), value: bytes(value) } } }],
@@ -50,6 +66,44 @@ describe('slow requests', { timeout: 120_000 }, () => {
     } finally {
       client.close();
       await netsy.stop();
+    }
+  });
+
+  it('have the counts and sizes that a real etcd gives the same calls', {
+    skip: missingTools('go'),
+  }, async () => {
+    const etcd = await startEtcd(join(temporaryDirectory(), 'etcd'), [
+      '--warning-unary-request-duration=1us',
+    ]);
+    const netsy = await startSlow();
+    const work = async (authority: string): Promise<void> => {
+      const client = new CallerClient(authority);
+      const { put, range, deleteRange, txn, compact } = KV.method;
+      for (const name of ['a1', 'a2', 'a3']) await client.call(put, { key: bytes(name), value: bytes('v') });
+      await client.call(range, { key: bytes('a'), rangeEnd: bytes('b'), limit: 2n });
+      await assert.rejects(client.call(range, { key: bytes('a1'), revision: 99n }));
+      await client.call(txn, { ...putOf('c', 'value'), failure: [] });
+      const notNew = { case: 'createRevision' as const, value: 7n };
+      await client.call(txn, { compare: [{ key: bytes('a1'), target: CREATED, targetUnion: notNew }] });
+      await client.call(deleteRange, { key: bytes('a1'), rangeEnd: bytes('a3'), prevKv: true });
+      await client.call(compact, { revision: 2n });
+      client.close();
+    };
+    try {
+      const told: Line[][] = [];
+      for (const { authority, log } of [
+        { authority: new URL(etcd.endpoint).host, log: () => readFileSync(etcd.process.logFile, 'utf8') },
+        netsy,
+      ]) {
+        await work(authority);
+        const ofClient = slowLines({ log }).filter((line) => String(line['response type']).includes('.KV/'));
+        told.push(ofClient.map((line) => comparable(line)));
+      }
+      assert.equal(told[0]?.length, 9);
+      assert.deepEqual(told[1], told[0]);
+    } finally {
+      await netsy.stop();
+      await etcd.process.stop();
     }
   });
 
@@ -136,6 +190,23 @@ describe('no secret is logged', { timeout: 120_000 }, () => {
         client.close();
         await netsy.stop();
       }
+    }
+  });
+
+  it('of store URLs that have them, which every command refuses', () => {
+    const [store, other] = ['s3://me:hidden-url-password@bucket/p', 's3://other/p?x=hidden-query'];
+    const commands = [
+      [store],
+      ['import', store, '--store', 's3://bucket/p'],
+      ['import', other, '--store', 's3://bucket/p'],
+      ['restore', '--store', 's3://bucket/p', '--into', store],
+      ['fork', '--store', 's3://bucket/p', '--into', other],
+    ];
+    for (const command of commands) {
+      const run = runNetsy(command, environment, 10_000);
+      assert.notEqual(run.code, 0, command.join(' '));
+      assert.notEqual(run.stderr, '');
+      assertNone(run.stdout + run.stderr);
     }
   });
 

@@ -51,6 +51,7 @@ export class PrimaryLease {
   readonly #process: string;
   #heldUntilMs = Number.NEGATIVE_INFINITY;
   #lapsed = false;
+  #trouble: string | undefined;
   #renewing: Promise<void> | undefined;
   /** No look succeeded since the last one failed; and the first good one after that. */
   #blind = false;
@@ -72,6 +73,11 @@ export class PrimaryLease {
   /** Whether this process is the primary at this moment: nobody else has answered anything as one yet. */
   held(): boolean {
     return this.#parts.clock.monotonicMs() < this.#heldUntilMs;
+  }
+
+  /** Why it can't be renewed, while it can't be. */
+  get trouble(): string | undefined {
+    return this.#trouble;
   }
 
   /** Who holds it, as far as this process sees; undefined when nobody does, or nobody was seen for that long. */
@@ -201,9 +207,11 @@ export class PrimaryLease {
       try {
         const outcome = await this.#chain.create(next);
         if (failures > 0) log.info('lease renewed again', { number: next.number });
+        this.#trouble = undefined;
         return outcome;
       } catch (error) {
-        const fields = { number: next.number, error: errorMessage(error) };
+        this.#trouble = errorMessage(error);
+        const fields = { number: next.number, error: this.#trouble };
         if (failures === 0) log.warn('lease not renewed yet', fields);
         else log.debug('lease not renewed yet', fields);
       }

@@ -32,7 +32,7 @@ export interface StandbyParts {
 export class Standby {
   readonly #parts: StandbyParts;
   readonly #stop = new AbortController();
-  #failing = false;
+  #trouble: string | undefined;
 
   constructor(parts: StandbyParts) {
     this.#parts = parts;
@@ -50,7 +50,13 @@ export class Standby {
     const acquired = await this.#acquire();
     following.abort();
     const position = await followed;
+    this.#trouble = undefined;
     return acquired ? position : undefined;
+  }
+
+  /** Why the store can't be read, while it can't be. */
+  get trouble(): string | undefined {
+    return this.#trouble;
   }
 
   /** Ends `run` soon. */
@@ -101,13 +107,14 @@ export class Standby {
     const { log } = this.#parts;
     try {
       const answer = await action();
-      if (this.#failing) log.info('the store answers the standby again');
-      this.#failing = false;
+      if (this.#trouble !== undefined) log.info('the store answers the standby again');
+      this.#trouble = undefined;
       return answer;
     } catch (error) {
       if (!(error instanceof StoreError)) throw error;
-      if (!this.#failing) log.warn('the store fails the standby', { error: errorMessage(error) });
-      this.#failing = true;
+      const message = errorMessage(error);
+      if (this.#trouble === undefined) log.warn('the store fails the standby', { error: message });
+      this.#trouble = message;
       return otherwise;
     }
   }

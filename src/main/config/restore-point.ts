@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
 import type { Wanted } from '../restore/wanted.ts';
 import { SettingsError } from './settings.ts';
+import { shownValue } from './shown-values.ts';
 import { storeUrl, timestamp, ValueError, wholeNumber } from './values.ts';
 
 /** What the commands that make a new store of an old one's log have in common. */
@@ -30,7 +31,7 @@ export function intoOf(options: Options, command: string): string {
     const forms = '--into file:///DIR or --into s3://BUCKET/PREFIX';
     throw new SettingsError(`${command}: name the new store with ${forms}`);
   }
-  return read('--into', () => storeUrl(into));
+  return read('--into', into, storeUrl);
 }
 
 /** The point. Throws `SettingsError`. */
@@ -40,21 +41,21 @@ export function wantedOf(options: Options): Wanted {
   if (revision !== undefined && time !== undefined) {
     throw new SettingsError('--to-time: give it or --to-revision, not both');
   }
-  if (typeof time === 'string') return { kind: 'time', timeMs: read('--to-time', () => timestamp(time)) };
+  if (typeof time === 'string') return { kind: 'time', timeMs: read('--to-time', time, timestamp) };
   return revision === undefined ? { kind: 'end' } : { kind: 'revision', revision };
 }
 
 /** The option's whole number, from `min` on; undefined if it is not given. Throws `SettingsError`. */
 export function numberOf(options: Options, key: string, label: string, min = 1): number | undefined {
   const text = options[key];
-  return typeof text === 'string' ? read(label, () => wholeNumber(min)(text)) : undefined;
+  return typeof text === 'string' ? read(label, text, wholeNumber(min)) : undefined;
 }
 
-function read<T>(label: string, parse: () => T): T {
+function read<T>(label: string, text: string, parse: (text: string) => T): T {
   try {
-    return parse();
+    return parse(text);
   } catch (error) {
-    if (error instanceof ValueError) throw new SettingsError(`${label}: ${error.message}`);
-    throw error;
+    if (!(error instanceof ValueError)) throw error;
+    throw new SettingsError(`${label}: ${error.message.replaceAll(text, shownValue(label, text))}`);
   }
 }

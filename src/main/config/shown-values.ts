@@ -17,5 +17,10 @@ const HIDDEN = '(hidden)';
 /** A flag's value as it may be shown: who signs in to a URL, and a URL's query, are left out. */
 export function shownValue(flag: string, text: string): string {
   if (SECRET_NAME.test(flag) && !NOT_SECRET.has(flag)) return HIDDEN;
-  return text.replaceAll(/\/\/[^/@\s]*@/g, `//${HIDDEN}@`).replaceAll(/\?[^\s,]*/g, `?${HIDDEN}`);
+  return withoutUsers(text).replaceAll(/\?[^\s,]*/g, `?${HIDDEN}`);
+}
+
+/** Any text as it may be shown: who signs in to the URLs in it is left out. */
+export function withoutUsers(text: string): string {
+  return text.replaceAll(/\/\/[^/@\s]*@/g, `//${HIDDEN}@`);
 }

@@ -2,7 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { errorMessage } from '../../shared/base/errors.ts';
 import type { Log } from '../../shared/base/log.ts';
 import { ETCD_VERSION } from '../../shared/model/version.ts';
-import { PAGE, PAGE_HEADERS } from './page.ts';
+import { PAGE_HEADERS, pageOf } from './page.ts';
 import type { ServerStatus } from './status-json.ts';
 
 /**
@@ -51,11 +51,34 @@ const TEXT = 'text/plain; charset=utf-8';
 const JSON_TYPE = 'application/json';
 const HTML = 'text/html; charset=utf-8';
 
+/**
+ * Tells the log when an answer of the health pages begins to be no, and when it is yes again. Probes ask every other
+ * second, and a standby is not ready for as long as it lives: a line for each answer would be all that its log holds.
+ */
+class FailingPages {
+  readonly #log: Log;
+  readonly #failing = new Set<string>();
+
+  constructor(log: Log) {
+    this.#log = log;
+  }
+
+  /** `reason` is undefined when the answer to `question`, one of a few, is yes. */
+  tell(question: string, reason: string | undefined): void {
+    if (reason === undefined) {
+      if (this.#failing.delete(question)) this.#log.info('health check ok again', { path: question });
+    } else if (!this.#failing.has(question)) {
+      this.#failing.add(question);
+      this.#log.warn('health check error', { path: question, reason });
+    }
+  }
+}
+
 /** The handler of every HTTP/1.1 request; it never throws. */
 export function createHttpHandler(
   parts: HttpParts,
 ): (request: IncomingMessage, response: ServerResponse) => void {
-  const pages = pagesOf(parts);
+  const pages = pagesOf(parts, new FailingPages(parts.log));
   return (request, response) => {
     const [path = '', query = ''] = (request.url ?? '').split('?', 2);
     const page = pages.get(path);
@@ -74,16 +97,19 @@ export function createHttpHandler(
   };
 }
 
-function pagesOf(parts: HttpParts): Map<string, PageMaker> {
+function pagesOf(parts: HttpParts, failing: FailingPages): Map<string, PageMaker> {
   const { checks } = parts;
   return new Map<string, PageMaker>([
-    ['/', async () => ({ status: 200, type: HTML, body: PAGE, headers: PAGE_HEADERS })],
+    [
+      '/',
+      async () => ({ status: 200, type: HTML, body: pageOf(await parts.status()), headers: PAGE_HEADERS }),
+    ],
     ['/status.json', async () => statusPage(parts)],
-    ['/health', (query) => healthPage(parts, query)],
+    ['/health', (query) => healthPage(parts, failing, query)],
     ['/version', async () => versionPage(parts)],
     ['/metrics', async () => metricsPage(parts)],
-    ...checkPages(parts.log, '/livez', { serializable_read: checks.serializable_read }),
-    ...checkPages(parts.log, '/readyz', checks),
+    ...checkPages(failing, '/livez', { serializable_read: checks.serializable_read }),
+    ...checkPages(failing, '/readyz', checks),
   ]);
 }
 
@@ -102,42 +128,50 @@ async function metricsPage({ metrics }: HttpParts): Promise<Page> {
   return { status: 200, type: metrics.contentType, body: await metrics.text() };
 }
 
-async function healthPage({ health, log }: HttpParts, query: URLSearchParams): Promise<Page> {
+async function healthPage(
+  { health }: HttpParts,
+  failing: FailingPages,
+  query: URLSearchParams,
+): Promise<Page> {
   const serializable = query.get('serializable') === 'true';
   const reason = await outcome(() => health({ serializable, excluded: excludedIn(query) }));
+  failing.tell(serializable ? '/health?serializable=true' : '/health', reason);
   const body = JSON.stringify({ health: String(reason === undefined), reason: reason ?? '' });
-  if (reason === undefined) return { status: 200, type: TEXT, body };
-  log.warn('/health error', { output: body });
-  return plain(503, body);
+  return reason === undefined ? { status: 200, type: TEXT, body } : plain(503, body);
 }
 
 /** The page of a group of checks, and one page below it for each. */
-function checkPages(log: Log, root: string, checks: Readonly<Record<string, Check>>): [string, PageMaker][] {
+function checkPages(
+  failing: FailingPages,
+  root: string,
+  checks: Readonly<Record<string, Check>>,
+): [string, PageMaker][] {
   const all = Object.entries(checks);
   const single = all.map(([name, check]): [string, PageMaker] => [
     `${root}/${name}`,
-    (query) => checksPage(log, `${root}/${name}`, [[name, check]], query),
+    (query) => checksPage(failing, `${root}/${name}`, [[name, check]], query),
   ]);
   const whole: PageMaker = (query) => {
     const excluded = excludedIn(query);
     const chosen = all.filter(([name]) => !excluded.has(name));
-    return checksPage(log, root, chosen, query);
+    return checksPage(failing, root, chosen, query);
   };
   return [[root, whole], ...single];
 }
 
 async function checksPage(
-  log: Log,
+  failing: FailingPages,
   path: string,
   checks: readonly [string, Check][],
   query: URLSearchParams,
 ): Promise<Page> {
   const results = await Promise.all(checks.map(([, check]) => outcome(check)));
   const lines = checks.map(([name], index) => checkLine(name, results[index])).join('');
-  if (results.some((reason) => reason !== undefined)) {
-    log.error('health check error', { path, reason: lines });
-    return plain(503, lines);
-  }
+  const failed = results.some((reason) => reason !== undefined);
+  // Who leaves other checks out asks another question.
+  const question = `${path} (${checks.map(([name]) => name).join(', ')})`;
+  failing.tell(question, failed ? lines.trim() : undefined);
+  if (failed) return plain(503, lines);
   return { status: 200, type: TEXT, body: query.has('verbose') ? `${lines}ok\n` : 'ok\n' };
 }
 

@@ -171,8 +171,10 @@ export class OwnMetrics {
   }
 
   #showStore(): void {
-    this.#number('netsy_store_failing', '1 while uploads to the store fail.', (now) =>
-      Number(now.storeFailing),
+    this.#number(
+      'netsy_store_failing',
+      '1 while the store fails: uploads, renewals of the lease, or what a standby reads.',
+      (now) => Number(now.storeFailing),
     );
     this.#number('netsy_cache_disk_failing', '1 while the disk under the cache refuses writes.', (now) =>
       Number(now.cacheDiskFailing),

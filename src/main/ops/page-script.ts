@@ -36,7 +36,7 @@ function list(id, pairs) {
   $(id).replaceChildren(...nodes);
 }
 
-function graph(id, values) {
+function graph(id, values, unit) {
   const top = Math.max(...values.map((value) => value || 0), 1e-9);
   const step = 120 / 119;
   const first = 120 - values.length;
@@ -55,7 +55,7 @@ function graph(id, values) {
   const line = 'M' + points.join('L');
   const from = (first * step).toFixed(2);
   $(id).replaceChildren(path(line + 'L120,32L' + from + ',32Z', 'area'), path(line));
-  $(id).nextElementSibling.textContent = 'last ten minutes, at most ' + number(top);
+  $(id).nextElementSibling.textContent = 'last ten minutes, at most ' + number(top) + unit;
 }
 
 function stateOf(now) {
@@ -80,9 +80,9 @@ function show(now) {
   $('writes').textContent = number(last.writesPerSecond);
   $('p50').textContent = number(last.writeMsP50);
   $('puts').textContent = number(last.putsPerSecond);
-  graph('g-writes', history.map((one) => one.writesPerSecond));
-  graph('g-latency', history.map((one) => one.writeMsP99));
-  graph('g-puts', history.map((one) => one.putsPerSecond));
+  graph('g-writes', history.map((one) => one.writesPerSecond), '');
+  graph('g-latency', history.map((one) => one.writeMsP99), ' ms (99 %)');
+  graph('g-puts', history.map((one) => one.putsPerSecond), '');
   // A directory costs nothing per request.
   const priced = !now.store.startsWith('file:');
   const perThousand = last.writesPerSecond > 0 ? number((1000 * last.putsPerSecond) / last.writesPerSecond, 0) : '–';
@@ -137,14 +137,18 @@ function showSlow(slow, nowMs) {
   }));
 }
 
+function showAll(now) {
+  show(now);
+  showSlow(now.slow, now.nowMs);
+}
+
 let askedAt = Date.now();
 async function ask() {
   try {
     const answer = await fetch('status.json', { cache: 'no-store', signal: AbortSignal.timeout(5000) });
     if (!answer.ok) throw new Error('it answers ' + answer.status);
     const now = await answer.json();
-    show(now);
-    showSlow(now.slow, now.nowMs);
+    showAll(now);
     askedAt = Date.now();
     $('asked').textContent = '';
   } catch (error) {
@@ -154,5 +158,6 @@ async function ask() {
   }
   setTimeout(ask, 2000);
 }
+showAll(JSON.parse($('first').textContent));
 void ask();
 `;

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { PAGE_SCRIPT } from './page-script.ts';
+import type { ServerStatus } from './status-json.ts';
 
 /**
  * The page at `/`: one document without outside parts, which asks `/status.json` every two seconds. Its policy allows
@@ -89,12 +90,18 @@ const BODY = `
 <a href="health">health</a>, <a href="readyz?verbose">readyz</a>, <a href="version">version</a>. <span id="asked"></span></p></footer>
 `;
 
-/** The document. */
-export const PAGE = `<!doctype html>
+/**
+ * The document, which shows `status` at once, without another request: who sees it, or takes a picture of it, need not
+ * wait. The status is data, which browsers do not run, and can't end its element: it has no `<`.
+ */
+export function pageOf(status: ServerStatus): string {
+  const first = JSON.stringify(status).replaceAll('<', '\\u003c');
+  return `<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>netsy</title>
 <meta name="viewport" content="width=device-width, initial-scale=1"><meta name="color-scheme" content="light dark">
-<style>${STYLE}</style></head><body>${BODY}<script>${PAGE_SCRIPT}</script></body></html>
+<style>${STYLE}</style></head><body>${BODY}<script type="application/json" id="first">${first}</script><script>${PAGE_SCRIPT}</script></body></html>
 `;
+}
 
 function hashOf(text: string): string {
   return `'sha256-${createHash('sha256').update(text).digest('base64')}'`;

@@ -11,6 +11,8 @@ export type Labels = Readonly<Record<string, string>>;
 
 interface Sample {
   readonly labels: Labels;
+  /** More of them, after those; prom-client makes text of such an object once. */
+  readonly sharedLabels?: Labels;
   readonly value: number;
   /** Where it is not the metric's own: `…_bucket`. */
   readonly metricName?: string;

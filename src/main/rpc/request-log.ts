@@ -1,5 +1,5 @@
-import { fromBinary } from '@bufbuild/protobuf';
-import { asBuffer } from '../../shared/base/bytes.ts';
+import { fromBinary, toBinary } from '@bufbuild/protobuf';
+import { asBuffer, NO_BYTES } from '../../shared/base/bytes.ts';
 import type { Clock } from '../../shared/base/clock.ts';
 import type { Log } from '../../shared/base/log.ts';
 import {
@@ -7,8 +7,10 @@ import {
   PutRequestSchema,
   RangeRequestSchema,
   type RequestOp,
+  RequestOpSchema,
   TxnRequestSchema,
 } from '../../shared/etcd/gen/etcdserverpb/rpc_pb.ts';
+import { Reader } from '../../shared/etcd/wire.ts';
 import type { CallMeter, MeterOfMethod, UnaryCall } from './service.ts';
 
 /** In an outage every call is slow; so many lines a second say it. */
@@ -76,41 +78,86 @@ export class RequestLog {
 
   #tell(path: string, tookMs: number, call: UnaryCall, response: Uint8Array | undefined): void {
     const { log, clock } = this.#parts;
-    const content = contentOf(path, call.request);
+    const stats = statsOf(path, call.request, response);
     log.warn('request stats', {
       'start time': new Date(clock.wallMs() - tookMs).toISOString(),
-      'time spent': `${tookMs.toFixed(3)}ms`,
+      'time spent': goDuration(tookMs),
       remote: call.getPeer(),
       'response type': path,
-      'request size': content === undefined ? -1 : call.request.length,
-      'response size': content === undefined || response === undefined ? -1 : response.length,
-      ...(content !== undefined && { 'request content': content }),
+      'request count': stats.requests,
+      'request size': stats.requestBytes,
+      'response count': stats.responses,
+      'response size': stats.responseBytes,
+      'request content': stats.content,
       ...(this.#untold > 0 && { 'slow requests not told': this.#untold }),
     });
     this.#untold = 0;
   }
 }
 
-/** What a request asks for, in protobuf's text form as far as it matters; undefined where it may have secrets. */
-function contentOf(path: string, request: Uint8Array): string | undefined {
+/** Counts and sizes as etcd reckons them; -1 where it does not, which is all but KV. */
+interface Stats {
+  readonly requests: number;
+  readonly requestBytes: number;
+  readonly responses: number;
+  readonly responseBytes: number;
+  /** What was asked for, in protobuf's text form as far as it matters; empty where it may have secrets. */
+  readonly content: string;
+}
+
+const UNTOLD: Stats = { requests: -1, requestBytes: -1, responses: -1, responseBytes: -1, content: '' };
+
+/** Fields of responses. */
+const RANGE_COUNT = 4;
+const DELETED = 2;
+const SUCCEEDED = 2;
+
+/** `response` is undefined when the call failed. */
+function statsOf(path: string, request: Uint8Array, response: Uint8Array = NO_BYTES): Stats {
+  const sizes = { requestBytes: request.length, responseBytes: response.length };
   try {
     switch (path) {
-      case '/etcdserverpb.KV/Range':
-        return rangeText(fromBinary(RangeRequestSchema, request));
-      case '/etcdserverpb.KV/Put':
-        return putText(fromBinary(PutRequestSchema, request));
-      case '/etcdserverpb.KV/DeleteRange':
-        return rangeText(fromBinary(DeleteRangeRequestSchema, request));
+      case '/etcdserverpb.KV/Range': {
+        const content = rangeText(fromBinary(RangeRequestSchema, request));
+        return { ...sizes, requests: 0, responses: numberIn(response, RANGE_COUNT), content };
+      }
+      case '/etcdserverpb.KV/Put': {
+        const content = putText(fromBinary(PutRequestSchema, request));
+        return { ...sizes, requests: 1, responses: 0, content };
+      }
+      case '/etcdserverpb.KV/DeleteRange': {
+        const content = rangeText(fromBinary(DeleteRangeRequestSchema, request));
+        return { ...sizes, requests: 0, responses: numberIn(response, DELETED), content };
+      }
       case '/etcdserverpb.KV/Txn': {
         const { compare, success, failure } = fromBinary(TxnRequestSchema, request);
         const keys = compare.slice(0, OPERATIONS_SHOWN).map(({ key }) => keyText('key', key));
-        return `compare:<${keys.join(' ')}> success:<${operationsText(success)}> failure:<${operationsText(failure)}>`;
+        const content = `compare:<${keys.join(' ')}> success:<${operationsText(success)}> failure:<${operationsText(failure)}>`;
+        const chosen = numberIn(response, SUCCEEDED) === 1 ? success : failure;
+        const requestBytes = chosen.reduce((sum, op) => sum + toBinary(RequestOpSchema, op).length, 0);
+        return { ...sizes, requests: chosen.length, requestBytes, responses: 0, content };
       }
     }
   } catch {
-    return 'malformed';
+    return { ...UNTOLD, content: 'malformed' };
   }
-  return undefined;
+  return UNTOLD;
+}
+
+/** A field of a response that is a number; 0 if it is not there. */
+function numberIn(response: Uint8Array, field: number): number {
+  const reader = new Reader(response);
+  while (reader.more()) {
+    const tag = reader.tag();
+    if (tag === field * 8) return reader.varint();
+    reader.skip(tag);
+  }
+  return 0;
+}
+
+/** As Go writes times of less than a minute. */
+function goDuration(ms: number): string {
+  return ms < 1000 ? `${ms.toFixed(3)}ms` : `${(ms / 1000).toFixed(6)}s`;
 }
 
 interface RangeLike {
@@ -118,14 +165,16 @@ interface RangeLike {
   readonly rangeEnd: Uint8Array;
   readonly limit?: bigint;
   readonly revision?: bigint;
+  readonly prevKv?: boolean;
 }
 
-function rangeText({ key, rangeEnd, limit = 0n, revision = 0n }: RangeLike): string {
+function rangeText({ key, rangeEnd, limit = 0n, revision = 0n, prevKv = false }: RangeLike): string {
   return [
     keyText('key', key),
     ...(rangeEnd.length > 0 ? [keyText('range_end', rangeEnd)] : []),
     ...(limit > 0n ? [`limit:${limit}`] : []),
     ...(revision > 0n ? [`revision:${revision}`] : []),
+    ...(prevKv ? ['prev_kv:true'] : []),
   ].join(' ');
 }
 

@@ -108,7 +108,7 @@ function queryOf(url: URL): { endpoint?: string; region?: string; addressing?: A
     else if (name === 'addressing' && (value === 'path' || value === 'virtual')) query.addressing = value;
     else
       throw new Error(
-        `'${name}=${value}' in the store URL is not one of endpoint=URL, region=NAME, addressing=path|virtual`,
+        `'${name}' in the store URL is not one of endpoint=URL, region=NAME, addressing=path|virtual`,
       );
   }
   return query;
