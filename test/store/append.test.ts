@@ -50,6 +50,27 @@ describe('an append', () => {
     }
   });
 
+  it('whose object is read back cut short reads it again', async () => {
+    const memory = new MemoryStore();
+    let reads = 0;
+    const cutting: ObjectStore = {
+      ...faultyStore(memory, scripted(), new ManualClock()),
+      get: async (key) => (await memory.get(key))?.slice(0, ++reads < 3 ? reads - 1 : undefined),
+    };
+    const clock = new ManualClock();
+    const log = silentLog;
+    const options = {
+      hedgeAfterMs: 'off',
+      attemptTimeoutMs: 10_000,
+      clock,
+      random: new Seeded(1),
+      log,
+    } as const;
+    await memory.put(KEY, OURS);
+    assert.equal(await settle(clock, new Appender(cutting, options).append(KEY, OURS, 1)), 'durable');
+    assert.equal(reads, 3);
+  });
+
   it('tries again until the object could be read back', async () => {
     const { appender, settle, attempts, memory } = bench(
       scripted({}, { failBefore: lostAnswer() }, { failAfter: lostAnswer() }),

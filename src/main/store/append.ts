@@ -53,6 +53,9 @@ const COPIES_SAVED_MAX = 16;
 /** Sending a large object again takes from the others the bandwidth that it would win for itself. */
 const COPIED_BYTES_MAX = 256 * 1024;
 
+/** How often the beginning of the body is what is read back before the object is believed to be no more than that. */
+const READS_CUT_SHORT_MAX = 5;
+
 /** One request to the store on behalf of an append, for metrics. */
 export interface AppendAttempt {
   readonly request: 'put' | 'hedge' | 'readback';
@@ -134,6 +137,7 @@ export class Appender {
     if (!this.#isPrimary()) await this.#untilPrimary(signal);
     this.#copies.earn(writes);
     const trustUntil = clock.monotonicMs() + UPLOAD_TRUST_MS;
+    let readsCutShort = 0;
     for (let failures = 1; ; failures++) {
       let failure: unknown;
       try {
@@ -141,7 +145,10 @@ export class Appender {
         const outcome = await hedgedPut(this.#hedgedPut(key, body, attempts), signal);
         if (outcome === 'created' && clock.monotonicMs() <= trustUntil) return 'durable';
         const stored = outcome === 'created' ? await this.#readBack(key, signal, attempts) : outcome.stored;
-        if (stored !== undefined) {
+        if (stored !== undefined && beginsAs(stored, body) && ++readsCutShort < READS_CUT_SHORT_MAX) {
+          const message = `cannot read ${key} back: it broke off after ${stored.length} of ${body.length} bytes`;
+          this.#noteFailure(key, new StoreError('transient', message), signal);
+        } else if (stored !== undefined) {
           if (!asBuffer(stored).equals(body)) return 'lost';
           if (clock.monotonicMs() <= trustUntil || this.#isPrimary()) return 'durable';
         }
@@ -262,4 +269,9 @@ export class Appender {
     this.#trouble = undefined;
     this.#options.log.info('store answers again', { key, store: this.#store.url, failedForMs });
   }
+}
+
+/** Whether what was read back may be our object, cut short on its way. */
+function beginsAs(stored: Uint8Array, body: Uint8Array): boolean {
+  return stored.length < body.length && asBuffer(body).subarray(0, stored.length).equals(stored);
 }
