@@ -29,6 +29,7 @@ import {
   isDiskTrouble,
   openToWrite,
   PAGE_BYTES,
+  quotaBytesOf,
   truncateLog,
 } from './database.ts';
 import { DurableChunks } from './durable-chunks.ts';
@@ -413,7 +414,7 @@ export class WriterState {
   /** What the quota is held against. */
   #usedBytes(): number {
     const { databaseBytes, freeBytes } = this.#databaseBytes();
-    return databaseBytes - freeBytes + this.#pendingBytes;
+    return quotaBytesOf(databaseBytes - freeBytes) + this.#pendingBytes;
   }
 
   #databaseBytes(): { databaseBytes: number; freeBytes: number } {
