@@ -48,6 +48,7 @@ import { addService, duplexPaths, type ServiceHandlers, type UnaryMethod } from 
 import { tlsExpiries } from './rpc/tls-expiry.ts';
 import { readTlsFiles, type TlsMaterial } from './rpc/tls-files.ts';
 import { TlsReload } from './rpc/tls-reload.ts';
+import { refuseUnknownMethods } from './rpc/unknown-method.ts';
 import { watchHandlers } from './rpc/watch.ts';
 import { authService, clusterService, kvService, leaseService, maintenanceService } from './services.ts';
 import { Snapshot } from './state/snapshot-client.ts';
@@ -306,6 +307,7 @@ export class Server {
     for (const service of REFLECTION_SERVICES) {
       addService(this.#grpc, service, reflection, meterOf, this.#streams);
     }
+    refuseUnknownMethods(this.#grpc);
   }
 
   #createListener(material: TlsMaterial | undefined): Listener {
