@@ -39,6 +39,7 @@ import { grpcServerOptions } from './rpc/grpc-options.ts';
 import { HealthService } from './rpc/health.ts';
 import type { Identity } from './rpc/identity.ts';
 import { Listener } from './rpc/listener.ts';
+import { refuseLargeMessages } from './rpc/message-limit.ts';
 import { OpenStreams } from './rpc/open-streams.ts';
 import type { OwnCallParts } from './rpc/own-calls.ts';
 import { electionHandlers, lockHandlers } from './rpc/recipes.ts';
@@ -308,6 +309,7 @@ export class Server {
       addService(this.#grpc, service, reflection, meterOf, this.#streams);
     }
     refuseUnknownMethods(this.#grpc);
+    refuseLargeMessages();
   }
 
   #createListener(material: TlsMaterial | undefined): Listener {
