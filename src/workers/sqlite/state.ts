@@ -418,9 +418,8 @@ export class WriterState {
   }
 
   #databaseBytes(): { databaseBytes: number; freeBytes: number } {
-    const databaseBytes = (this.#pageCount.get() as number) * PAGE_BYTES;
-    const freeBytes = (this.#freePages.get() as number) * PAGE_BYTES;
-    return { databaseBytes, freeBytes };
+    const [pages, free] = [this.#pageCount.get() as number, this.#freePages.get() as number];
+    return { databaseBytes: pages * PAGE_BYTES, freeBytes: free * PAGE_BYTES };
   }
 
   #replyApplied(commitMs = 0): void {
