@@ -40,6 +40,7 @@ import { grpcServerOptions } from './rpc/grpc-options.ts';
 import { HealthService } from './rpc/health.ts';
 import type { Identity } from './rpc/identity.ts';
 import { Listener } from './rpc/listener.ts';
+import { refuseLargeMessages } from './rpc/message-limit.ts';
 import { OpenStreams } from './rpc/open-streams.ts';
 import type { OwnCallParts } from './rpc/own-calls.ts';
 import { electionHandlers, lockHandlers } from './rpc/recipes.ts';
@@ -49,6 +50,7 @@ import { addService, duplexPaths, type ServiceHandlers, type UnaryMethod } from 
 import { tlsExpiries } from './rpc/tls-expiry.ts';
 import { readTlsFiles, type TlsMaterial } from './rpc/tls-files.ts';
 import { TlsReload } from './rpc/tls-reload.ts';
+import { refuseUnknownMethods } from './rpc/unknown-method.ts';
 import { watchHandlers } from './rpc/watch.ts';
 import { authService, clusterService, kvService, leaseService, maintenanceService } from './services.ts';
 import { Snapshot } from './state/snapshot-client.ts';
@@ -322,6 +324,8 @@ export class Server {
     for (const service of REFLECTION_SERVICES) {
       addService(this.#grpc, service, reflection, meterOf, this.#streams);
     }
+    refuseUnknownMethods(this.#grpc);
+    refuseLargeMessages();
   }
 
   #createListener(material: TlsMaterial | undefined): Listener {

@@ -224,6 +224,15 @@ describe('command line', () => {
 });
 
 describe('settings that do not fit together', () => {
+  it('--max-request-bytes alone, as etcd has it, raises what must hold such a request, unless that was given', () => {
+    const { batchBytesMax, queueBytesMax } = parseSettings(['--max-request-bytes=100MiB'], {});
+    assert.deepEqual([batchBytesMax, queueBytesMax], [104_857_600, 104_857_600]);
+    const given = ['--max-request-bytes=8MiB', '--batch-max-bytes=7MiB'];
+    assert.match(refusal(given.join(' ')), /^--batch-max-bytes: 7340032 is less than --max-request-bytes/);
+    const queue = ['--max-request-bytes=100MiB', '--queue-max-bytes=64MiB'];
+    assert.match(refusal(queue.join(' ')), /^--queue-max-bytes: 67108864 is less than --batch-max-bytes/);
+  });
+
   const cases: readonly [words: string, line: RegExp][] = [
     ['--cert-file=a', /^--cert-file: needs --key-file/],
     ['--key-file=a', /^--key-file: needs --cert-file/],

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { create, type DescMessage, type MessageInitShape, toBinary } from '@bufbuild/protobuf';
 import { EtcdError } from '../../src/shared/etcd/errors.ts';
@@ -13,13 +14,17 @@ import {
   TxnRequestSchema,
 } from '../../src/shared/etcd/gen/etcdserverpb/rpc_pb.ts';
 import { WriteKind } from '../../src/workers/contract/writer.ts';
+import { EMPTY_CACHE_BYTES, openToWrite, PAGE_BYTES } from '../../src/workers/sqlite/database.ts';
 import { bytes } from '../support/etcd-client.ts';
+import { temporaryDirectory } from '../support/netsy.ts';
 import { LocalWriter, type Write } from './local-writer.ts';
 
 const NO_SPACE = new EtcdError('NoSpace').id;
 /** Of the member that `LocalWriter` is. */
 const NOSPACE_ENTRY = 'alarm/1/0000000000000002';
 const MIB = 1024 * 1024;
+/** That of etcd's own tests. */
+const SMALL_QUOTA = 13 * 4096;
 
 function write<S extends DescMessage>(kind: WriteKind, schema: S, request: MessageInitShape<S>): Write {
   return { kind, request: toBinary(schema, create(schema, request)) };
@@ -36,6 +41,11 @@ const ADDITIONS: Record<string, Write> = {
   'Txn with a put in the other branch': write(WriteKind.Txn, TxnRequestSchema, { failure: [putOp] }),
   LeaseGrant: write(WriteKind.LeaseGrant, LeaseGrantRequestSchema, { ID: 1n, TTL: 10n }),
 };
+const DISARM = write(WriteKind.Alarm, AlarmRequestSchema, {
+  action: AlarmRequest_AlarmAction.DEACTIVATE,
+  memberID: 2n,
+  alarm: AlarmType.NOSPACE,
+});
 const DELETION = write(WriteKind.DeleteRange, DeleteRangeRequestSchema, { key: bytes('k') });
 
 function opened(quotaBytes: number): LocalWriter {
@@ -79,6 +89,31 @@ describe('the quota in the writer', () => {
     writer.close();
   });
 
+  it('that an empty cache is larger than is used up by as few keys as in etcd, and has room again after a compaction', () => {
+    const writer = opened(SMALL_QUOTA);
+    const apply = () => writer.apply(writer.chunks.length);
+    const tagOf = (one: Write) => writer.evaluate([one])[0]?.tag;
+    assert.equal(tagOf(put(64)), 0);
+    apply();
+    let accepted = 0;
+    for (; accepted < 20 && tagOf(put(4096)) === 0; accepted++) apply();
+    assert.ok(accepted >= 2 && accepted <= 8, `${accepted} × 4 KiB were accepted`);
+    const revision = BigInt(2 + accepted);
+    assert.equal(tagOf(write(WriteKind.Compact, CompactionRequestSchema, { revision })), 0);
+    apply();
+    writer.idle();
+    assert.equal(tagOf(DISARM), 0);
+    assert.equal(tagOf(put(64)), 0);
+    writer.close();
+  });
+
+  it('knows what a new cache takes', () => {
+    const connection = openToWrite(join(temporaryDirectory(), 'cache.sqlite'));
+    const pages = connection.pragma('page_count', { simple: true });
+    assert.equal(pages, EMPTY_CACHE_BYTES / PAGE_BYTES);
+    connection.close();
+  });
+
   it('is not passed by many writes in one batch, nor by many that wait for the store', () => {
     for (const batches of [1, 40]) {
       const writer = opened(8 * MIB);
@@ -94,12 +129,7 @@ describe('the quota in the writer', () => {
 
   it('an alarm that is disarmed while the quota is still used up is raised again', () => {
     const writer = opened(1);
-    const disarm = write(WriteKind.Alarm, AlarmRequestSchema, {
-      action: AlarmRequest_AlarmAction.DEACTIVATE,
-      memberID: 2n,
-      alarm: AlarmType.NOSPACE,
-    });
-    const tags = writer.evaluate([put(0), disarm]).map(({ tag }) => tag);
+    const tags = writer.evaluate([put(0), DISARM]).map(({ tag }) => tag);
     assert.deepEqual(tags, [NO_SPACE, 0]);
     assert.deepEqual(raised(writer), []);
     assert.equal(writer.evaluate([put(0)])[0]?.tag, NO_SPACE);

@@ -17,6 +17,7 @@ const PUT_TURNS_MAX = 3;
 /** Joins single values into settings; throws `SettingsError` where two of them don't fit together. */
 export function settingsOf(values: FlagValues, given: Given): Settings {
   const dataDir = resolve(values.dataDir);
+  const batchBytesMax = roomFor(values.maxRequestBytes, 'batchMaxBytes', values.batchMaxBytes, given);
   const settings: Settings = {
     name: values.name,
     listenClientUrls: values.listenClientUrls,
@@ -48,13 +49,13 @@ export function settingsOf(values: FlagValues, given: Given): Settings {
     leaseTtlMs: values.leaseTtl,
     s3: s3Of(values, given),
     batchWindowMs: values.batchWindow,
-    batchBytesMax: values.batchMaxBytes,
+    batchBytesMax,
     batchRequestsMax: values.batchMaxRequests,
     pipelineDepth: values.pipelineDepth,
     hedgeAfter: values.hedgeAfter,
     putBudget: values.putBudget?.perSecond,
     requestTimeoutMs: values.requestTimeout,
-    queueBytesMax: values.queueMaxBytes,
+    queueBytesMax: roomFor(batchBytesMax, 'queueMaxBytes', values.queueMaxBytes, given),
     queueRequestsMax: values.queueMaxRequests,
     poolThreads: values.poolThreads,
     readerWorkers: values.readerWorkers,
@@ -98,6 +99,11 @@ function autoCompactionOf(values: FlagValues, given: Given): AutoCompactionSetti
   if (retention.count === 0) return undefined;
   if (mode === 'revision') return { mode, revisions: retention.count };
   return { mode, periodMs: retention.count * HOUR_MS };
+}
+
+/** A limit that was not given is no less than what it must have room for: `--max-request-bytes` is enough to raise all. */
+function roomFor(bytes: number, key: FlagKey, value: number, given: Given): number {
+  return given.has(key) ? value : Math.max(value, bytes);
 }
 
 function checkWrites(settings: Settings, given: Given): void {

@@ -175,7 +175,7 @@ export const FLAGS = {
     'batch-max-bytes',
     '<size>',
     size(1, RECORD_BYTES_MAX),
-    'request bytes that fill a batch',
+    'request bytes that fill a batch; --max-request-bytes if that is more and this is not given',
     '4MiB',
   ),
   batchMaxRequests: flag(

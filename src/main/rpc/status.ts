@@ -38,7 +38,12 @@ const MALFORMED: Record<MessageSource, string> = {
   stream: 'grpc: failed to unmarshal the received message',
 };
 
-/** For methods that etcd has and this server has not yet; worded as grpc-go does for unknown methods. */
+/** For a path that names no method of ours. */
+export function unknownPath(details: string): CallFailure {
+  return { code: GrpcCode.Unimplemented, details };
+}
+
+/** For methods that etcd has and this server has not, or that there are not; in grpc-go's words. */
 export function notImplemented(service: string, method: string): CallFailure {
-  return { code: GrpcCode.Unimplemented, details: `unknown method ${method} for service ${service}` };
+  return unknownPath(`unknown method ${method} for service ${service}`);
 }

@@ -25,6 +25,10 @@ const SCHEMA_VERSION = 4;
 const DAMAGE = /^SQLITE_(CORRUPT|NOTADB)/;
 const DISK_TROUBLE = /^SQLITE_(FULL|IOERR)/;
 export const PAGE_BYTES = 8192;
+/** The pages of a cache that has nothing in it. */
+export const EMPTY_CACHE_BYTES = 11 * PAGE_BYTES;
+/** What etcd's database takes when it has nothing in it. */
+const EMPTY_ETCD_BYTES = 20_480;
 /** Of each connection's pages; the system's cache has the rest. Four times as much made writes no cheaper. */
 const CACHE_KIB = 16 * 1024;
 /** Of a write-ahead log that grew longer while a read kept it from starting anew, so much stays. */
@@ -60,6 +64,14 @@ CREATE INDEX current_by_lease ON current (lease, key) WHERE lease IS NOT NULL;
 `;
 
 export type Connection = Database.Database;
+
+/**
+ * What a quota is held against when the cache has so many bytes in use: as if it had begun at the size of an empty etcd.
+ * It is larger from the start, and a small quota, as tests have, must not be used up before the first key.
+ */
+export function quotaBytesOf(cacheBytes: number): number {
+  return Math.max(0, cacheBytes - EMPTY_CACHE_BYTES) + EMPTY_ETCD_BYTES;
+}
 
 /** What `log_position` holds beyond a LogPosition: the progress of row removal and the next row id. */
 export interface CachePosition extends LogPosition {

@@ -29,6 +29,7 @@ import {
   isDiskTrouble,
   openToWrite,
   PAGE_BYTES,
+  quotaBytesOf,
   truncateLog,
 } from './database.ts';
 import { DurableChunks } from './durable-chunks.ts';
@@ -413,13 +414,12 @@ export class WriterState {
   /** What the quota is held against. */
   #usedBytes(): number {
     const { databaseBytes, freeBytes } = this.#databaseBytes();
-    return databaseBytes - freeBytes + this.#pendingBytes;
+    return quotaBytesOf(databaseBytes - freeBytes) + this.#pendingBytes;
   }
 
   #databaseBytes(): { databaseBytes: number; freeBytes: number } {
-    const databaseBytes = (this.#pageCount.get() as number) * PAGE_BYTES;
-    const freeBytes = (this.#freePages.get() as number) * PAGE_BYTES;
-    return { databaseBytes, freeBytes };
+    const [pages, free] = [this.#pageCount.get() as number, this.#freePages.get() as number];
+    return { databaseBytes: pages * PAGE_BYTES, freeBytes: free * PAGE_BYTES };
   }
 
   #replyApplied(commitMs = 0): void {
