@@ -15,6 +15,8 @@ import { type DescMessage, type MessageShape, toJson } from '@bufbuild/protobuf'
  *    hashed before it removed anything. Nor once a lease whose id the server chose may be in it.
  * 9. When progress is reported unasked (progress_notify), and whether a progress request that comes while a watch
  *    catches up is answered: etcd drops it, netsy answers when it has caught up. Never is progress ahead of an event.
+ * 10. How many revisions one response has of a watch that etcd sends one revision at a time: netsy joins the events of a
+ *    watch that wait for its stream. Never is something split that etcd sends at once.
  *
  * And two transactions that end etcd's process are not sent. Both delete "from a key on" (range_end is one zero byte) and
  * then put a key behind it, which etcd does not take for a duplicate key:

@@ -160,7 +160,7 @@ export class StreamPair {
     if (taken.every((responses) => responses.length === 0)) return;
     const [ours, theirs] = taken.map((responses, index) => this.#comparable(responses, index));
     for (const name of new Set([...Object.keys(ours!), ...Object.keys(theirs!)])) {
-      if (isDeepStrictEqual(ours![name], theirs![name])) continue;
+      if (isSame(ours![name] ?? [], theirs![name] ?? [])) continue;
       const [got, wanted] = [ours![name], theirs![name]].map((responses) => showValue(responses ?? []));
       throw new Error(`on a watch stream, ${name}:\n  netsy sends ${got}\n  etcd sends  ${wanted}`);
     }
@@ -215,4 +215,34 @@ export class StreamPair {
   #plain(response: Response, index: number): unknown {
     return comparable(WatchResponseSchema, response, this.#servers[index]!.chosenLeases);
   }
+}
+
+/** What of a response in its comparable form says whether the next one could have been part of it. */
+interface Plain {
+  readonly fragment: boolean;
+  readonly created: boolean;
+  readonly canceled: boolean;
+  readonly events: readonly unknown[];
+}
+
+/** netsy may join what etcd sends one by one, never the other way round. */
+function isSame(ours: readonly unknown[], theirs: readonly unknown[]): boolean {
+  if (ours.length >= theirs.length) return isDeepStrictEqual(ours, theirs);
+  return isDeepStrictEqual(joined(ours as Plain[]), joined(theirs as Plain[]));
+}
+
+/** Responses with events that follow each other as one, with the last one's header. */
+function joined(responses: readonly Plain[]): Plain[] {
+  const all: Plain[] = [];
+  for (const response of responses) {
+    const last = all.at(-1);
+    if (last !== undefined && hasAllEvents(last) && hasAllEvents(response)) {
+      all[all.length - 1] = { ...response, events: [...last.events, ...response.events] };
+    } else all.push(response);
+  }
+  return all;
+}
+
+function hasAllEvents({ fragment, created, canceled, events }: Plain): boolean {
+  return events.length > 0 && !fragment && !created && !canceled;
 }

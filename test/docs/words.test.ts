@@ -58,7 +58,7 @@ function problemWith(command: string): string | undefined {
     if (command.startsWith('netsy')) checkNetsy(command);
     else if (command.startsWith('npm')) checkScripts(command);
     else {
-      const [, program] = /^node (\S+\.js)\b/.exec(command) ?? [];
+      const [, program] = /^node (\S+\.c?js)\b/.exec(command) ?? [];
       assert.ok(program !== undefined && existsSync(join(ROOT, program)), 'it is in no table of test/docs');
     }
   } catch (error) {

@@ -33,7 +33,7 @@ describe('HTTP pages on the port that serves gRPC', { timeout: 60_000 }, () => {
     const metrics = await (await fetch(`${server.netsy.endpoint}/metrics`)).text();
     const handled = (code: string): RegExp =>
       new RegExp(
-        `^grpc_server_handled_total\\{[^}]*grpc_method="Put"[^}]*grpc_code="${code}"[^}]*\\} (\\d+)$`,
+        `^grpc_server_handled_total\\{(?=[^}]*grpc_method="Put")[^}]*grpc_code="${code}"[^}]*\\} (\\d+)$`,
         'm',
       );
     assert.equal(handled('OK').exec(metrics)?.[1], '3');
