@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import { systemClock } from '../../src/shared/base/clock.ts';
 import { Seeded } from '../support/seeded.ts';
 import type { KubeObject } from './api-client.ts';
@@ -42,6 +43,8 @@ class Load {
 
   constructor(context: ScenarioContext) {
     const { client } = context.apiServer;
+    // Every writer waits for it.
+    setMaxListeners(0, this.#abort.signal);
     this.informer = new Informer(client, configMapPath(NAMESPACE));
     const setting = { client, namespace: NAMESPACE, totals: this.totals, signal: this.#abort.signal };
     this.writers = Array.from({ length: WRITERS }, (_, index) => {
