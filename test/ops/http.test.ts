@@ -5,18 +5,7 @@ import type { AddressInfo } from 'node:net';
 import { after, before, describe, it } from 'node:test';
 import { createHttpHandler, type HealthQuestion, type HttpParts } from '../../src/main/ops/http.ts';
 import { silentLog } from '../../src/shared/base/log.ts';
-
-const STATUS: Awaited<ReturnType<HttpParts['status']>> = {
-  ...{ name: 'one', version: '0.1.0', etcdVersion: '3.7.0', nowMs: 2000, startedMs: 1000 },
-  ...{ trouble: undefined, store: 'file:///store', quotaBytes: 0, leases: 0, tls: {}, primary: undefined },
-  ...{
-    etcd: undefined,
-    own: undefined,
-    totals: { puts: 0, dollars: 0, storeErrors: 0 },
-    history: [],
-    slow: [],
-  },
-};
+import { STATUS } from './status.ts';
 
 interface Answer {
   readonly status: number;

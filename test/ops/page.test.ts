@@ -5,29 +5,18 @@ import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { History, quantileOf, type Totals } from '../../src/main/ops/history.ts';
 import { pageOf } from '../../src/main/ops/page.ts';
-import { type ServerStatus, shownStore } from '../../src/main/ops/status-json.ts';
+import { shownStore } from '../../src/main/ops/status-json.ts';
 import { KV, Lease } from '../../src/shared/etcd/gen/etcdserverpb/rpc_pb.ts';
 import { startBrowser } from '../support/browser.ts';
 import { ManualClock } from '../support/clock.ts';
 import { bytes, EtcdClient } from '../support/etcd-client.ts';
 import { type Netsy, startNetsy, temporaryDirectory } from '../support/netsy.ts';
 import { missingTools } from '../support/tools.ts';
+import { STATUS } from './status.ts';
 
 const skip = missingTools('chromium');
 /** How long the page's clock runs before what it shows is read. */
 const PAGE_MS = 6_000;
-
-const STATUS: ServerStatus = {
-  ...{ name: 'one', version: '0.1.0', etcdVersion: '3.7.0', nowMs: 2000, startedMs: 1000 },
-  ...{ trouble: undefined, store: 'file:///store', quotaBytes: 0, leases: 0, tls: {}, primary: undefined },
-  ...{
-    etcd: undefined,
-    own: undefined,
-    totals: { puts: 0, dollars: 0, storeErrors: 0 },
-    history: [],
-    slow: [],
-  },
-};
 
 /** What a browser makes of a page: its document, and what its console says. */
 function browse(url: string, dark = false): { dom: string; console: string } {

@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import { createServer, request as forward, type IncomingMessage, type Server } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { buffer } from 'node:stream/consumers';
+import { closeHttp, listen, portOf } from './loopback.ts';
 
 export interface Passing {
   readonly method: string;
@@ -43,24 +44,21 @@ export class Between {
 
   static async start(behind: string): Promise<Between> {
     const between = new Between(behind);
-    between.#server.listen(0, '127.0.0.1');
-    await once(between.#server, 'listening');
+    await listen(between.#server);
     return between;
   }
 
   /** `http://127.0.0.1:port` */
   get endpoint(): string {
-    return `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}`;
+    return `http://127.0.0.1:${portOf(this.#server)}`;
   }
 
   async stop(): Promise<void> {
-    this.#server.closeAllConnections();
-    this.#server.close();
-    await once(this.#server, 'close');
+    await closeHttp(this.#server);
   }
 
   async #answer(request: IncomingMessage): Promise<Reply> {
-    const sent = await whole(request);
+    const sent = await buffer(request);
     const deed = this.deed({ method: request.method ?? '', url: request.url ?? '' });
     if (deed !== undefined) this.done++;
     if (deed !== undefined && 'instead' in deed) return deed.instead;
@@ -73,15 +71,9 @@ export class Between {
     const passed = forward({ host, port, method, path: url, headers });
     passed.end(sent);
     const [reply] = (await once(passed, 'response')) as [IncomingMessage];
-    const body = await whole(reply);
+    const body = await buffer(reply);
     const { 'transfer-encoding': _, ...kept } = reply.headers;
     const named = Object.entries(kept).map(([name, value]) => [name, String(value)] as const);
     return { status: reply.statusCode ?? 0, headers: Object.fromEntries(named), body };
   }
-}
-
-async function whole(message: IncomingMessage): Promise<Buffer> {
-  const pieces: Buffer[] = [];
-  for await (const piece of message) pieces.push(piece as Buffer);
-  return Buffer.concat(pieces);
 }

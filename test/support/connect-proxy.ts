@@ -1,6 +1,6 @@
-import { once } from 'node:events';
 import { createServer, type IncomingMessage, type Server } from 'node:http';
-import { type AddressInfo, connect, type Socket } from 'node:net';
+import { connect, type Socket } from 'node:net';
+import { closeHttp, listen, portOf } from './loopback.ts';
 
 /** A forward proxy that knows CONNECT only, wants a password, and leads to one port of the loopback. */
 export class ConnectProxy {
@@ -32,21 +32,18 @@ export class ConnectProxy {
 
   static async start(target: number, password: string): Promise<ConnectProxy> {
     const proxy = new ConnectProxy(target, password);
-    proxy.#server.listen(0, '127.0.0.1');
-    await once(proxy.#server, 'listening');
+    await listen(proxy.#server);
     return proxy;
   }
 
   /** `127.0.0.1:port` */
   get authority(): string {
-    return `127.0.0.1:${(this.#server.address() as AddressInfo).port}`;
+    return `127.0.0.1:${portOf(this.#server)}`;
   }
 
   async stop(): Promise<void> {
     for (const socket of this.#sockets) socket.destroy();
-    this.#server.closeAllConnections();
-    this.#server.close();
-    await once(this.#server, 'close');
+    await closeHttp(this.#server);
   }
 
   #track(socket: Socket): void {

@@ -1,8 +1,7 @@
 import { createHash, createHmac } from 'node:crypto';
-import { once } from 'node:events';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { escapeXml } from '../../src/main/store/s3-xml.ts';
+import { closeHttp, listen, portOf } from './loopback.ts';
 
 const ID = 'GOOG1EXAMPLE';
 const SECRET = 'secret-of-the-hmac-key';
@@ -39,19 +38,16 @@ export class GoogleStorage {
 
   static async start(): Promise<GoogleStorage> {
     const storage = new GoogleStorage();
-    storage.#server.listen(0, '127.0.0.1');
-    await once(storage.#server, 'listening');
+    await listen(storage.#server);
     return storage;
   }
 
   get endpoint(): string {
-    return `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}`;
+    return `http://127.0.0.1:${portOf(this.#server)}`;
   }
 
   async stop(): Promise<void> {
-    this.#server.closeAllConnections();
-    this.#server.close();
-    await once(this.#server, 'close');
+    await closeHttp(this.#server);
   }
 
   #answer(request: IncomingMessage, body: Buffer, response: ServerResponse): void {

@@ -1,6 +1,5 @@
-import { once } from 'node:events';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { closeHttp, listen, portOf } from './loopback.ts';
 
 /** Keys as one of AWS's sources hands them out. */
 export interface IssuedKeys {
@@ -48,14 +47,13 @@ export class MetadataServer {
 
   static async start(options: MetadataOptions): Promise<MetadataServer> {
     const server = new MetadataServer(options);
-    server.#server.listen(0, '127.0.0.1');
-    await once(server.#server, 'listening');
+    await listen(server.#server);
     return server;
   }
 
   /** `http://127.0.0.1:port` */
   get url(): string {
-    return `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}`;
+    return `http://127.0.0.1:${portOf(this.#server)}`;
   }
 
   /** How many times keys were given. */
@@ -64,9 +62,7 @@ export class MetadataServer {
   }
 
   async stop(): Promise<void> {
-    this.#server.closeAllConnections();
-    this.#server.close();
-    await once(this.#server, 'close');
+    await closeHttp(this.#server);
   }
 
   async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {

@@ -1,9 +1,8 @@
-import { once } from 'node:events';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { createServer as createTlsServer } from 'node:https';
-import type { AddressInfo } from 'node:net';
 import aws4 from 'aws4';
 import { Pool } from 'undici';
+import { closeHttp, listen, portOf } from './loopback.ts';
 import type { VersityGateway } from './versitygw.ts';
 
 /** A request as it came in. */
@@ -65,13 +64,12 @@ export class SigningFront {
 
   static async start(gateway: VersityGateway, options: FrontOptions = {}): Promise<SigningFront> {
     const front = new SigningFront(gateway, options);
-    front.#server.listen(0, '127.0.0.1');
-    await once(front.#server, 'listening');
+    await listen(front.#server);
     return front;
   }
 
   get port(): number {
-    return (this.#server.address() as AddressInfo).port;
+    return portOf(this.#server);
   }
 
   /** `http(s)://127.0.0.1:port` */
@@ -80,9 +78,7 @@ export class SigningFront {
   }
 
   async stop(): Promise<void> {
-    this.#server.closeAllConnections();
-    this.#server.close();
-    await once(this.#server, 'close');
+    await closeHttp(this.#server);
     await this.#pool.destroy();
   }
 

@@ -1,5 +1,6 @@
 import { once } from 'node:events';
-import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
+import { connect, createServer, type Server, type Socket } from 'node:net';
+import { listen, portOf } from './loopback.ts';
 
 /**
  * What a proxy does with connections: `pass` forwards, `refuse` closes at once (new ones and those there are), `hang`
@@ -25,13 +26,12 @@ export class TcpProxy {
   /** A proxy to a port of the loopback. */
   static async start(target: number): Promise<TcpProxy> {
     const proxy = new TcpProxy(target);
-    proxy.#server.listen(0, '127.0.0.1');
-    await once(proxy.#server, 'listening');
+    await listen(proxy.#server);
     return proxy;
   }
 
   get port(): number {
-    return (this.#server.address() as AddressInfo).port;
+    return portOf(this.#server);
   }
 
   /** Changes what happens from now on; connections that the new mode can't have gone on with are cut. */

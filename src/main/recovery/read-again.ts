@@ -1,7 +1,5 @@
 import { CorruptFileError } from '../../shared/format/corrupt.ts';
-
-/** How often an object that is found damaged is read before that is believed. */
-export const READS_MAX = 5;
+import { READS_MAX } from '../../shared/model/limits.ts';
 
 /**
  * What `open` makes of `bytes`. What it finds damaged may have been cut short on its way, as by a proxy, and be whole in

@@ -2,10 +2,10 @@ import { CorruptFileError } from '../../shared/format/corrupt.ts';
 import type { FileFooter } from '../../shared/format/file.ts';
 import { decodeSnapshotHeader, type SnapshotHeader, SnapshotTally } from '../../shared/format/snapshot.ts';
 import { zstdFrameAt } from '../../shared/format/zstd-frame.ts';
+import { READS_MAX } from '../../shared/model/limits.ts';
 import type { SnapshotPiece } from '../../workers/contract/task.ts';
 import type { TaskPool } from '../pool/pool.ts';
 import type { ObjectStore } from '../store/store.ts';
-import { READS_MAX } from './read-again.ts';
 import type { StoredSnapshot } from './snapshot-list.ts';
 
 /** What is fetched at a time, and how many of those are under way: what a read holds at most, with the pieces. */

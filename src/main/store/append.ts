@@ -3,7 +3,7 @@ import type { Clock } from '../../shared/base/clock.ts';
 import { errorMessage } from '../../shared/base/errors.ts';
 import type { Log } from '../../shared/base/log.ts';
 import type { Random } from '../../shared/base/random.ts';
-import { UPLOAD_TRUST_MS } from '../../shared/model/limits.ts';
+import { READS_MAX, UPLOAD_TRUST_MS } from '../../shared/model/limits.ts';
 import { withDeadline } from './deadline.ts';
 import { StoreError } from './errors.ts';
 import { type HedgedPut, hedgedPut } from './hedge.ts';
@@ -52,9 +52,6 @@ const COPIES_PER_WRITE = 1 / 8;
 const COPIES_SAVED_MAX = 16;
 /** Sending a large object again takes from the others the bandwidth that it would win for itself. */
 const COPIED_BYTES_MAX = 256 * 1024;
-
-/** How often the beginning of the body is what is read back before the object is believed to be no more than that. */
-const READS_CUT_SHORT_MAX = 5;
 
 /** One request to the store on behalf of an append, for metrics. */
 export interface AppendAttempt {
@@ -145,7 +142,7 @@ export class Appender {
         const outcome = await hedgedPut(this.#hedgedPut(key, body, attempts), signal);
         if (outcome === 'created' && clock.monotonicMs() <= trustUntil) return 'durable';
         const stored = outcome === 'created' ? await this.#readBack(key, signal, attempts) : outcome.stored;
-        if (stored !== undefined && beginsAs(stored, body) && ++readsCutShort < READS_CUT_SHORT_MAX) {
+        if (stored !== undefined && beginsAs(stored, body) && ++readsCutShort < READS_MAX) {
           const message = `cannot read ${key} back: it broke off after ${stored.length} of ${body.length} bytes`;
           this.#noteFailure(key, new StoreError('transient', message), signal);
         } else if (stored !== undefined) {

@@ -1,7 +1,7 @@
-import { closeSync, fsyncSync, openSync, readFileSync, statfsSync, writeFileSync } from 'node:fs';
+import { readFileSync, statfsSync, writeFileSync } from 'node:fs';
 import { open, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { syncDirectory } from './directory.ts';
+import { syncDirectory, syncPath } from './directory.ts';
 
 /**
  * A file that need not be on the disk while the system is up: what a process wrote is in the system's cache, whatever
@@ -95,19 +95,9 @@ export function isOnLocalFileSystem(file: string): boolean {
 }
 
 function writeMark(file: string, text: string): void {
-  const descriptor = openSync(markOf(file), 'w', 0o600);
-  try {
-    writeFileSync(descriptor, `${text}\n`);
-    fsyncSync(descriptor);
-  } finally {
-    closeSync(descriptor);
-  }
-  const directory = openSync(dirname(file), 'r');
-  try {
-    fsyncSync(directory);
-  } finally {
-    closeSync(directory);
-  }
+  writeFileSync(markOf(file), `${text}\n`, { mode: 0o600 });
+  syncPath(markOf(file));
+  syncPath(dirname(file));
 }
 
 async function syncFile(path: string): Promise<void> {

@@ -36,6 +36,9 @@ export const DELETE_AGE_MS_MIN = 3_600_000;
 /** Replay reads at most this much per step, so that one slow watcher holds bounded memory. */
 export const REPLAY_STEP_BYTES = MIB;
 
+/** How often an object that is found damaged or cut short is read before that is believed. */
+export const READS_MAX = 5;
+
 /** An upload answered later than this after it began is unknown until the object was read back. */
 export const UPLOAD_TRUST_MS = 60_000;
 

@@ -1,6 +1,7 @@
-import { closeSync, existsSync, fsyncSync, openSync, rmSync } from 'node:fs';
+import { existsSync, rmSync } from 'node:fs';
 import Database from 'better-sqlite3';
 import { bytesInt64, int64Bytes } from '../../shared/base/bytes.ts';
+import { syncPath } from '../../shared/base/directory.ts';
 import { beginUnsynced, isUnsynced, mayBeTorn } from '../../shared/base/unsynced.ts';
 import type { LogPosition } from '../contract/writer.ts';
 import { countBlocks, KEY_BLOCKS } from './key-blocks.ts';
@@ -147,19 +148,10 @@ export function endFilling(connection: Connection, file: string): void {
   connection.exec(INDEXES);
   countBlocks(connection);
   if (!isUnsynced(file)) {
-    syncFile(file);
+    syncPath(file);
     connection.pragma('synchronous = FULL');
   }
   connection.pragma(`user_version = ${SCHEMA_VERSION}`);
-}
-
-function syncFile(file: string): void {
-  const descriptor = openSync(file, 'r+');
-  try {
-    fsyncSync(descriptor);
-  } finally {
-    closeSync(descriptor);
-  }
 }
 
 /** Opens the cache to read. Many readers and the one writer work at the same time (WAL). */
