@@ -159,5 +159,5 @@ async function ask() {
   setTimeout(ask, 2000);
 }
 showAll(JSON.parse($('first').textContent));
-void ask();
+setTimeout(ask, 2000);
 `;
