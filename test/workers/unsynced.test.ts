@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import {
@@ -80,6 +80,17 @@ describe('the cache', local, () => {
     const file = place();
     mkdirSync(`${file}-boot`);
     assert.equal(synchronousOf(file), 1);
+  });
+
+  it('that takes the place of one from another boot is not taken for torn where it is synced', () => {
+    const file = place();
+    // It can be read, and taken away, but not written.
+    symlinkSync('/proc/version', `${file}-boot`);
+    assert.ok(mayBeTorn(file));
+    openToFill(file).close();
+    assert.ok(!mayBeTorn(file) && !isUnsynced(file));
+    discardCache(file);
+    assert.equal(synchronousOf(file), 0, 'without that mark it takes one');
   });
 
   it('is refused when the system ended since, and its mark outlives it when it is thrown away', () => {

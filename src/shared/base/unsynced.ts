@@ -1,4 +1,4 @@
-import { readFileSync, statfsSync, writeFileSync } from 'node:fs';
+import { readFileSync, rmSync, statfsSync, writeFileSync } from 'node:fs';
 import { open, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { syncDirectory, syncPath } from './directory.ts';
@@ -57,18 +57,33 @@ export function isUnsynced(file: string): boolean {
 }
 
 /**
- * Marks the file as written without syncs from now on. Answers false, and marks nothing, where it has to be synced: nothing
- * tells one boot of the system from the next, its file system is not this machine's own, or it takes no mark.
+ * Marks `file`, which is new or not torn, as written without syncs from now on. Answers false, and leaves no mark of what
+ * had the name before, where it has to be synced: nothing tells one boot of the system from the next, its file system is
+ * not this machine's own, or it takes no mark.
  */
 export function beginUnsynced(file: string): boolean {
   const boot = bootId();
-  if (boot === undefined || !isOnLocalFileSystem(file)) return false;
-  if (readMark(file) === boot) return true;
+  if (boot !== undefined && readMark(file) === boot) return true;
   try {
-    writeMark(file, boot);
-    return true;
+    if (boot !== undefined && isOnLocalFileSystem(file)) {
+      writeMark(file, boot);
+      return true;
+    }
   } catch {
-    return false;
+    // It is synced instead.
+  }
+  forgetMark(file);
+  return false;
+}
+
+/** Else each start would take what is synced for what the mark is about. That is gone for good before its mark is. */
+function forgetMark(file: string): void {
+  if (readMark(file) === undefined) return;
+  try {
+    syncPath(dirname(file));
+    rmSync(markOf(file));
+  } catch {
+    // The next start fills a cache anew that need not be.
   }
 }
 
