@@ -28,6 +28,8 @@ const SAME_LOOKS = 4;
 /** As JSON 250 MB. */
 const PIPELINED = 40;
 const PIPELINED_MS = 4_000;
+/** As many as would make V8 mark the main thread's heap tens of times, did it find their memory itself. */
+const TAKEN = 60;
 
 const rangeOf = (limit: number): Uint8Array =>
   toBinary(
@@ -134,6 +136,15 @@ describe('A client that asks for much and takes none of it', { timeout: 120_000 
     } finally {
       socket.destroy();
     }
+  });
+
+  it('has V8 mark its heap for none of what is taken', async (context) => {
+    const majors = (): Promise<number> => gauge('netsy_gc_pause_seconds_count{thread="main",kind="major"}');
+    const before = await majors();
+    for (let list = 0; list < TAKEN; list++) await server.range('many/', 'many0');
+    const marked = (await majors()) - before;
+    context.diagnostic(`${marked} for ${TAKEN} lists of ${LIST_BYTES} bytes`);
+    assert.ok(marked <= TAKEN / 10, `${marked} for ${TAKEN} lists`);
   });
 
   it('leaves nothing when it goes', async () => {

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
 import { type ClientHttp2Session, connect as http2Connect, type OutgoingHttpHeaders } from 'node:http2';
 import { describe, it } from 'node:test';
 import { gzipSync } from 'node:zlib';
@@ -6,7 +7,9 @@ import fc from 'fast-check';
 import { encodeFrame, encodeIntegerFrame, FLAG, FRAME_TYPE } from '../../src/main/rpc/http2-frames.ts';
 import type { UnaryMethod } from '../../src/main/rpc/service.ts';
 import { callFailure } from '../../src/main/rpc/status.ts';
+import { ownsMemory } from '../../src/shared/base/own-memory.ts';
 import { MalformedMessageError } from '../../src/shared/etcd/wire.ts';
+import { eventually } from '../kube/parallel.ts';
 import { closing, echoes, Front, openStream, plain, RANGE, withClient } from '../support/front.ts';
 import { block, data, exchange, type Fields, headers, message } from './raw-http2.ts';
 
@@ -219,6 +222,26 @@ describe('unary calls beside grpc-js', { timeout: 120_000 }, () => {
       assert.equal(streamed, 5 + 'open'.length + sizes.length * 2_005);
       session.destroy();
     });
+  });
+
+  it('have their memory freed when all is sent, and not before, if it is theirs alone', async () => {
+    const expected = randomBytes(600_000);
+    const responses = { own: Buffer.from(expected), shared: Buffer.from(expected) };
+    ownsMemory(responses.own);
+    const answer: UnaryMethod = (request, _call, answered) =>
+      answered(null, responses[request.toString() as keyof typeof responses]);
+    const front = newFront(new Map([[RANGE, answer]]));
+    await front.listener.listen();
+    const session = http2Connect(front.url, { settings: { initialWindowSize: 0 } });
+    const calls = [unary(session, Buffer.from('shared')), unary(session, Buffer.from('own'))];
+    await new Promise((resolve) => setTimeout(resolve, SLOW_MS));
+    for (const response of Object.values(responses)) assert.deepEqual(response, expected);
+    session.settings({ initialWindowSize: 2 ** 16 });
+    for (const bytes of await Promise.all(calls)) assert.deepEqual(bytes.subarray(5), expected);
+    await eventually('it is not freed', 5_000, async () => responses.own.length === 0 || undefined, 5);
+    assert.deepEqual(responses.shared, expected);
+    session.destroy();
+    await front.listener.close(0);
   });
 
   it("come to clients with a small table of headers, or none, whose other calls are node's", async () => {

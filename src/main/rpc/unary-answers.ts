@@ -1,5 +1,6 @@
 import type { Socket } from 'node:net';
 import { encodeInteger, encodeString } from '../../shared/base/hpack.ts';
+import { freeMemory } from '../../shared/base/own-memory.ts';
 import { GrpcCode } from '../../shared/etcd/errors.ts';
 import type { AnswerTurns, TurnTaker } from './answer-turns.ts';
 import {
@@ -201,7 +202,10 @@ export class UnaryAnswers implements TurnTaker {
       call.sentBytes += bytes;
     }
     if (call.sentBytes === total) {
-      this.#socket.write(onStream(TRAILERS, stream));
+      // After an error the socket may still read it.
+      this.#socket.write(onStream(TRAILERS, stream), (error) => {
+        if (!error) freeMemory(response);
+      });
       this.#waiting.delete(call);
       this.#on.sent(call);
     }

@@ -3,6 +3,7 @@ import { assert } from '../../shared/base/assert.ts';
 import { asBuffer } from '../../shared/base/bytes.ts';
 import type { Clock } from '../../shared/base/clock.ts';
 import { FrameReader, FrameWriter } from '../../shared/base/frames.ts';
+import { ownsMemory } from '../../shared/base/own-memory.ts';
 import { EtcdError, etcdErrorById } from '../../shared/etcd/errors.ts';
 import { RangeRequestSchema, RangeResponseSchema } from '../../shared/etcd/gen/etcdserverpb/rpc_pb.ts';
 import { MalformedMessageError } from '../../shared/etcd/wire.ts';
@@ -138,7 +139,10 @@ class ReaderThread {
         this.#flush();
       }
       if (reply.type === 'read') answered = this.#answerNext(reads, answered, reply.replies);
-      else reads[answered++]!.callback(undefined, asBuffer(reply.response));
+      else {
+        ownsMemory(reply.response);
+        reads[answered++]!.callback(undefined, asBuffer(reply.response));
+      }
       assert(!reply.last || answered === reads.length, 'one reply per read');
     });
     this.#worker.postMessage({ type: 'read', id, requests }, [requests.buffer]);
