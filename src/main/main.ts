@@ -3,15 +3,13 @@ import { sharedAbort } from '../shared/base/abort.ts';
 import { systemClock } from '../shared/base/clock.ts';
 import { errorMessage } from '../shared/base/errors.ts';
 import { systemRandom } from '../shared/base/random.ts';
-import { type CommandOutput, outputOf, UNREADABLE } from './command-output.ts';
+import { type CommandOutput, FAILED, outputOf, UNREADABLE } from './command-output.ts';
 import type { DoctorOrder } from './config/command-doctor.ts';
 import { commandNamed, parseCommandLine } from './config/command-line.ts';
 import { asksForJson } from './config/output-form.ts';
 import type { Settings } from './config/settings.ts';
 import type { RestoreStores } from './restore-command.ts';
 import type { ObjectStore, ReadableStore } from './store/store.ts';
-
-const FAILED = 1;
 
 /** What a command needs is loaded when it is run: the others don't wait for a server's modules, nor a server for theirs. */
 
