@@ -147,7 +147,9 @@ describe('the page at /', { timeout: 120_000 }, () => {
     try {
       await browser.open(netsy.endpoint, 1280, 900, "document.querySelectorAll('#d-log dd').length > 0");
       await browser.evaluate("graph('g-latency', [5, 10, null, null, 10, null, 5, 5], ' ms')");
-      const drawn = await browser.evaluate("document.querySelector('#g-latency path:not(.area)').getAttribute('d')");
+      const drawn = await browser.evaluate(
+        "document.querySelector('#g-latency path:not(.area)').getAttribute('d')",
+      );
       assert.equal((drawn as string).match(/M/g)?.length, 3, drawn as string);
       assert.doesNotMatch(drawn as string, /,31\.00/, 'no zero is made up');
     } finally {

@@ -73,12 +73,16 @@ function graph(id, values, unit) {
   $(id).nextElementSibling.textContent = 'last ten minutes, at most ' + number(top) + unit;
 }
 
+const ALARMS = {
+  'ALARM NOSPACE': ': what adds data is refused. Either the database is at its quota (compact, delete or raise it, then disarm), or the disk under the cache is full.',
+  'ALARM CORRUPT': ': this was raised by hand; writes are refused until it is disarmed.',
+};
 function stateOf(now) {
   const role = now.own === undefined ? 'recovering'
     : { leading: 'primary', lapsed: 'primary whose lease has run out', standby: 'standby' }[now.own.leadership];
   if (now.own !== undefined && now.own.leadership === 'standby' && now.primary !== undefined) return [role, 'good', ''];
   if (now.trouble === undefined) return ['healthy ' + role, 'good', ''];
-  return [now.own === undefined ? role : role + ', not healthy', now.own === undefined ? '' : 'bad', now.trouble];
+  return [now.own === undefined ? role : role + ', not healthy', now.own === undefined ? '' : 'bad', now.trouble + (ALARMS[now.trouble] || '')];
 }
 
 function show(now) {
