@@ -13,12 +13,16 @@ import type { ObjectStore, ReadableStore } from './store/store.ts';
 
 /** What a command needs is loaded when it is run: the others don't wait for a server's modules, nor a server for theirs. */
 
-async function readable(settings: Settings, url = settings.store): Promise<ReadableStore> {
+/** The store of a command, to look at. */
+async function readable(
+  { command, settings }: { readonly command: string; readonly settings: Settings },
+  url = settings.store,
+): Promise<ReadableStore> {
   const [{ openToRead }, { storeOptions }] = await Promise.all([
     import('./command-store.ts'),
     import('./probed-store.ts'),
   ]);
-  return openToRead(url, storeOptions(settings));
+  return openToRead(url, storeOptions(settings), output(command));
 }
 
 async function probed(settings: Settings, url = settings.store): Promise<ObjectStore> {
@@ -65,18 +69,18 @@ async function main(): Promise<void> {
     }
     case 'import': {
       const { runImport } = await import('./import-command.ts');
-      const openSource = (url: string): Promise<ReadableStore> => readable(commandLine.settings, url);
+      const openSource = (url: string): Promise<ReadableStore> => readable(commandLine, url);
       const open = (): Promise<ObjectStore> => probed(commandLine.settings);
       return runImport(commandLine, { open, openSource }, output('import'));
     }
     case 'verify': {
       const { runVerify } = await import('./verify-command.ts');
-      process.exitCode = await runVerify(commandLine, () => readable(commandLine.settings), output('verify'));
+      process.exitCode = await runVerify(commandLine, () => readable(commandLine), output('verify'));
       return;
     }
     case 'status': {
       const { runStatus } = await import('./status-command.ts');
-      return runStatus(commandLine, () => readable(commandLine.settings), output('status').result);
+      return runStatus(commandLine, () => readable(commandLine), output('status').result);
     }
     case 'restore': {
       const signal = interrupted('restore');
