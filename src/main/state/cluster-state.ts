@@ -23,7 +23,7 @@ export class ClusterState {
       const now = value && decodeAlarmMember(value);
       if (now === undefined) this.#alarms.delete(name);
       else this.#alarms.set(name, now);
-      if (before === undefined && now !== undefined) log.warn('alarm raised', fieldsOf(now));
+      if (now !== undefined) log.warn('alarm raised', fieldsOf(now));
       if (before !== undefined && now === undefined) log.info('alarm disarmed', fieldsOf(before));
     });
     system.follow(DOWNGRADE_NAME, ({ value }) => {
