@@ -51,7 +51,7 @@ function graph(id, values, unit) {
     if (name) made.setAttribute('class', name);
     return made;
   };
-  // Where there is no value there is no line: each run of values has its own, one of a single value too.
+  // Where there is no value there is no line: each run of values has its own, from where its first interval began.
   const runs = [];
   let run;
   for (const [index, value] of values.entries()) {
@@ -60,7 +60,7 @@ function graph(id, values, unit) {
       const x = (first + index) * step;
       const y = (31 - 29 * (value / top)).toFixed(2);
       if (run === undefined) {
-        const from = Math.max(0, x - step / 2).toFixed(2);
+        const from = Math.max(0, x - step).toFixed(2);
         run = { from, line: 'M' + from + ',' + y };
         runs.push(run);
       }
@@ -74,7 +74,7 @@ function graph(id, values, unit) {
 }
 
 const ALARMS = {
-  'ALARM NOSPACE': ': what adds data is refused. Either the database is at its quota (compact, delete or raise it, then disarm), or the disk under the cache is full.',
+  'ALARM NOSPACE': ': what adds data is refused. Either the database is at its quota (compact, delete or raise it, then etcdctl alarm disarm), or the disk under the cache is full.',
   'ALARM CORRUPT': ': this was raised by hand; writes are refused until it is disarmed.',
 };
 function stateOf(now) {
