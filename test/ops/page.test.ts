@@ -152,6 +152,20 @@ describe('the page at /', { timeout: 120_000 }, () => {
       );
       assert.equal((drawn as string).match(/M/g)?.length, 3, drawn as string);
       assert.doesNotMatch(drawn as string, /,31\.00/, 'no zero is made up');
+      await browser.evaluate("graph('g-latency', [null, null], ' ms')");
+      const below = await browser.evaluate("$('g-latency').nextElementSibling.textContent");
+      assert.equal(below, 'nothing in the last ten minutes');
+    } finally {
+      await browser.close();
+    }
+  });
+
+  it('a server that recovers is not shown as one that is ill', { skip }, async () => {
+    const browser = await startBrowser();
+    try {
+      await browser.open(netsy.endpoint, 1280, 900, "document.querySelectorAll('#d-log dd').length > 0");
+      const state = await browser.evaluate("stateOf({ trouble: 'netsy is recovering' })");
+      assert.deepEqual(state, ['recovering', '', '']);
     } finally {
       await browser.close();
     }

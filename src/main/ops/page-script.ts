@@ -70,7 +70,8 @@ function graph(id, values, unit) {
   }
   $(id).replaceChildren(path(runs.map(({ line, from, to }) => line + 'L' + to + ',32L' + from + ',32Z').join(''), 'area'),
     path(runs.map(({ line }) => line).join('')));
-  $(id).nextElementSibling.textContent = 'last ten minutes, at most ' + number(top) + unit;
+  $(id).nextElementSibling.textContent = runs.length === 0 ? 'nothing in the last ten minutes'
+    : 'last ten minutes, at most ' + number(top) + unit;
 }
 
 const ALARMS = {
@@ -81,8 +82,9 @@ function stateOf(now) {
   const role = now.own === undefined ? 'recovering'
     : { leading: 'primary', lapsed: 'primary whose lease has run out', standby: 'standby' }[now.own.leadership];
   if (now.own !== undefined && now.own.leadership === 'standby' && now.primary !== undefined) return [role, 'good', ''];
+  if (now.own === undefined) return [role, '', ''];
   if (now.trouble === undefined) return ['healthy ' + role, 'good', ''];
-  return [now.own === undefined ? role : role + ', not healthy', now.own === undefined ? '' : 'bad', now.trouble + (ALARMS[now.trouble] || '')];
+  return [role + ', not healthy', 'bad', now.trouble + (ALARMS[now.trouble] || '')];
 }
 
 function show(now) {
