@@ -1,11 +1,13 @@
 import type { Clock } from '../shared/base/clock.ts';
-import type { Log } from '../shared/base/log.ts';
+import type { Log, LogFields } from '../shared/base/log.ts';
 import { withoutUsers } from './config/shown-values.ts';
 
 /** What the commands that work on stores say while they do. */
 
 const EVERY_MS = 2000;
 
+/** The exit code of what was refused, or did not come to its end. */
+export const FAILED = 1;
 /**
  * The exit code of `netsy verify` for a store that it can't read, and for words that can't be understood: a script must
  * not take them for damage.
@@ -16,7 +18,7 @@ export interface CommandOutput {
   /** Standard output: what came out. */
   result(text: string): void;
   /** Standard error: how it goes, and what is wrong. */
-  note(text: string, level?: NoteLevel): void;
+  note(text: string, level?: NoteLevel, fields?: LogFields): void;
 }
 
 type NoteLevel = 'info' | 'error';
@@ -26,11 +28,14 @@ export function outputOf(command: string | undefined, json: boolean, clock: Cloc
   const program = command === undefined ? 'netsy' : `netsy ${command}`;
   return {
     result: (text) => void process.stdout.write(`${text}\n`),
-    note: (text, level = 'info') => {
+    note: (text, level = 'info', fields = {}) => {
       // Whatever somebody typed may be in it: the URL of a store with a password.
       const msg = withoutUsers(text);
       const ts = new Date(clock.wallMs()).toISOString();
-      const line = json ? JSON.stringify({ level, ts, command, msg }) : `${program}: ${msg}`;
+      const more = Object.keys(fields).length > 0 ? ` ${JSON.stringify(fields)}` : '';
+      const line = json
+        ? JSON.stringify({ level, ts, command, ...fields, msg })
+        : `${program}: ${msg}${withoutUsers(more)}`;
       process.stderr.write(`${line}\n`);
     },
   };
@@ -38,7 +43,7 @@ export function outputOf(command: string | undefined, json: boolean, clock: Cloc
 
 /** A log whose lines are notes. */
 export function noteLog({ note }: CommandOutput): Log {
-  const say = (message: string, fields: object = {}): void => note(`${message} ${JSON.stringify(fields)}`);
+  const say = (message: string, fields?: LogFields): void => note(message, 'info', fields);
   return { debug: () => {}, info: say, warn: say, error: say };
 }
 
@@ -63,6 +68,6 @@ export class Pace {
     this.#shownMs = now;
     const seconds = (now - this.#begunMs) / 1000;
     const left = part !== undefined && part > 0 ? `, ${Math.ceil((seconds * (1 - part)) / part)} s left` : '';
-    this.#output.note(`${what}: ${amount.records} records, ${amount.bytes} bytes${left}`);
+    this.#output.note(`${what}: ${amount.records} records, ${Math.round(amount.bytes)} bytes${left}`);
   }
 }

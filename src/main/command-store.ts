@@ -1,4 +1,5 @@
 import { systemClock } from '../shared/base/clock.ts';
+import { errorMessage } from '../shared/base/errors.ts';
 import { systemRandom } from '../shared/base/random.ts';
 import { type CommandOutput, noteLog } from './command-output.ts';
 import { Appender } from './store/append.ts';
@@ -12,10 +13,22 @@ import type { ObjectStore, ReadableStore } from './store/store.ts';
 const RETRY = { clock: systemClock, random: systemRandom, retryForMs: 60_000 };
 const ATTEMPT_TIMEOUT_MS = 60_000;
 
-/** Opens a store, and those that it refers to, to look at. Nothing is written, so nothing is proved either. */
-export async function openToRead(url: string, options: OpenStoreOptions): Promise<ReadableStore> {
+/**
+ * Opens a store, and those that it refers to, to look at. Nothing is written, so nothing is proved either. Somebody who
+ * waits while it does not answer is told why, once.
+ */
+export async function openToRead(
+  url: string,
+  options: OpenStoreOptions,
+  { note }: Pick<CommandOutput, 'note'>,
+): Promise<ReadableStore> {
   const opened = await openStoreToRead(url, options);
-  return openReferencesToRead(retryingReads(opened, RETRY), options);
+  let isTold = false;
+  const retrying = (error: unknown): void => {
+    if (!isTold) note(`trying for ${RETRY.retryForMs / 1000} s: ${errorMessage(error)}`);
+    isTold = true;
+  };
+  return openReferencesToRead(retryingReads(opened, { ...RETRY, retrying }), options);
 }
 
 /** The store, whose calls that may be repeated are tried again. */

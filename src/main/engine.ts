@@ -120,7 +120,7 @@ export class Engine {
       follow: (...how) => this.system.follow(...how),
     });
     this.guard = new Guard(this.auth, settings.tls?.clientCertAuth ?? false);
-    this.cluster = new ClusterState(this.system);
+    this.cluster = new ClusterState(this.system, log);
     this.compactions = new CompactionWaiters(position.compactRevision);
     this.readers = new ReaderPool(
       { cacheFile: parts.cacheFile, maxTxnOps: settings.maxTxnOps, clusterId: position.clusterId, memberId },

@@ -44,7 +44,7 @@ async function makeFork(
   signal: AbortSignal,
 ): Promise<Forked | undefined> {
   const { settings, into, wanted } = order;
-  const from = await openToRead(settings.store, stores.options);
+  const from = await openToRead(settings.store, stores.options, output);
   const opened = await stores.openProbed(into);
   const pool = new TaskPool(settings.poolThreads);
   const pace = new Pace(systemClock, output);

@@ -3,7 +3,7 @@ import { sharedAbort } from '../shared/base/abort.ts';
 import { systemClock } from '../shared/base/clock.ts';
 import { errorMessage } from '../shared/base/errors.ts';
 import { systemRandom } from '../shared/base/random.ts';
-import { type CommandOutput, outputOf, UNREADABLE } from './command-output.ts';
+import { type CommandOutput, FAILED, outputOf, UNREADABLE } from './command-output.ts';
 import type { DoctorOrder } from './config/command-doctor.ts';
 import { commandNamed, parseCommandLine } from './config/command-line.ts';
 import { asksForJson } from './config/output-form.ts';
@@ -11,16 +11,18 @@ import type { Settings } from './config/settings.ts';
 import type { RestoreStores } from './restore-command.ts';
 import type { ObjectStore, ReadableStore } from './store/store.ts';
 
-const FAILED = 1;
-
 /** What a command needs is loaded when it is run: the others don't wait for a server's modules, nor a server for theirs. */
 
-async function readable(settings: Settings, url = settings.store): Promise<ReadableStore> {
+/** The store of a command, to look at. */
+async function readable(
+  { command, settings }: { readonly command: string; readonly settings: Settings },
+  url = settings.store,
+): Promise<ReadableStore> {
   const [{ openToRead }, { storeOptions }] = await Promise.all([
     import('./command-store.ts'),
     import('./probed-store.ts'),
   ]);
-  return openToRead(url, storeOptions(settings));
+  return openToRead(url, storeOptions(settings), output(command));
 }
 
 async function probed(settings: Settings, url = settings.store): Promise<ObjectStore> {
@@ -67,18 +69,18 @@ async function main(): Promise<void> {
     }
     case 'import': {
       const { runImport } = await import('./import-command.ts');
-      const openSource = (url: string): Promise<ReadableStore> => readable(commandLine.settings, url);
+      const openSource = (url: string): Promise<ReadableStore> => readable(commandLine, url);
       const open = (): Promise<ObjectStore> => probed(commandLine.settings);
       return runImport(commandLine, { open, openSource }, output('import'));
     }
     case 'verify': {
       const { runVerify } = await import('./verify-command.ts');
-      process.exitCode = await runVerify(commandLine, () => readable(commandLine.settings), output('verify'));
+      process.exitCode = await runVerify(commandLine, () => readable(commandLine), output('verify'));
       return;
     }
     case 'status': {
       const { runStatus } = await import('./status-command.ts');
-      return runStatus(commandLine, () => readable(commandLine.settings), output('status').result);
+      return runStatus(commandLine, () => readable(commandLine), output('status').result);
     }
     case 'restore': {
       const signal = interrupted('restore');

@@ -42,7 +42,7 @@ export async function runRestore(
     throw new RestoreError(`--into: ${into} is the store that is read; name another one`);
   }
   await checkVacant(into, stores.options);
-  const { store, objects } = counted(await openToRead(settings.store, stores.options));
+  const { store, objects } = counted(await openToRead(settings.store, stores.options, output));
   const pool = new TaskPool(settings.poolThreads);
   const directory = workDirectory(order.workDir);
   let writer: WriterClient | undefined;

@@ -3,6 +3,7 @@ import type { Log } from '../shared/base/log.ts';
 import { recordPauses } from '../shared/base/pauses.ts';
 import { systemRandom } from '../shared/base/random.ts';
 import { ETCD_VERSION, NETSY_VERSION } from '../shared/model/version.ts';
+import { FAILED } from './command-output.ts';
 import { SlowWrites } from './commit/slow-writes.ts';
 import type { Settings } from './config/settings.ts';
 import { createLog } from './ops/log.ts';
@@ -11,7 +12,6 @@ import { Metrics } from './ops/metrics.ts';
 import { openProbed } from './probed-store.ts';
 import { Server } from './server.ts';
 
-const FAILED = 1;
 /** After the drain: files and threads are closed by then, or the process ends without. */
 const CLOSING_MS_MAX = 5_000;
 

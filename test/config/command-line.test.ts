@@ -5,7 +5,7 @@ import { describe, it } from 'node:test';
 import { commandNamed, parseCommandLine, parseSettings } from '../../src/main/config/command-line.ts';
 import { environmentName, FLAGS, type FlagKey } from '../../src/main/config/flags.ts';
 import { SettingsError } from '../../src/main/config/settings.ts';
-import { NETSY_VERSION } from '../../src/shared/model/version.ts';
+import { ETCD_VERSION, NETSY_VERSION } from '../../src/shared/model/version.ts';
 
 /** The one line that these words are refused with. */
 function refusal(words: string, environment: Record<string, string> = {}): string {
@@ -161,7 +161,9 @@ describe('command line', () => {
     assert.match(refusal('-data-dir x'), /Did you mean --data-dir\?/);
     assert.match(refusal('--initial-cluster=x'), /unknown option '--initial-cluster.*see netsy --help/);
     assert.match(refusal('--name'), /'--name <text>' argument missing/);
-    assert.match(refusal('serve'), /"serve" is not a command/);
+    assert.match(refusal('serve'), /"serve" is not a command; use one of /);
+    assert.equal(refusal('statsu'), '"statsu" is not a command (Did you mean status?)');
+    assert.equal(refusal('help verfy'), '"verfy" is not a command (Did you mean verify?)');
   });
 
   it('reads a boolean flag alone, as true and as false', () => {
@@ -207,6 +209,12 @@ describe('command line', () => {
     const manifest = JSON.parse(readFileSync('package.json', 'utf8')) as { version: string };
     assert.equal(NETSY_VERSION, manifest.version);
     assert.match(printed('--version'), new RegExp(`^netsy ${NETSY_VERSION}\n`));
+    const versions = { netsy: NETSY_VERSION, etcd: ETCD_VERSION };
+    for (const words of [
+      ['--version', '--json'],
+      ['--json', '--version'],
+    ])
+      assert.deepEqual(JSON.parse(printed(...words)), versions);
   });
 
   it('warns of a mistyped variable and of a certificate that is not used, but not of Kubernetes’ own variables', () => {
@@ -219,7 +227,13 @@ describe('command line', () => {
     assert.ok(parsed.command === 'serve');
     assert.equal(parsed.warnings.length, 2);
     assert.match(parsed.warnings[0] ?? '', /^--cert-file: .*does not use TLS/);
-    assert.match(parsed.warnings[1] ?? '', /^NETSY_BATCHWINDOW: /);
+    assert.match(
+      parsed.warnings[1] ?? '',
+      /^NETSY_BATCHWINDOW: .*not used \(Did you mean NETSY_BATCH_WINDOW\?\)$/,
+    );
+    const far = parseCommandLine([], { NETSY_INITIAL_CLUSTER: 'x' });
+    assert.ok(far.command === 'serve');
+    assert.match(far.warnings[0] ?? '', /^NETSY_INITIAL_CLUSTER: .*not used; see netsy --help$/);
   });
 });
 

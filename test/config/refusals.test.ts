@@ -122,6 +122,18 @@ describe('what is refused', { timeout: 120_000 }, () => {
 });
 
 describe('netsy help', () => {
+  it('fits a terminal of 80 columns, for each command', () => {
+    for (const name of COMMANDS) {
+      const { code, stdout } = runNetsy([...(name === '' ? [] : [name]), '--help']);
+      assert.equal(code, 0);
+      assert.deepEqual(
+        stdout.split('\n').filter((line) => line.length > 80),
+        [],
+        name,
+      );
+    }
+  });
+
   it('says what --help says, of a command too', () => {
     assert.equal(runNetsy(['help']).stdout, runNetsy(['--help']).stdout);
     const { code, stdout } = runNetsy(['help', 'verify']);

@@ -84,17 +84,19 @@ describe('metrics', () => {
   it('counts requests to the store, their errors by code, and what they cost', async () => {
     const metrics = new Metrics();
     const meter = storeMeter(metrics);
-    meter.observe({ operation: 'putIfAbsent', outcome: 'ok', latencyMs: 20, bytes: 1000 });
-    const failed = { operation: 'putIfAbsent', outcome: 'transient', latencyMs: 5, bytes: 0 };
+    const billed = true;
+    meter.observe({ operation: 'putIfAbsent', outcome: 'ok', latencyMs: 20, bytes: 1000, billed });
+    const failed = { operation: 'putIfAbsent', outcome: 'transient', latencyMs: 5, bytes: 0, billed };
     meter.observe({ ...failed, code: 'SlowDown' });
     meter.observe({ ...failed, code: 'SlowDown' });
+    meter.observe({ ...failed, billed: false, code: 'ECONNREFUSED' });
     meter.observe({ ...failed, code: 'a store’s\n"own" words' });
-    meter.observe({ operation: 'get', outcome: 'ok', latencyMs: 1, bytes: 7 });
-    meter.observe({ operation: 'putMultipart', outcome: 'ok', latencyMs: 9, bytes: 20 * 2 ** 20 });
+    meter.observe({ operation: 'get', outcome: 'ok', latencyMs: 1, bytes: 7, billed });
+    meter.observe({ operation: 'putMultipart', outcome: 'ok', latencyMs: 9, bytes: 20 * 2 ** 20, billed });
     const text = await metrics.text();
     for (const line of [
       'netsy_store_requests_total{operation="putIfAbsent",result="ok"} 1',
-      'netsy_store_request_seconds_count{operation="putIfAbsent"} 4',
+      'netsy_store_request_seconds_count{operation="putIfAbsent"} 5',
       'netsy_store_bytes_total{operation="putIfAbsent"} 1000',
       'netsy_store_errors_total{operation="putIfAbsent",code="SlowDown"} 2',
       'netsy_store_errors_total{operation="putIfAbsent",code="other"} 1',

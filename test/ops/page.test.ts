@@ -3,10 +3,12 @@ import { spawnSync } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { History, quantileOf, type Totals } from '../../src/main/ops/history.ts';
 import { pageOf } from '../../src/main/ops/page.ts';
 import { shownStore } from '../../src/main/ops/status-json.ts';
 import { KV, Lease } from '../../src/shared/etcd/gen/etcdserverpb/rpc_pb.ts';
+import { NETSY_VERSION } from '../../src/shared/model/version.ts';
 import { startBrowser } from '../support/browser.ts';
 import { ManualClock } from '../support/clock.ts';
 import { bytes, EtcdClient } from '../support/etcd-client.ts';
@@ -135,6 +137,47 @@ describe('the page at /', { timeout: 120_000 }, () => {
         };
         assert.deepEqual(found, { sideways: false, columns, broken: [] }, `${width} pixels`);
       }
+    } finally {
+      await browser.close();
+    }
+  });
+
+  it('draws no latency where nothing was written, and a lone value too', { skip }, async () => {
+    const browser = await startBrowser();
+    try {
+      await browser.open(netsy.endpoint, 1280, 900, "document.querySelectorAll('#d-log dd').length > 0");
+      await browser.evaluate("graph('g-latency', [5, 10, null, null, 10, null, 5, 5], ' ms')");
+      const drawn = await browser.evaluate(
+        "document.querySelector('#g-latency path:not(.area)').getAttribute('d')",
+      );
+      assert.equal((drawn as string).match(/M/g)?.length, 3, drawn as string);
+      assert.doesNotMatch(drawn as string, /,31\.00/, 'no zero is made up');
+      await browser.evaluate("graph('g-latency', [null, null], ' ms')");
+      const below = await browser.evaluate("$('g-latency').nextElementSibling.textContent");
+      assert.equal(below, 'nothing in the last ten minutes');
+    } finally {
+      await browser.close();
+    }
+  });
+
+  it('a server that recovers is not shown as one that is ill', { skip }, async () => {
+    const browser = await startBrowser();
+    try {
+      await browser.open(netsy.endpoint, 1280, 900, "document.querySelectorAll('#d-log dd').length > 0");
+      const state = await browser.evaluate("stateOf({ trouble: 'netsy is recovering' })");
+      assert.deepEqual(state, ['recovering', '', '']);
+    } finally {
+      await browser.close();
+    }
+  });
+
+  it('a tab that was open while the server became another version takes its page', { skip }, async () => {
+    const browser = await startBrowser();
+    try {
+      await browser.open(netsy.endpoint, 1280, 900, "document.querySelectorAll('#d-log dd').length > 0");
+      await browser.evaluate("window.isOld = true; shown.version = '0.0.1'");
+      while ((await browser.evaluate('window.isOld === undefined')) !== true) await sleep(50);
+      assert.equal(await browser.evaluate('shown.version'), NETSY_VERSION);
     } finally {
       await browser.close();
     }

@@ -139,6 +139,31 @@ describe('a retrying store', () => {
 });
 
 describe('a metered store', () => {
+  it('has no bill for a request that was not sent, nor for the store’s own trouble', async () => {
+    const billed: boolean[] = [];
+    const store = new MemoryStore();
+    const fails = (details: { code?: string; status?: number }): Promise<void> => {
+      const faulty = faultyStore(
+        store,
+        () => ({ failBefore: new StoreError('transient', 'no', details) }),
+        systemClock,
+      );
+      const metered = meteredStore(
+        faulty,
+        { observe: (call) => billed.push(call.billed) },
+        new ManualClock(),
+      );
+      return assert.rejects(metered.put('a', text('x')));
+    };
+    for (const code of ['ECONNREFUSED', 'ENOTFOUND', 'UND_ERR_CONNECT_TIMEOUT']) await fails({ code });
+    await fails({ code: 'SlowDown', status: 503 });
+    assert.deepEqual(billed.splice(0), [false, false, false, false]);
+    await fails({ code: 'ECONNRESET' });
+    await fails({ code: 'AccessDenied', status: 403 });
+    await meteredStore(store, { observe: (call) => billed.push(call.billed) }, new ManualClock()).get('a');
+    assert.deepEqual(billed, [true, true, true]);
+  });
+
   it('tells of each call how it ended, how long it took and how many bytes it moved', async () => {
     const seen: StoreCall[] = [];
     const failures = [{}, {}, {}, { failBefore: lostAnswer() }, {}];

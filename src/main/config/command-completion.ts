@@ -14,7 +14,7 @@ const EXAMPLES = `
 Prints a script that completes netsy's commands, flags and their words.
 
 Examples:
-  source <(netsy completion bash)                                       for this shell; in ~/.bashrc for all
+  source <(netsy completion bash)          for this shell; in ~/.bashrc for all
   netsy completion zsh > "\${fpath[1]}/_netsy"
   netsy completion fish > ~/.config/fish/completions/netsy.fish
 `;

@@ -15,16 +15,19 @@ export interface ConfigOrder {
 }
 
 const EXAMPLES = `
-Takes the flags and the environment of the server, checks them as a start would, reads the files that they name, and says
-what each flag would be and where that came from. Secrets are not shown. Nothing is opened, bound or written: whether the
-store can be reached is what netsy doctor says.
+Takes the flags and the environment of the server, checks them as a start
+would, reads the files that they name, and says what each flag would be and
+where that came from. Secrets are not shown. Nothing is opened, bound or
+written: whether the store can be reached is what netsy doctor says.
 
-The exit code is 0 when a server would start with these settings, else 1, with one line that says what to change.
+The exit code is 0 when a server would start with these settings, else 1, with
+one line that says what to change.
 
 Examples:
   netsy config check
   NETSY_STORE=s3://bucket/prefix netsy config check --batch-window 10ms
-  netsy config check --json | jq -r '.values[] | select(.source != "default") | .flag'
+  netsy config check --json |
+    jq -r '.values[] | select(.source != "default") | .flag'
 `;
 
 export const CONFIG: Subcommand<ConfigOrder> = {

@@ -14,6 +14,8 @@ import { VERIFY, type VerifyOrder } from './command-verify.ts';
 import { type CompletedCommand, completionScript } from './completion.ts';
 import type { Flag } from './flag.ts';
 import { environmentName, FLAGS, type FlagKey, type FlagValues } from './flags.ts';
+import { HELP_COLUMNS, helpItem } from './help-item.ts';
+import { nearest } from './nearest.ts';
 import { type Settings, SettingsError } from './settings.ts';
 import { type ShownValue, shownValue } from './shown-values.ts';
 import type { Subcommand, Words } from './subcommand.ts';
@@ -51,28 +53,33 @@ const SWITCHES: ReadonlySet<string> = new Set(
 );
 const BOOLEANS: ReadonlySet<string> = new Set(['true', 'false']);
 
+const VERSIONS = `${JSON.stringify({ netsy: NETSY_VERSION, etcd: ETCD_VERSION })}\n`;
+
 const EXAMPLES = `
-Every flag also has an environment variable: NETSY_ and its name in capitals, such as NETSY_BATCH_WINDOW.
-A flag wins over its variable; of a flag given twice the last one counts.
-Durations are written 100ms, 2s or 1m30s; sizes 4MiB, 512KiB or plain bytes.
+Every flag also has an environment variable: NETSY_ and its name in capitals,
+such as NETSY_BATCH_WINDOW. A flag wins over its variable; of a flag given
+twice the last one counts. Durations are written 100ms, 2s or 1m30s; sizes
+4MiB, 512KiB or plain bytes.
 
 Examples:
-  netsy                                        serve on 127.0.0.1:2379, keep everything in ./data
+  netsy
+      serve on 127.0.0.1:2379, keep everything in ./data; in another terminal:
+      etcdctl put greeting hello
   netsy --store s3://bucket/prefix --s3-region eu-central-1
-  netsy --store s3://bucket --s3-endpoint http://127.0.0.1:9000 --s3-addressing path
-  netsy --listen-client-urls https://0.0.0.0:2379 --advertise-client-urls https://db.example:2379 \\
-        --cert-file server.crt --key-file server.key --trusted-ca-file clients-ca.crt
-  netsy inspect data/store/chunks/*.netsy      print what .netsy files hold, and check them
+  netsy --store s3://bucket --s3-endpoint http://127.0.0.1:9000 \\
+        --s3-addressing path
+  netsy --listen-client-urls https://0.0.0.0:2379 \\
+        --advertise-client-urls https://db.example:2379 \\
+        --cert-file server.crt --key-file server.key \\
+        --trusted-ca-file clients-ca.crt
   netsy import snapshot.db --store s3://bucket/prefix
-                                               move an etcd snapshot into an empty store
-  netsy restore --store s3://bucket/prefix --to-time 2026-03-01T12:00:00Z --into s3://bucket/back
-                                               a new store, as the old one was then
-  netsy fork --store file:///var/lib/netsy/store --into file:///var/lib/netsy/try
-                                               a new store that goes on from where the old one is now
-  netsy config check                           check flags and environment, and say what would be used
-  netsy doctor --store s3://bucket/prefix      try the store, the clock, the disk, TLS files and ports
-  netsy status s3://bucket/prefix              say what is in a store, and what it costs
-  netsy verify s3://bucket/prefix              read all of a store, and say whether it is whole
+      move an etcd snapshot into an empty store
+  netsy restore --store s3://bucket/prefix --to-time 2026-03-01T12:00:00Z \\
+                --into s3://bucket/back
+      a new store, as the old one was then
+  netsy fork --store file:///var/lib/netsy/store \\
+             --into file:///var/lib/netsy/try
+      a new store that goes on from where the old one is now
 `;
 
 /**
@@ -94,8 +101,10 @@ export function parseCommandLine(given: readonly string[], environment: Environm
   try {
     program.parse([...argv], { from: 'user' });
   } catch (error) {
-    if (error instanceof CommanderError && error.exitCode === 0)
-      return { command: 'print', text: `${printed.trimEnd()}\n` };
+    if (error instanceof CommanderError && error.exitCode === 0) {
+      const versions = error.code === 'commander.version' && argv.includes('--json');
+      return { command: 'print', text: versions ? VERSIONS : `${printed.trimEnd()}\n` };
+    }
     throw new SettingsError(oneLine(error, argv));
   }
   if (called !== undefined) {
@@ -111,8 +120,10 @@ export function parseCommandLine(given: readonly string[], environment: Environm
 }
 
 function notACommand(word: string): string {
-  const names = SUBCOMMANDS.map(({ name }) => name).join(', ');
-  return `"${word}" is not a command; use one of ${names}, or only flags to serve`;
+  const names = SUBCOMMANDS.map(({ name }) => name);
+  const meant = nearest(word, names);
+  if (meant !== undefined) return `"${word}" is not a command (Did you mean ${meant}?)`;
+  return `"${word}" is not a command; use one of ${names.join(', ')}, or only flags to serve`;
 }
 
 /** `netsy help [COMMAND]` is `netsy [COMMAND] --help`. */
@@ -211,7 +222,8 @@ function serveCommand(print: (text: string) => void): Command {
     .description('An etcd v3 server that keeps every acknowledged write in object storage.')
     .usage(['[flags]', ...SUBCOMMANDS.map(({ name, usage }) => `${name} ${usage}`)].join('\n       netsy '))
     .exitOverride()
-    .configureOutput({ writeOut: print, writeErr: () => {}, getOutHelpWidth: () => 110 })
+    .configureOutput({ writeOut: print, writeErr: () => {}, getOutHelpWidth: () => HELP_COLUMNS })
+    .configureHelp({ formatItem: helpItem, subcommandTerm: (command) => command.name() })
     .version(`netsy ${NETSY_VERSION}\netcd API ${ETCD_VERSION}`, '--version', 'print the version')
     .helpOption('-h, --help', 'print this help')
     .helpCommand(false)
@@ -330,7 +342,9 @@ function warningsOf({ settings, given }: Read, environment: Environment): string
   const known = new Set(FLAG_KEYS.map((key) => environmentName(FLAGS[key].name)));
   for (const variable of Object.keys(environment)) {
     if (!variable.startsWith('NETSY_') || known.has(variable) || SERVICE_VARIABLE.test(variable)) continue;
-    warnings.push(`${variable}: is not a setting of this server, and is not used; see netsy --help`);
+    const meant = nearest(variable, [...known]);
+    const way = meant === undefined ? '; see netsy --help' : ` (Did you mean ${meant}?)`;
+    warnings.push(`${variable}: is not a setting of this server, and is not used${way}`);
   }
   return warnings;
 }

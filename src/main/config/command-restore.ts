@@ -20,23 +20,32 @@ export interface RestoreOrder {
 }
 
 const TEXT = `
-Reads --store as it was at a point of its log and makes a new store of it: all keys with their revisions and versions,
-the history that was not compacted, leases (each with its whole TTL), users, roles and alarms. A server may go on
+Reads --store as it was at a point of its log and makes a new store of it: all
+keys with their revisions and versions, the history that was not compacted,
+leases (each with its whole TTL), users, roles and alarms. A server may go on
 running on --store; nothing is written there.
 ${POINT_TEXT}
 
-Clients that watched the old store saw revisions that the new one gives out again. With --bump-revision and
---mark-compacted, as with etcdutl snapshot restore, the new store goes on from a higher revision and calls everything
+Clients that watched the old store saw revisions that the new one gives out
+again. With --bump-revision and --mark-compacted, as with etcdutl snapshot
+restore, the new store goes on from a higher revision and calls everything
 before it compacted: then such clients are told so, and list anew.
 
-Until the restore has ended, servers refuse the new store. When it was interrupted, run it again.
-Progress goes to standard error. The exit code is 0 when all of it is there, else 1.
+Until the restore has ended, servers refuse the new store. When it was
+interrupted, run it again.
+
+Progress goes to standard error. The exit code is 0 when all of it is there,
+else 1.
 
 Examples:
-  netsy restore --store s3://bucket/prod --to-time 2026-03-01T11:55:00Z --dry-run --into s3://bucket/back
-  netsy restore --store s3://bucket/prod --to-time 2026-03-01T11:55:00Z --into s3://bucket/back
-  netsy restore --store file:///var/lib/netsy/store --to-revision 41500 --into file:///var/lib/netsy/back
-  netsy restore --store s3://bucket/prod --to-revision 41500 --bump-revision 1000000 --mark-compacted \\
+  netsy restore --store s3://bucket/prod --to-time 2026-03-01T11:55:00Z \\
+                --dry-run --into s3://bucket/back
+  netsy restore --store s3://bucket/prod --to-time 2026-03-01T11:55:00Z \\
+                --into s3://bucket/back
+  netsy restore --store file:///var/lib/netsy/store --to-revision 41500 \\
+                --into file:///var/lib/netsy/back
+  netsy restore --store s3://bucket/prod --to-revision 41500 \\
+                --bump-revision 1000000 --mark-compacted \\
                 --into s3://bucket/back
   netsy --store s3://bucket/back
 `;

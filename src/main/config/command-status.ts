@@ -17,14 +17,18 @@ const PRICE_PER_GB_MONTH = String(S3_STANDARD_DOLLARS.perGbMonth);
 const PRICE_PER_1000_PUTS = String(S3_STANDARD_DOLLARS.per1000Puts);
 
 const EXAMPLES = `
-STORE is file:///DIR, s3://BUCKET/PREFIX or a directory. The store is listed, and the headers of a few objects are read;
-whether the rest is whole is what netsy verify says. Nothing in the store is changed; servers may run on it.
+STORE is file:///DIR, s3://BUCKET/PREFIX or a directory. The store is listed,
+and the headers of a few objects are read; whether the rest is whole is what
+netsy verify says. Nothing in the store is changed; servers may run on it.
 
-The cost of storage is the bytes that are listed times --price-per-gb-month; a GB is 2^30 bytes, as S3 bills it. The cost
-of writing is that of the last hour's chunks, snapshots and lease renewals, if each hour were like it. The default prices
-are S3 Standard's in us-east-1 as AWS published them in 2025: ${PRICE_PER_GB_MONTH} USD per GB and month, ${PRICE_PER_1000_PUTS} USD per 1,000 PUTs. What the
-list does not show is not in it: GETs, PUTs that were sent twice (--hedge-after), other storage classes, old versions that
-the bucket keeps, unfinished multipart uploads.
+The cost of storage is the bytes that are listed times --price-per-gb-month; a
+GB is 2^30 bytes, as S3 bills it. The cost of writing is that of the last
+hour's chunks, snapshots and lease renewals, if each hour were like it. The
+default prices are S3 Standard's in us-east-1 as AWS published them in 2025:
+${PRICE_PER_GB_MONTH} USD per GB and month, ${PRICE_PER_1000_PUTS} USD per
+1,000 PUTs. What the list does not show is not in it: GETs, PUTs that were sent
+twice (--hedge-after), other storage classes, old versions that the bucket
+keeps, unfinished multipart uploads.
 
 Examples:
   netsy status data/store

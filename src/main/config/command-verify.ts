@@ -10,13 +10,16 @@ export interface VerifyOrder {
 }
 
 const EXAMPLES = `
-STORE is file:///DIR, s3://BUCKET/PREFIX or a directory. Everything in it is read: every CRC of every chunk and snapshot,
-the chain and the sequence of the log, and that each snapshot holds what the chunks before it give, row for row. All
-damage that is found is listed. Nothing in the store is changed; servers may run on it, and write.
+STORE is file:///DIR, s3://BUCKET/PREFIX or a directory. Everything in it is
+read: every CRC of every chunk and snapshot, the chain and the sequence of the
+log, and that each snapshot holds what the chunks before it give, row for row.
+All damage that is found is listed. Nothing in the store is changed; servers
+may run on it, and write.
 
-Needs read and list permission only, and room for two copies of the state in the system's temporary directory (TMPDIR).
-Progress goes to standard error. The exit code is 0 when the store is whole, 1 when it is damaged, and 2 when it can't be
-read, or holds no log.
+Needs read and list permission only, and room for two copies of the state in
+the system's temporary directory (TMPDIR). Progress goes to standard error. The
+exit code is 0 when the store is whole, 1 when it is damaged, and 2 when it
+can't be read, or holds no log.
 
 Examples:
   netsy verify data/store

@@ -10,11 +10,13 @@ type Options = Readonly<Record<string, unknown>>;
 
 export const POINT_TEXT = `
   --to-revision N   the last moment at which the store was at revision N
-  --to-time T       the last chunk of the log that was made no later than T, by the clock of the server that made it
+  --to-time T       the last chunk of the log that was made no later than T,
+                    by the clock of the server that made it
 
-An S3 URL may say where its bucket is: s3://bucket/prefix?endpoint=https://s3.example.com&region=eu-central-1
-(and &addressing=path or virtual). What it does not say comes from the flags and the environment, for both stores
-alike; the credentials always do.`;
+An S3 URL may say where its bucket is:
+  s3://bucket/prefix?endpoint=https://s3.example.com&region=eu-central-1
+(and &addressing=path or virtual). What it does not say comes from the flags
+and the environment, for both stores alike; the credentials always do.`;
 
 /** Adds the options that say from where and to where. */
 export function addPointOptions(command: Command): Command {

@@ -30,6 +30,7 @@ interface StoreCall {
   readonly outcome: string;
   readonly latencyMs: number;
   readonly bytes: number;
+  readonly billed: boolean;
   /** Where it failed: what the store or the system said. */
   readonly code?: string | undefined;
 }
@@ -45,12 +46,12 @@ export function storeMeter({ store }: Metrics): { observe(call: StoreCall): void
     bytes: store.bytes(operation),
   }));
   return {
-    observe({ operation, outcome, latencyMs, bytes, code }) {
+    observe({ operation, outcome, latencyMs, bytes, billed, code }) {
       counterOf(`${operation} ${outcome}`).add(1);
       const kind = kindOf(operation);
       kind.seconds.observe(latencyMs / MS_PER_SECOND);
       kind.bytes.add(bytes);
-      store.asked(operation, bytes);
+      store.asked(operation, bytes, billed);
       if (code !== undefined) store.failed(operation, code);
     },
   };

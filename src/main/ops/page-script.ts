@@ -1,6 +1,7 @@
 /**
  * The status page's script, for browsers, as text. It puts what it is told into text nodes only, never into markup.
- * While the server does not answer, the last values stay, and the page says how old they are.
+ * While the server does not answer, the last values stay, and the page says how old they are. When it has another
+ * version, the page is that version's from then on.
  */
 export const PAGE_SCRIPT = `
 'use strict';
@@ -40,9 +41,7 @@ function graph(id, values, unit) {
   const top = Math.max(...values.map((value) => value || 0), 1e-9);
   const step = 120 / 119;
   const first = 120 - values.length;
-  const points = values.map((value, index) =>
-    ((first + index) * step).toFixed(2) + ',' + (31 - 29 * ((value || 0) / top)).toFixed(2));
-  if (points.length < 2) {
+  if (values.length < 2) {
     $(id).nextElementSibling.textContent = 'gathering …';
     return $(id).replaceChildren();
   }
@@ -52,18 +51,40 @@ function graph(id, values, unit) {
     if (name) made.setAttribute('class', name);
     return made;
   };
-  const line = 'M' + points.join('L');
-  const from = (first * step).toFixed(2);
-  $(id).replaceChildren(path(line + 'L120,32L' + from + ',32Z', 'area'), path(line));
-  $(id).nextElementSibling.textContent = 'last ten minutes, at most ' + number(top) + unit;
+  // Where there is no value there is no line: each run of values has its own, from where its first interval began.
+  const runs = [];
+  let run;
+  for (const [index, value] of values.entries()) {
+    if (value === undefined || value === null) run = undefined;
+    else {
+      const x = (first + index) * step;
+      const y = (31 - 29 * (value / top)).toFixed(2);
+      if (run === undefined) {
+        const from = Math.max(0, x - step).toFixed(2);
+        run = { from, line: 'M' + from + ',' + y };
+        runs.push(run);
+      }
+      run.to = x.toFixed(2);
+      run.line += 'L' + run.to + ',' + y;
+    }
+  }
+  $(id).replaceChildren(path(runs.map(({ line, from, to }) => line + 'L' + to + ',32L' + from + ',32Z').join(''), 'area'),
+    path(runs.map(({ line }) => line).join('')));
+  $(id).nextElementSibling.textContent = runs.length === 0 ? 'nothing in the last ten minutes'
+    : 'last ten minutes, at most ' + number(top) + unit;
 }
 
+const ALARMS = {
+  'ALARM NOSPACE': ': what adds data is refused. Either the database is at its quota (compact, delete or raise it, then etcdctl alarm disarm), or the disk under the cache is full.',
+  'ALARM CORRUPT': ': this was raised by hand; writes are refused until it is disarmed.',
+};
 function stateOf(now) {
   const role = now.own === undefined ? 'recovering'
     : { leading: 'primary', lapsed: 'primary whose lease has run out', standby: 'standby' }[now.own.leadership];
   if (now.own !== undefined && now.own.leadership === 'standby' && now.primary !== undefined) return [role, 'good', ''];
+  if (now.own === undefined) return [role, '', ''];
   if (now.trouble === undefined) return ['healthy ' + role, 'good', ''];
-  return [now.own === undefined ? role : role + ', not healthy', now.own === undefined ? '' : 'bad', now.trouble];
+  return [role + ', not healthy', 'bad', now.trouble + (ALARMS[now.trouble] || '')];
 }
 
 function show(now) {
@@ -148,6 +169,7 @@ async function ask() {
     const answer = await fetch('status.json', { cache: 'no-store', signal: AbortSignal.timeout(5000) });
     if (!answer.ok) throw new Error('it answers ' + answer.status);
     const now = await answer.json();
+    if (now.version !== shown.version) return location.reload();
     showAll(now);
     askedAt = Date.now();
     $('asked').textContent = '';
@@ -158,6 +180,7 @@ async function ask() {
   }
   setTimeout(ask, 2000);
 }
-showAll(JSON.parse($('first').textContent));
+const shown = JSON.parse($('first').textContent);
+showAll(shown);
 setTimeout(ask, 2000);
 `;

@@ -24,6 +24,7 @@ h1 { font-size: 1.4rem; margin: 0; }
 h2 { font-size: .95rem; margin: 0 0 .6rem; }
 header p { margin: 0; color: var(--soft); }
 #state { font-weight: 600; padding: .2rem .75rem; border-radius: 1rem; background: var(--warn-ground); color: var(--warn); }
+#state:empty { display: none; }
 #state.good { background: var(--good-ground); color: var(--good); }
 #state.bad { background: var(--bad-ground); color: var(--bad); }
 #trouble { flex-basis: 100%; padding: .6rem .9rem; border-radius: .5rem; background: var(--bad-ground); color: var(--bad); }
@@ -59,7 +60,7 @@ a { color: var(--mark); }
 const BODY = `
 <header>
   <h1>netsy <span id="name"></span></h1>
-  <span id="state" role="status">asking …</span>
+  <span id="state" role="status"></span>
   <p id="what"></p>
   <div id="trouble" role="alert"></div>
 </header>

@@ -85,9 +85,9 @@ export class StoreMetrics {
     this.errorCount++;
   }
 
-  /** A request was answered, or failed. */
-  asked(operation: string, bytes: number): void {
-    this.dollars.add(requestDollars(operation, bytes));
+  /** A request was answered, or failed; `billed` is whether it costs anything. */
+  asked(operation: string, bytes: number, billed: boolean): void {
+    if (billed) this.dollars.add(requestDollars(operation, bytes));
     if (operation.startsWith('put')) this.puts++;
   }
 

@@ -1,5 +1,12 @@
 import { asBuffer } from '../../shared/base/bytes.ts';
-import { ALARM_PREFIX, type AlarmMember, AlarmType, decodeAlarmMember } from '../../shared/etcd/alarm.ts';
+import type { Log } from '../../shared/base/log.ts';
+import {
+  ALARM_PREFIX,
+  type AlarmMember,
+  AlarmType,
+  alarmTypeName,
+  decodeAlarmMember,
+} from '../../shared/etcd/alarm.ts';
 import { DOWNGRADE_NAME } from '../../shared/etcd/downgrade.ts';
 import { ETCD_CLUSTER_VERSION, ETCD_STORAGE_VERSION } from '../../shared/model/version.ts';
 import type { SystemState } from './system-state.ts';
@@ -9,10 +16,15 @@ export class ClusterState {
   readonly #alarms = new Map<string, AlarmMember>();
   #downgradeTarget: string | undefined;
 
-  constructor(system: SystemState) {
+  /** Alarms are told to the log: each that is raised, or still is at a start, and its end. */
+  constructor(system: SystemState, log: Log) {
     system.follow(ALARM_PREFIX, ({ name, value }) => {
-      if (value === undefined) this.#alarms.delete(name);
-      else this.#alarms.set(name, decodeAlarmMember(value));
+      const before = this.#alarms.get(name);
+      const now = value && decodeAlarmMember(value);
+      if (now === undefined) this.#alarms.delete(name);
+      else this.#alarms.set(name, now);
+      if (now !== undefined) log.warn('alarm raised', fieldsOf(now));
+      if (before !== undefined && now === undefined) log.info('alarm disarmed', fieldsOf(before));
     });
     system.follow(DOWNGRADE_NAME, ({ value }) => {
       this.#downgradeTarget = value && asBuffer(value).toString();
@@ -37,4 +49,8 @@ export class ClusterState {
   get storageVersion(): string {
     return this.#downgradeTarget ?? ETCD_STORAGE_VERSION;
   }
+}
+
+function fieldsOf({ alarm, memberId }: AlarmMember): { alarm: string; member: string } {
+  return { alarm: alarmTypeName(alarm), member: memberId.toString(16) };
 }

@@ -1,3 +1,4 @@
+import { sharedAbort } from '../../shared/base/abort.ts';
 import type { Clock } from '../../shared/base/clock.ts';
 import { StoreError } from './errors.ts';
 
@@ -13,7 +14,7 @@ export function withDeadline<T>(
   action: (signal: AbortSignal) => Promise<T>,
 ): Promise<T> {
   return new Promise<T>((resolve, reject) => {
-    const controller = new AbortController();
+    const controller = sharedAbort();
     const stop = (reason: unknown): void => {
       finish();
       reject(reason);

@@ -13,6 +13,8 @@ export interface StoreCall {
   readonly latencyMs: number;
   /** Of the body that was sent or received; a list's objects are not counted. */
   readonly bytes: number;
+  /** False where no connection came about, and for the store's own trouble (5xx): S3 does not charge for these. */
+  readonly billed: boolean;
   /** Of a failure: the store's error code ('SlowDown'), else its HTTP status, else the kind of the failure. */
   readonly code?: string;
 }
@@ -51,7 +53,7 @@ export function meteredStore(store: ObjectStore, meter: StoreMeter, clock: Clock
   };
 }
 
-type Result = Pick<StoreCall, 'outcome' | 'bytes' | 'code'>;
+type Result = Pick<StoreCall, 'outcome' | 'bytes' | 'code'> & { readonly billed?: boolean };
 
 class Gauge {
   readonly #meter: StoreMeter;
@@ -80,7 +82,12 @@ class Gauge {
       if (error instanceof StoreError) result = failureOf(error);
       throw error;
     } finally {
-      this.#meter.observe({ operation, ...result, latencyMs: this.#clock.monotonicMs() - begun });
+      this.#meter.observe({
+        operation,
+        billed: true,
+        ...result,
+        latencyMs: this.#clock.monotonicMs() - begun,
+      });
     }
   }
 
@@ -95,6 +102,7 @@ class Gauge {
     } finally {
       this.#meter.observe({
         operation: 'list',
+        billed: true,
         ...result,
         latencyMs: this.#clock.monotonicMs() - begun,
       });
@@ -102,8 +110,19 @@ class Gauge {
   }
 }
 
+/** The system's and undici's codes of a request that was not sent. */
+const NOT_SENT: ReadonlySet<string | undefined> = new Set([
+  'ECONNREFUSED',
+  'ENOTFOUND',
+  'EAI_AGAIN',
+  'EHOSTUNREACH',
+  'ENETUNREACH',
+  'UND_ERR_CONNECT_TIMEOUT',
+]);
+
 function failureOf({ kind, code, status }: StoreError): Result {
-  return { outcome: kind, bytes: 0, code: code ?? (status === undefined ? kind : String(status)) };
+  const billed = status === undefined ? !NOT_SENT.has(code) : status < 500;
+  return { outcome: kind, bytes: 0, billed, code: code ?? (status === undefined ? kind : String(status)) };
 }
 
 class PartCounter implements AsyncIterable<Uint8Array> {

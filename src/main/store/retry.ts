@@ -24,6 +24,8 @@ export interface RetryOptions {
   readonly random: Random;
   /** No new try begins later than this after the first, in milliseconds. */
   readonly retryForMs: number;
+  /** Told of each failure that is followed by another try. */
+  readonly retrying?: (error: unknown) => void;
 }
 
 /** Calls `action` until it resolves, fails with something not 'transient', or the time is over. */
@@ -39,6 +41,7 @@ export async function retryTransient<T>(
     } catch (error) {
       const wait = backoffMs(failures, options.random, error);
       if (!isTransient(error) || options.clock.monotonicMs() + wait > deadline) throw error;
+      options.retrying?.(error);
       await options.clock.sleep(wait, signal);
       signal?.throwIfAborted();
     }

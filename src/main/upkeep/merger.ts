@@ -294,7 +294,7 @@ export class Merger {
     this.#whole.delete(key);
     this.#made = { key, end: builder.end };
     const ms = Math.round(clock.monotonicMs() - begunMs);
-    log.info('merged chunks', { key, chunks: builder.chunks, bytes: object.length, ms });
+    log.debug('merged chunks', { key, chunks: builder.chunks, bytes: object.length, ms });
     return builder.end;
   }
 
