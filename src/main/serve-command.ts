@@ -33,9 +33,10 @@ export async function runServe(settings: Settings, warnings: readonly string[]):
     log,
     meter: metrics.slowWrites,
   });
+  let starting: Server | undefined;
   let serving: Server | undefined;
   const stop = async (): Promise<void> => {
-    await serving?.stop();
+    await (serving === undefined ? starting?.release() : serving.stop());
     slowWrites.flush();
   };
   stopOnSignals(stop, settings.drainTimeoutMs, log);
@@ -57,6 +58,7 @@ export async function runServe(settings: Settings, warnings: readonly string[]):
       setImmediate(() => process.exit(FAILED));
     },
   });
+  starting = server;
   const role = await server.start();
   serving = server;
   const { addresses: clients, metricsAddresses: metricsUrls } = server;
