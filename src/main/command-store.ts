@@ -36,7 +36,7 @@ export function retried(store: ObjectStore): ObjectStore {
   return retryingStore(store, RETRY);
 }
 
-/** Creates an object if no other has its name; trouble on the way is told as notes. */
+/** Creates an object if no other has its name; trouble on the way is told as notes. Rejects with it when it does not pass. */
 export function appendTo(
   store: ObjectStore,
   output: CommandOutput,
@@ -45,6 +45,7 @@ export function appendTo(
   const appender = new Appender(store, {
     hedgeAfterMs: 'off',
     attemptTimeoutMs: ATTEMPT_TIMEOUT_MS,
+    retryForMs: RETRY.retryForMs,
     clock: systemClock,
     random: systemRandom,
     log: noteLog(output),

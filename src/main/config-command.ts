@@ -2,15 +2,18 @@ import { readTokenKeys } from './auth/open-tokens.ts';
 import type { ConfigOrder } from './config/command-config.ts';
 import { readTlsFiles } from './rpc/tls-files.ts';
 
-/** `netsy config check`: reads the files that the settings name, and prints the settings. Rejects with an Error of one line. */
+/** `netsy config check`: reads the files that the settings and AWS's own name, and prints the settings. Rejects with an Error of one line. */
 export async function runConfigCheck(order: ConfigOrder, result: (text: string) => void): Promise<void> {
   const { settings, values, warnings, json } = order;
   if (settings.tls !== undefined) readTlsFiles(settings.tls.files);
   readTokenKeys(settings.authToken);
-  if (settings.s3.caFile !== undefined) {
-    // Loaded by whoever needs it, as by a start.
-    const { readTrust } = await import('./store/s3-dispatcher.ts');
-    await readTrust(settings.s3.caFile);
+  if (settings.store.startsWith('s3:')) {
+    // Loaded by whoever needs it, as by a start. It is not connected to, and nothing is asked for credentials.
+    const [{ openStoreToRead }, { storeOptions }] = await Promise.all([
+      import('./store/open.ts'),
+      import('./probed-store.ts'),
+    ]);
+    await (await openStoreToRead(settings.store, storeOptions(settings))).close();
   }
   if (json) {
     result(JSON.stringify({ ok: true, warnings, values }));

@@ -35,7 +35,7 @@ export async function runDoctor(order: DoctorOrder, parts: DoctorParts): Promise
     async () => warnings.map((text) => finding('flags', 'warn', text)),
     () => storeFindings(parts),
     async () => diskFindings(settings, parts),
-    examineLimits,
+    async () => examineLimits(),
     async () => tlsFindings(settings, parts.clock),
     () => portFindings(settings.listenClientUrls),
   ];

@@ -1,5 +1,6 @@
 import { systemClock } from '../shared/base/clock.ts';
 import type { Log } from '../shared/base/log.ts';
+import { openFilesMax } from '../shared/base/open-files.ts';
 import { recordPauses } from '../shared/base/pauses.ts';
 import { systemRandom } from '../shared/base/random.ts';
 import { ETCD_VERSION, NETSY_VERSION } from '../shared/model/version.ts';
@@ -10,6 +11,7 @@ import { createLog } from './ops/log.ts';
 import { commitMeter } from './ops/meters.ts';
 import { Metrics } from './ops/metrics.ts';
 import { openProbed } from './probed-store.ts';
+import { type ClientLimits, connectionsWithin } from './rpc/client-limits.ts';
 import { Server } from './server.ts';
 
 /** After the drain: files and threads are closed by then, or the process ends without. */
@@ -31,16 +33,17 @@ export async function runServe(settings: Settings, warnings: readonly string[]):
     log,
     meter: metrics.slowWrites,
   });
+  let starting: Server | undefined;
   let serving: Server | undefined;
   const stop = async (): Promise<void> => {
-    await serving?.stop();
+    await (serving === undefined ? starting?.release() : serving.stop());
     slowWrites.flush();
   };
   stopOnSignals(stop, settings.drainTimeoutMs, log);
   recordPauses(metrics.pauses.add('main'), systemClock);
   const store = await openProbed(settings, metrics, settings.store, log);
   const server = new Server({
-    settings,
+    settings: { ...settings, limits: limitsWithinFiles(settings, log) },
     store,
     metrics,
     meter: { ...commitMeter(metrics), finished: (batch) => slowWrites.finished(batch) },
@@ -55,10 +58,24 @@ export async function runServe(settings: Settings, warnings: readonly string[]):
       setImmediate(() => process.exit(FAILED));
     },
   });
+  starting = server;
   const role = await server.start();
   serving = server;
   const { addresses: clients, metricsAddresses: metricsUrls } = server;
   log.info('serving', { clients, ...(metricsUrls.length > 0 && { metrics: metricsUrls }), role });
+}
+
+/** The limits, such that clients leave the files that the store and the cache need: without them the lease runs out. */
+function limitsWithinFiles({ limits, listenClientUrls }: Settings, log: Log): ClientLimits {
+  const openFiles = openFilesMax() ?? Number.POSITIVE_INFINITY;
+  const connections = connectionsWithin(openFiles, listenClientUrls.length, limits.connections);
+  if (connections < limits.connections) {
+    log.warn(
+      '--max-connections is more than the open files allow, and is lowered: raise those (ulimit -n, LimitNOFILE)',
+      { maxConnections: limits.connections, lowered: connections, openFiles },
+    );
+  }
+  return { ...limits, connections };
 }
 
 /**

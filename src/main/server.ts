@@ -2,6 +2,7 @@ import path from 'node:path';
 import { Server as GrpcServer } from '@grpc/grpc-js';
 import type { Clock } from '../shared/base/clock.ts';
 import { makeDirectory } from '../shared/base/directory.ts';
+import { errorMessage } from '../shared/base/errors.ts';
 import type { Log } from '../shared/base/log.ts';
 import type { Random } from '../shared/base/random.ts';
 import { endUnsynced } from '../shared/base/unsynced.ts';
@@ -166,7 +167,8 @@ export class Server {
   /** Resolves when it serves, as the primary or as a standby. Calls that come earlier wait. */
   async start(): Promise<'primary' | 'standby'> {
     const { settings, random, metrics } = this.#parts;
-    makeDirectory(settings.cacheDir);
+    makeNamedDirectory('--data-dir', settings.dataDir);
+    makeNamedDirectory('--cache-dir', settings.cacheDir);
     // Where SQLite sorts what memory is not for; read when its first connection is opened.
     process.env['SQLITE_TMPDIR'] ??= settings.cacheDir;
     this.#node = new Node(settings.dataDir, random);
@@ -228,6 +230,11 @@ export class Server {
     await store.close();
     await this.#syncCache();
     this.#node?.close();
+  }
+
+  /** Of a start that is to end before it is over: lets another process take over at once. */
+  async release(): Promise<void> {
+    await this.#core?.release();
   }
 
   /** When nobody writes it any more: the next start may find another boot of the system. */
@@ -431,6 +438,14 @@ export class Server {
     const { answers } = this.#listener;
     const cacheFile = cacheFileOf(settings);
     await takeReadings(metrics, { core, engine, storeFailing, cacheFile, answers });
+  }
+}
+
+function makeNamedDirectory(flag: string, directory: string): void {
+  try {
+    makeDirectory(directory);
+  } catch (error) {
+    throw new Error(`${flag}: ${directory} can't be made: ${errorMessage(error)}`, { cause: error });
   }
 }
 

@@ -50,6 +50,11 @@ describe('netsy config check', { timeout: 60_000 }, () => {
     assert.match(refusal(...tls), /^netsy: --cert-file: can't be read: /);
     const s3 = ['--store', 's3://bucket/prefix', '--s3-ca-file', key];
     assert.match(refusal(...s3), /^netsy: --s3-ca-file: .*missing\.key is not a file that can be read: /);
+    const china = ['config', 'check', '--store', 's3://bucket', '--s3-region', 'cn-north-1'];
+    assert.match(
+      runNetsy(china, { HOME: '/nonexistent', AWS_USE_FIPS_ENDPOINT: 'true' }).stderr,
+      /^netsy: AWS_USE_FIPS_ENDPOINT asks for a FIPS endpoint, and S3 has none in region cn-north-1\n$/,
+    );
     const { code, stderr } = runNetsy(['config', 'chek']);
     assert.deepEqual(
       [code, stderr.trim()],

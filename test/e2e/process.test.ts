@@ -42,6 +42,20 @@ describe('a start that can not succeed says why in one line', { timeout: 60_000 
     assert.match(refusedStart(serverArguments({ dataDir: file })), new RegExp(file));
     assert.match(refusedStart(serverArguments({ dataDir: join(file, 'below') })), new RegExp(file));
     assert.match(refusedStart(serverArguments({ dataDir: '/sys/netsy' })), /\/sys\/netsy/);
+    assert.match(
+      refusedStart(serverArguments({ dataDir: '/proc/netsy' })),
+      /\/proc\/netsy\/store: no directory can be made in \/proc; choose another place/,
+    );
+    const elsewhere = ['--store', `file://${temporaryDirectory()}/store`];
+    assert.match(
+      refusedStart(serverArguments({ dataDir: '/proc/netsy', arguments: elsewhere })),
+      /--data-dir: \/proc\/netsy can't be made: no directory can be made in \/proc; choose another place/,
+    );
+    const cache = ['--cache-dir', join(file, 'cache')];
+    assert.match(
+      refusedStart(serverArguments({ dataDir: temporaryDirectory(), arguments: cache })),
+      /--cache-dir: .*\/file\/cache can't be made: ENOTDIR/,
+    );
   });
 
   it('names a port that is in use, and leaves the server that uses it alone', async () => {

@@ -1,9 +1,12 @@
 import assert from 'node:assert/strict';
+import { join } from 'node:path';
 import { after, afterEach, before, describe, it } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { KV } from '../../src/shared/etcd/gen/etcdserverpb/rpc_pb.ts';
 import { Between, type Deed, type Passing } from '../support/between.ts';
 import { bytes, EtcdClient, text } from '../support/etcd-client.ts';
-import { type Netsy, startNetsy } from '../support/netsy.ts';
+import { MAIN, type Netsy, serverArguments, startNetsy, temporaryDirectory } from '../support/netsy.ts';
+import { startProcess } from '../support/process.ts';
 import { missingTools } from '../support/tools.ts';
 import { startVersityGateway, type VersityGateway } from '../support/versitygw.ts';
 
@@ -137,6 +140,28 @@ describe('a store whose answers are not all its own', { timeout: 120_000, skip: 
     assert.equal(await netsy.stop(), 'exit code 0');
     assert.ok(between.done > 0);
     assert.doesNotMatch(netsy.log(), /lease not released/);
+  });
+
+  it('that refuses uploads while a start claims the log: told to end, it gives the lease back', async () => {
+    store = `s3://bucket/${prefixes++}`;
+    const leaseTtl = ['--store', store, '--lease-ttl', '2m'];
+    const environment = { ...gateway.environment, AWS_ENDPOINT_URL_S3: between.endpoint };
+    between.deed = (request) => (isUpload(request) ? { instead: { status: 503 } } : undefined);
+    between.done = 0;
+    const starting = await startProcess({
+      command: process.execPath,
+      arguments: [MAIN, ...serverArguments({ dataDir: temporaryDirectory(), arguments: leaseTtl })],
+      environment,
+      logFile: join(temporaryDirectory(), 'netsy.log'),
+    });
+    // Who uploads has the lease.
+    while (between.done === 0) await sleep(20);
+    await starting.stop();
+    assert.equal(await starting.ended, 'exit code 0');
+    between.deed = () => undefined;
+    const next = await startNetsy({ arguments: leaseTtl, environment, readyWithinMs: 50_000 });
+    assert.match(next.log(), /"role":"primary"/);
+    assert.equal(await next.stop(), 'exit code 0');
   });
 
   it('that asks to be left alone for a minute is not, lest writes time out', async () => {

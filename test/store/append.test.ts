@@ -175,6 +175,16 @@ describe('an append', () => {
     }
   });
 
+  it('of a command ends with what the store said last, when its time for tries is over and not before', async () => {
+    const denied = new StoreError('fatal', 'cannot create it: HTTP 400', { status: 400 });
+    const { appender, clock, attempts, settle } = bench(() => ({ failBefore: denied }), {
+      retryForMs: 60_000,
+    });
+    await assert.rejects(settle(appender.append(KEY, OURS, 0)), denied);
+    assert.ok(clock.monotonicMs() > 60_000 && clock.monotonicMs() < 66_000, `${clock.monotonicMs()} ms`);
+    assert.ok(attempts.length > 12);
+  });
+
   it('ends with the reason of its signal, in a PUT and in a pause, and leaves no timer', async () => {
     for (const fault of [{ delayBeforeMs: 1e9 }, { failBefore: lostAnswer() }]) {
       const { appender, clock } = bench(scripted(fault), { hedgeAfterMs: 500 });

@@ -100,6 +100,15 @@ describe('an S3 reply', () => {
     await answering(html, (store) => assert.rejects(store.delete('a'), { kind: 'no-bucket', status: 404 }));
   });
 
+  it('of success that S3 does not give is told from S3’s own', async () => {
+    const message = /: HTTP 200, and not as S3 says it: is a proxy or another server in between\?$/;
+    const page: Answer = (_request, response) => response.writeHead(200).end('<html></html>');
+    await answering(page, (store) =>
+      assert.rejects(store.put('a', text('x')), { kind: 'transient', message }),
+    );
+    await answering(page, (store) => assert.rejects(store.get('a'), { kind: 'transient', message }));
+  });
+
   it('says how long to wait, and which region a bucket is in', async () => {
     await answering(problem(503, 'SlowDown', { 'retry-after': '7' }), (store) =>
       assert.rejects(store.get('a'), { kind: 'transient', retryAfterMs: 7_000 }),

@@ -106,8 +106,11 @@ describe('on its way to a real S3 server', { skip: missingTools('go', 'openssl')
     assert.deepEqual(kinds, ['aws:kms', undefined]);
   });
 
-  it('a certificate of an authority of one’s own is trusted with --s3-ca-file or AWS_CA_BUNDLE, not without', async () => {
+  it('a certificate of an authority of one’s own is trusted with --s3-ca-file, AWS_CA_BUNDLE or the profile’s ca_bundle, not without', async () => {
     const { certFile } = certificates.authority;
+    const config = join(temporaryDirectory(), 'config');
+    writeFileSync(config, `[default]\nca_bundle = ${certFile}\n`);
+    await using(secure.endpoint, { AWS_CONFIG_FILE: config }, {}, works);
     await using(secure.endpoint, {}, { caFile: certFile }, works);
     await using(secure.endpoint, { AWS_CA_BUNDLE: certFile }, {}, works);
     await using(secure.endpoint, {}, {}, (store) =>
@@ -129,6 +132,9 @@ describe('on its way to a real S3 server', { skip: missingTools('go', 'openssl')
     for (const caFile of [empty, '/nonexistent/ca.pem', cut]) {
       await assert.rejects(using(secure.endpoint, {}, { caFile }, works), {
         message: new RegExp(`^--s3-ca-file: ${caFile} is not [^\\n]*$`),
+      });
+      await assert.rejects(using(secure.endpoint, { AWS_CA_BUNDLE: caFile }, {}, works), {
+        message: new RegExp(`^AWS_CA_BUNDLE: ${caFile} is not [^\\n]*$`),
       });
     }
   });

@@ -87,8 +87,6 @@ describe('a store URL', () => {
       '/dotted.bucket/',
       '',
     ]);
-    const china = 's3.cn-north-1.amazonaws.com.cn';
-    assert.equal((await target('s3://bucket?region=cn-north-1'))[1], `bucket.${china}`);
     const local = { AWS_ENDPOINT_URL: 'http://127.0.0.1:9000/base' };
     assert.deepEqual(await target('s3://bucket', local), [
       'http://127.0.0.1:9000',

@@ -21,8 +21,8 @@ export interface Certificates {
   /** Common name `stranger`, signed by itself: nobody trusts it. */
   readonly stranger: Certificate;
   readonly directory: string;
-  /** A new certificate of the authority's, with this common name and openssl's line of extensions. */
-  sign(name: string, extension: string): Certificate;
+  /** A new certificate of the authority's, with this common name and openssl's line of extensions, valid for a day or more. */
+  sign(name: string, extension: string, days?: number): Certificate;
   /** Writes the authority's list of revoked certificates, as PEM, and says where. */
   revoke(...certificates: readonly Certificate[]): string;
   /** Deletes the directory. */
@@ -44,7 +44,7 @@ export function makeCertificates(): Certificates {
     client: signed(directory, 'client', authority, 'extendedKeyUsage=clientAuth'),
     stranger: selfSigned(directory, 'stranger'),
     directory,
-    sign: (name, extension) => signed(directory, name, authority, extension),
+    sign: (name, extension, days) => signed(directory, name, authority, extension, days),
     revoke: (...certificates) => revocationList(directory, authority, certificates),
     remove: () => rmSync(directory, { recursive: true, force: true }),
   };
@@ -70,7 +70,13 @@ function selfSigned(directory: string, name: string): Certificate {
   return read(certFile, keyFile);
 }
 
-function signed(directory: string, name: string, authority: Certificate, extension: string): Certificate {
+function signed(
+  directory: string,
+  name: string,
+  authority: Certificate,
+  extension: string,
+  days = 1,
+): Certificate {
   const fileName = encodeURIComponent(name);
   const { certFile, keyFile } = paths(directory, fileName);
   const requestFile = join(directory, `${fileName}.csr`);
@@ -82,7 +88,7 @@ function signed(directory: string, name: string, authority: Certificate, extensi
     'x509',
     '-req',
     '-days',
-    '1',
+    String(days),
     '-in',
     requestFile,
     ...signer,

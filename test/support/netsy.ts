@@ -20,6 +20,8 @@ export interface NetsyOptions {
   readonly dataDir?: string;
   /** By default `http://127.0.0.1:0`. */
   readonly listen?: string;
+  /** How many files it may have open; by default as many as this process. */
+  readonly openFiles?: number;
   /** By default a minute. */
   readonly readyWithinMs?: number;
 }
@@ -61,8 +63,11 @@ function removeDirectories(): void {
 export async function startNetsy(options: NetsyOptions = {}): Promise<Netsy> {
   const dataDir = options.dataDir ?? temporaryDirectory();
   const child = await startProcess({
-    command: process.execPath,
-    arguments: [MAIN, ...serverArguments({ ...options, dataDir })],
+    ...withOpenFiles(options.openFiles, [
+      process.execPath,
+      MAIN,
+      ...serverArguments({ ...options, dataDir }),
+    ]),
     environment: options.environment ?? {},
     logFile: join(temporaryDirectory(), 'netsy.log'),
   });
@@ -82,6 +87,14 @@ export async function startNetsy(options: NetsyOptions = {}): Promise<Netsy> {
     kill: () => child.kill(),
     exited: child.ended,
   };
+}
+
+function withOpenFiles(
+  openFiles: number | undefined,
+  words: readonly [string, ...string[]],
+): { command: string; arguments: string[] } {
+  if (openFiles === undefined) return { command: words[0], arguments: words.slice(1) };
+  return { command: 'sh', arguments: ['-c', `ulimit -n ${openFiles}; exec "$@"`, 'sh', ...words] };
 }
 
 /** Resolves when the server's log has the text. */

@@ -1,10 +1,10 @@
 import { closeSync, existsSync, fsyncSync, openSync, rmSync, statfsSync, writeSync } from 'node:fs';
-import { readFile } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import path from 'node:path';
 import type { Clock } from '../../shared/base/clock.ts';
 import { makeDirectory } from '../../shared/base/directory.ts';
 import { errorMessage } from '../../shared/base/errors.ts';
+import { openFilesMax } from '../../shared/base/open-files.ts';
 import { type Random, randomId } from '../../shared/base/random.ts';
 import { type DoctorFinding, finding } from './doctor-finding.ts';
 
@@ -69,20 +69,14 @@ function syncTime(file: string, clock: Clock): number {
   return times.sort((a, b) => a - b)[SYNCS / 2] ?? 0;
 }
 
-/** Looks at what the system lets this process have. Never rejects. */
-export async function examineLimits(): Promise<DoctorFinding[]> {
-  return [...(await examineFiles()), examineCores()];
+/** Looks at what the system lets this process have. Never throws. */
+export function examineLimits(): DoctorFinding[] {
+  return [...examineFiles(), examineCores()];
 }
 
-async function examineFiles(): Promise<DoctorFinding[]> {
-  let limits: string;
-  try {
-    limits = await readFile('/proc/self/limits', 'utf8');
-  } catch {
-    // Not Linux: there is nothing to read.
-    return [];
-  }
-  const files = Number(/^Max open files\s+(\d+)/m.exec(limits)?.[1] ?? Number.POSITIVE_INFINITY);
+function examineFiles(): DoctorFinding[] {
+  const files = openFilesMax();
+  if (files === undefined) return [];
   const text = `up to ${files} open files`;
   if (files >= FILES_WARN) return [finding('limits', 'ok', text)];
   return [finding('limits', 'warn', `${text}; each client takes one: raise it (ulimit -n, LimitNOFILE)`)];

@@ -38,7 +38,7 @@ export const S3_FLAGS = {
     's3-ca-file',
     '<path>',
     anyText,
-    'authorities (PEM) to trust beside the public ones (default: AWS_CA_BUNDLE)',
+    'authorities (PEM) to trust beside the public ones (default: AWS_CA_BUNDLE, then the shared config)',
   ),
   s3RoleArn: optional(
     'S3',

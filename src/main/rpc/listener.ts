@@ -47,8 +47,9 @@ import { CONNECTION_WINDOW_BYTES, STREAM_WINDOW_BYTES } from './windows.ts';
  * grpc-js serves nothing but gRPC over h2.
  */
 
-/** Of pages' URLs: a few scrapers, probes and people. */
+/** Of pages' URLs: a few scrapers, probes and people. No more than clients, where files are few. */
 const METRICS_CONNECTIONS_MAX = 256;
+const METRICS_CONNECTIONS_MIN = 16;
 const REFUSED_LOG_EVERY_MS = 10_000;
 const HTTP_TIMEOUT_CHECK_MS = 5_000;
 /** TCP's own keepalive, for peers that vanish without a word. */
@@ -137,7 +138,10 @@ export class Listener {
     const pages = metrics?.urls.map((url) =>
       this.#createEndpoint({
         ...{ url, flag: '--listen-metrics-urls', http: metrics.http, grpc: false },
-        connectionsMax: METRICS_CONNECTIONS_MAX,
+        connectionsMax: Math.min(
+          METRICS_CONNECTIONS_MAX,
+          Math.max(METRICS_CONNECTIONS_MIN, limits.connections),
+        ),
       }),
     );
     this.#endpoints = [...clients, ...(pages ?? [])];

@@ -7,6 +7,7 @@ import {
   type TlsFiles,
   type TlsMaterial,
   tlsFileVersions,
+  validityTrouble,
 } from './tls-files.ts';
 
 /** etcd reads its certificate at every handshake; we look so often whether a file is another one. */
@@ -26,7 +27,7 @@ export interface TlsReloadParts {
  * Reads the TLS files again when they change. By looking, not by being told: a file system's notices say nothing of a
  * symbolic link's target in another directory, and none comes from a network file system. cert-manager and the
  * kubelet replace such a link (`..data`) by renaming; others write the certificate and then its key, so files that
- * don't fit together are logged once, the ones before go on, and it looks again.
+ * don't fit together, or a certificate that is not valid now, are logged once, the ones before go on, and it looks again.
  */
 export class TlsReload {
   readonly #parts: TlsReloadParts;
@@ -44,9 +45,16 @@ export class TlsReload {
 
   /** Begins, with reading once more: a change after the files' first reading is found too. */
   start(): void {
+    const { files, material, clock, log } = this.#parts;
+    const trouble = validityTrouble(material, clock.wallMs());
+    if (trouble !== undefined) log.warn(`--cert-file: ${files.certFile} ${trouble}`);
+    this.#lookLater();
+  }
+
+  #lookLater(): void {
     if (this.#stopped) return;
     this.#timer = this.#parts.clock.after(LOOK_EVERY_MS, () => {
-      void this.#look().then(() => this.start());
+      void this.#look().then(() => this.#lookLater());
     });
   }
 
@@ -64,10 +72,21 @@ export class TlsReload {
     this.#seen = versions;
     try {
       const material = await rereadTlsFiles(files);
+      this.#checkValidity(material);
       this.#failure = undefined;
       if (!this.#stopped) this.#use(material);
     } catch (error) {
       this.#fail((error as Error).message);
+    }
+  }
+
+  /** A certificate that no client takes, now, does not replace one that they take. */
+  #checkValidity(material: TlsMaterial): void {
+    const { files, clock } = this.#parts;
+    const now = clock.wallMs();
+    const trouble = validityTrouble(material, now);
+    if (trouble !== undefined && validityTrouble(this.#material, now) === undefined) {
+      throw new Error(`--cert-file: ${files.certFile} ${trouble}`);
     }
   }
 

@@ -76,6 +76,8 @@ export interface AppenderOptions {
   readonly hedgeAfterMs: number | 'auto' | 'p95' | 'off';
   /** For one request, in milliseconds. Its outcome is unknown when it takes longer. */
   readonly attemptTimeoutMs: number;
+  /** No new try begins later than this after the first, in milliseconds; undefined: tries go on until the signal. */
+  readonly retryForMs?: number;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Log;
@@ -120,7 +122,8 @@ export class Appender {
    * Resolves 'durable' when the object under `key` is exactly `body`, 'lost' when it is another writer's.
    * Failures are retried with backoff for as long as `signal` is not aborted; so are refusals ('denied',
    * 'no-bucket', and whatever else has an HTTP status), because credentials, policies and proxies are rotated and mended
-   * while the server runs. Rejects with the signal's reason, or with a 'fatal' or 'unsupported' `StoreError` of the machine. `body` must not change meanwhile;
+   * while the server runs. Rejects with the signal's reason, with a 'fatal' or 'unsupported' `StoreError` of the machine, or with the
+   * latest failure when `retryForMs` is over. `body` must not change meanwhile;
    * `writes` is how many requests wait for it. Each request to the store is added to `attempts` when it is sent.
    */
   async append(
@@ -130,7 +133,8 @@ export class Appender {
     signal?: AbortSignal,
     attempts: AppendAttempt[] = [],
   ): Promise<'durable' | 'lost'> {
-    const { clock, random } = this.#options;
+    const { clock, random, retryForMs = Number.POSITIVE_INFINITY } = this.#options;
+    const retryUntil = clock.monotonicMs() + retryForMs;
     if (!this.#isPrimary()) await this.#untilPrimary(signal);
     this.#copies.earn(writes);
     const trustUntil = clock.monotonicMs() + UPLOAD_TRUST_MS;
@@ -152,6 +156,7 @@ export class Appender {
       } catch (error) {
         failure = error;
         this.#noteFailure(key, error, signal);
+        if (clock.monotonicMs() > retryUntil) throw error;
       }
       await clock.sleep(backoffMs(failures, random, failure), signal);
       signal?.throwIfAborted();

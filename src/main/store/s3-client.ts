@@ -50,7 +50,7 @@ const STALE_CREDENTIALS: ReadonlySet<string | undefined> = new Set([
 /** Opens a client. Rejects with an Error of one line when an option can't be used; connects to nothing yet. */
 export async function openS3Client(target: S3Target, options: S3Options): Promise<S3Client> {
   const { environment, clock, log } = options;
-  const caFile = options.caFile ?? (environment['AWS_CA_BUNDLE'] || undefined);
+  const trust = await readTrust(options.caFile, environment);
   const time = new StoreTime(clock);
   const { region } = target;
   return new S3Client({
@@ -59,12 +59,12 @@ export async function openS3Client(target: S3Target, options: S3Options): Promis
     dialect: dialectOf(target, options),
     credentials:
       options.credentials ??
-      defaultCredentials({ environment, clock, time, region, role: options.role, caFile, log }),
+      defaultCredentials({ environment, clock, time, region, role: options.role, trust, log }),
     dispatcher: dispatcherFor(target.origin, {
       environment,
       timeoutMs: options.attemptTimeoutMs ?? ATTEMPT_TIMEOUT_MS,
       connections: options.connections ?? CONNECTIONS,
-      trust: caFile === undefined ? undefined : await readTrust(caFile),
+      trust,
     }),
   });
 }

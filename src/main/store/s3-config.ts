@@ -4,6 +4,7 @@ import type { Random } from '../../shared/base/random.ts';
 import type { Role } from './s3-credential-chain.ts';
 import type { CredentialProvider, Environment } from './s3-credentials.ts';
 import type { DialectName, Written } from './s3-dialect.ts';
+import { awsEndpoint, namedEndpoint } from './s3-endpoint.ts';
 import { readProfile } from './s3-profile.ts';
 
 /** How a bucket is named in a request: in its path, or in its host name. */
@@ -24,7 +25,7 @@ export interface S3Options {
   readonly credentials?: CredentialProvider | undefined;
   /** To be taken on with the credentials that are found. */
   readonly role?: Role | undefined;
-  /** A file of authorities (PEM) to trust beside Node's own. Instead of AWS_CA_BUNDLE. */
+  /** A file of authorities (PEM) to trust beside Node's own. Instead of AWS_CA_BUNDLE and the profile's `ca_bundle`. */
   readonly caFile?: string | undefined;
   /** What each object is to be written with. */
   readonly written?: Written | undefined;
@@ -62,9 +63,9 @@ export async function s3Target(url: URL, options: S3Options): Promise<S3Target> 
   const { bucket, prefix } = bucketAndPrefix(url);
   const { environment } = options;
   const query = queryOf(url);
-  const endpoint = query.endpoint || options.endpoint || (await endpointOf(environment));
+  const endpoint = await namedEndpoint([query.endpoint, options.endpoint], environment);
   const region = query.region || options.region || (await regionOf(environment));
-  const base = endpoint ? parseEndpoint(endpoint) : awsEndpoint(region);
+  const base = endpoint ?? (await awsEndpoint(region, environment));
   // A certificate's wildcard covers one label, so a bucket with dots has no valid virtual host over TLS.
   const addressing =
     query.addressing ?? options.addressing ?? (endpoint || bucket.includes('.') ? 'path' : 'virtual');
@@ -117,29 +118,4 @@ function queryOf(url: URL): { endpoint?: string; region?: string; addressing?: A
 async function regionOf(environment: Environment): Promise<string> {
   const named = environment['AWS_REGION'] || environment['AWS_DEFAULT_REGION'];
   return named || (await readProfile(environment)).get('region') || REGION_DEFAULT;
-}
-
-/** https://docs.aws.amazon.com/sdkref/latest/guide/feature-ss-endpoints.html */
-async function endpointOf(environment: Environment): Promise<string | undefined> {
-  if (environment['AWS_IGNORE_CONFIGURED_ENDPOINT_URLS']?.toLowerCase() === 'true') return undefined;
-  const named = environment['AWS_ENDPOINT_URL_S3'] || environment['AWS_ENDPOINT_URL'];
-  if (named) return named;
-  const profile = await readProfile(environment);
-  return profile.get('s3 endpoint_url') || profile.get('endpoint_url');
-}
-
-function parseEndpoint(endpoint: string): URL {
-  const url = URL.canParse(endpoint) ? new URL(endpoint) : undefined;
-  if (url === undefined || (url.protocol !== 'http:' && url.protocol !== 'https:')) {
-    throw new Error(`the S3 endpoint '${endpoint}' is not a URL: write http://host:port or https://host`);
-  }
-  if (url.username !== '' || url.password !== '' || url.search !== '') {
-    throw new Error('the S3 endpoint must be scheme, host and port only');
-  }
-  return url;
-}
-
-function awsEndpoint(region: string): URL {
-  const domain = region.startsWith('cn-') ? 'amazonaws.com.cn' : 'amazonaws.com';
-  return new URL(`https://s3.${region}.${domain}`);
 }

@@ -5,7 +5,7 @@ import { errorCode, errorMessage } from '../../shared/base/errors.ts';
 import { withDeadline } from './deadline.ts';
 import { StoreError, type StoreErrorKind } from './errors.ts';
 import type { CredentialOptions, Credentials } from './s3-credentials.ts';
-import { dispatcherForAll, readTrust } from './s3-dispatcher.ts';
+import { dispatcherForAll } from './s3-dispatcher.ts';
 import { profileName, sharedFiles } from './s3-profile.ts';
 import type { FetchedCredentials } from './s3-renewing-credentials.ts';
 
@@ -56,15 +56,15 @@ async function loadChain(options: CredentialOptions, fixed: Credentials | undefi
   // It would be told on standard error, between the lines of the log, to people who can do nothing about it.
   process.env['AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED'] ??= 'true';
   const { fromNodeProviderChain, fromTemporaryCredentials } = await import('@aws-sdk/credential-providers');
-  const { environment, caFile, role } = options;
-  const dispatcher = dispatcherForAll({
+  const { environment, trust, role } = options;
+  const dispatchers = dispatcherForAll({
     environment,
     timeoutMs: REQUEST_TIMEOUT_MS,
     connections: 2,
-    trust: caFile === undefined ? undefined : await readTrust(caFile),
+    trust,
   });
   const region = environment['AWS_REGION'] || environment['AWS_DEFAULT_REGION'] || options.region;
-  const clientConfig: ClientConfig = { region, requestHandler: requestHandler(dispatcher) };
+  const clientConfig: ClientConfig = { region, requestHandler: requestHandler(dispatchers) };
   const files = sharedFiles(environment);
   const chainOptions: ChainOptions = {
     profile: profileName(environment),
@@ -105,12 +105,14 @@ interface TokenRequest {
 }
 
 /** Sends the token service's requests the way the store's go: with the same authorities and proxy. */
-function requestHandler(dispatcher: Dispatcher): ClientConfig['requestHandler'] {
+function requestHandler(dispatchers: (origin: string) => Dispatcher): ClientConfig['requestHandler'] {
   return {
     metadata: { handlerProtocol: 'http/1.1' },
     handle: async (request: TokenRequest, options?: { readonly abortSignal?: AbortSignal }) => {
-      const response = await dispatcher.request({
-        origin: `${request.protocol}//${request.hostname}${request.port === undefined ? '' : `:${request.port}`}`,
+      const { protocol, hostname, port } = request;
+      const origin = `${protocol}//${hostname}${port === undefined ? '' : `:${port}`}`;
+      const response = await dispatchers(origin).request({
+        origin,
         path: request.path + queryOf(request),
         method: request.method as Dispatcher.HttpMethod,
         headers: request.headers,

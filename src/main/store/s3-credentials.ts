@@ -1,3 +1,4 @@
+import type { SecureContext } from 'node:tls';
 import type { Clock } from '../../shared/base/clock.ts';
 import { type Log, silentLog } from '../../shared/base/log.ts';
 import { credentialChain, type Role } from './s3-credential-chain.ts';
@@ -28,7 +29,8 @@ export interface CredentialOptions {
   readonly region: string;
   /** To be taken on with the credentials that are found. */
   readonly role?: Role | undefined;
-  readonly caFile?: string | undefined;
+  /** Authorities of the token service's, beside those that Node brings. */
+  readonly trust?: SecureContext | undefined;
   readonly log?: Log | undefined;
 }
 

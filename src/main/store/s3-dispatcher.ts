@@ -1,9 +1,11 @@
 import { readFile } from 'node:fs/promises';
 import { createSecureContext, rootCertificates, type SecureContext } from 'node:tls';
-import { Agent, type Dispatcher, EnvHttpProxyAgent, Pool } from 'undici';
+import { type Dispatcher, Pool, ProxyAgent } from 'undici';
 import { certificatesTrouble } from '../../shared/base/certificates.ts';
 import { errorMessage } from '../../shared/base/errors.ts';
 import type { Environment } from './s3-credentials.ts';
+import { profileName, readableProfile } from './s3-profile.ts';
+import { Proxies } from './s3-proxy.ts';
 
 export interface DispatcherOptions {
   /** For a connection, for the beginning of an answer, and between two pieces of it. */
@@ -15,33 +17,55 @@ export interface DispatcherOptions {
 }
 
 /**
- * Reads authorities (PEM) that are to be trusted beside those that Node brings. Made once: reading them for each
- * connection would take longer than the handshake. Rejects with an Error of one line.
+ * Authorities (PEM) that are to be trusted beside those that Node brings: of `caFile` (--s3-ca-file), AWS_CA_BUNDLE or
+ * the profile's `ca_bundle`; undefined when none is named. Made once: reading them for each connection would take
+ * longer than the handshake. Rejects with an Error of one line.
  */
-export async function readTrust(caFile: string): Promise<SecureContext> {
+export async function readTrust(
+  caFile: string | undefined,
+  environment: Environment,
+): Promise<SecureContext | undefined> {
+  const [label, file] = await trustFile(caFile, environment);
+  if (!file) return undefined;
   let pem: string;
   try {
-    pem = await readFile(caFile, 'utf8');
+    pem = await readFile(file, 'utf8');
   } catch (error) {
-    throw new Error(`--s3-ca-file: ${caFile} is not a file that can be read: ${errorMessage(error)}`);
+    throw new Error(`${label}: ${file} is not a file that can be read: ${errorMessage(error)}`);
   }
   const trouble = certificatesTrouble(pem);
-  if (trouble !== undefined) throw new Error(`--s3-ca-file: ${caFile} ${trouble}`);
+  if (trouble !== undefined) throw new Error(`${label}: ${file} ${trouble}`);
   return createSecureContext({ ca: [...rootCertificates, pem] });
+}
+
+async function trustFile(
+  caFile: string | undefined,
+  environment: Environment,
+): Promise<readonly [label: string, file: string | undefined]> {
+  if (caFile !== undefined) return ['--s3-ca-file', caFile];
+  const bundle = environment['AWS_CA_BUNDLE'];
+  if (bundle) return ['AWS_CA_BUNDLE', bundle];
+  const profile = await readableProfile(environment);
+  return [`ca_bundle of profile '${profileName(environment)}'`, profile.get('ca_bundle')];
 }
 
 /**
  * Kept-alive connections to `origin`, one request on each at a time; through the proxy that HTTPS_PROXY or HTTP_PROXY
- * names, unless NO_PROXY names the origin's host.
+ * names, unless NO_PROXY names the origin's host. Throws an Error of one line when a proxy is named that is none.
  */
 export function dispatcherFor(origin: string, options: DispatcherOptions): Dispatcher {
-  const proxied = proxyDispatcher(options);
-  return proxied ?? new Pool(origin, connectionOptions(options));
+  const proxy = new Proxies(options.environment).to(origin);
+  return proxy === undefined ? new Pool(origin, connectionOptions(options)) : proxyAgent(proxy, options);
 }
 
-/** The same for any origin. */
-export function dispatcherForAll(options: DispatcherOptions): Dispatcher {
-  return proxyDispatcher(options) ?? new Agent(connectionOptions(options));
+/** The same for any origin: one for each, made when it is first asked for. */
+export function dispatcherForAll(options: DispatcherOptions): (origin: string) => Dispatcher {
+  const dispatchers = new Map<string, Dispatcher>();
+  return (origin) => {
+    const dispatcher = dispatchers.get(origin) ?? dispatcherFor(origin, options);
+    dispatchers.set(origin, dispatcher);
+    return dispatcher;
+  };
 }
 
 function connectionOptions({ timeoutMs, connections, trust }: DispatcherOptions): Pool.Options {
@@ -55,33 +79,8 @@ function connectionOptions({ timeoutMs, connections, trust }: DispatcherOptions)
   };
 }
 
-/** As Go does: no proxy leads back to this machine. */
-const LOOPBACK = ['localhost', '127.0.0.1', '[::1]'];
-
-function proxyDispatcher(options: DispatcherOptions): Dispatcher | undefined {
-  const { environment, trust, timeoutMs } = options;
-  const read = (name: string): string => environment[name.toLowerCase()] || environment[name] || '';
-  const httpProxy = proxyUrl(read('HTTP_PROXY'), 'HTTP_PROXY');
-  const httpsProxy = proxyUrl(read('HTTPS_PROXY'), 'HTTPS_PROXY');
-  const noProxy = read('NO_PROXY').split(/[,\s]+/);
-  if ((httpProxy === '' && httpsProxy === '') || noProxy.includes('*')) return undefined;
+function proxyAgent(uri: string, options: DispatcherOptions): ProxyAgent {
+  const { trust, timeoutMs } = options;
   const tls = { timeout: timeoutMs, ...(trust === undefined ? {} : { secureContext: trust }) };
-  return new EnvHttpProxyAgent({
-    ...connectionOptions(options),
-    httpProxy,
-    httpsProxy,
-    noProxy: [...noProxy, ...LOOPBACK].join(),
-    requestTls: tls,
-    proxyTls: tls,
-  });
-}
-
-/** curl takes `proxy:3128`, so it is in many environments. */
-function proxyUrl(text: string, name: string): string {
-  if (text === '') return '';
-  const url = /^[a-z0-9+.-]+:\/\//i.test(text) ? text : `http://${text}`;
-  if (!URL.canParse(url) || !/^https?:$/.test(new URL(url).protocol)) {
-    throw new Error(`${name} is not the URL of a proxy: write http://host:port`);
-  }
-  return url;
+  return new ProxyAgent({ ...connectionOptions(options), uri, requestTls: tls, proxyTls: tls });
 }

@@ -130,8 +130,10 @@ function kindOfStatus(status: number): StoreErrorKind {
   return 'fatal';
 }
 
-/** A bucket in another region answers with where it is. */
+/** A bucket in another region answers with where it is; a success with a page, or of a write without a tag, is no S3's. */
 function hint(reply: S3Reply): string {
+  if (reply.status < 300 && problemOf(reply).code === undefined)
+    return ', and not as S3 says it: is a proxy or another server in between?';
   const region = reply.header('x-amz-bucket-region');
   if ((reply.status !== 301 && reply.status !== 400) || region === undefined) return '';
   return `; the bucket is in region ${region}: set AWS_REGION to it`;

@@ -33,6 +33,11 @@ export async function readProfile(environment: Environment): Promise<ReadonlyMap
   return settings;
 }
 
+/** As `readProfile`, where nothing may be in the files that is needed: what can't be read says nothing. */
+export function readableProfile(environment: Environment): Promise<ReadonlyMap<string, string>> {
+  return readProfile(environment).catch(() => new Map());
+}
+
 /** Where AWS's shared files are, or would be. */
 export function sharedFiles(environment: Environment): { config: string; credentials: string } {
   const folder = join(environment['HOME'] ?? homedir(), '.aws');

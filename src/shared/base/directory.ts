@@ -6,8 +6,9 @@ import { dirname } from 'node:path';
 const MODE = 0o700;
 
 /**
- * Makes a directory and the ones above it, if they are missing. Throws the system's error. Node's own recursive
- * mkdir never returns where a file system answers ENOENT for every name, as /proc does.
+ * Makes a directory and the ones above it, if they are missing. Throws the system's error, or one that says
+ * where none can be made. Node's own recursive mkdir never
+ * returns where a file system answers ENOENT for every name, as /proc does.
  */
 export function makeDirectory(path: string): void {
   try {
@@ -15,7 +16,17 @@ export function makeDirectory(path: string): void {
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'ENOENT' || dirname(path) === path) throw error;
     makeDirectory(dirname(path));
+    makeBelow(path);
+  }
+}
+
+/** The directory above is there, so a system that says otherwise means that it has no room for names of ours. */
+function makeBelow(path: string): void {
+  try {
     make(path);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+    throw new Error(`no directory can be made in ${dirname(path)}; choose another place`, { cause: error });
   }
 }
 
