@@ -37,6 +37,15 @@ const NOT_RUN: Readonly<Record<string, { readonly why: string; readonly trial: T
     why: 'takes minutes to hours; test/bench/programs.test.ts runs it for moments',
     trial: async ({ text }) => checkScripts(text),
   },
+  'docs/operations/deploying.md#a-container': {
+    why: 'needs an engine of containers and its base images; docs/testing.md says what was run by hand',
+    trial: async ({ text }) => {
+      const [, file = ''] = /^docker build -f (\S+)/m.exec(text) ?? [];
+      const dockerfile = readFileSync(join(ROOT, file), 'utf8');
+      const [, volume = ''] = / -v netsy:(\S+) netsy /.exec(text) ?? [];
+      assert.ok(dockerfile.split('\n').includes(`VOLUME ${volume}`), `the image keeps its data in ${volume}`);
+    },
+  },
   'docs/supply-chain.md#bill-of-materials': {
     why: 'test/supply makes it and compares it with the lockfile',
     trial: async ({ text }) => checkScripts(text),

@@ -18,6 +18,7 @@ const ELSEWHERE: readonly (readonly [command: RegExp, where: string])[] = [
   [/^\.ci\/run$/, 'what runs these tests'],
   [/^kine --endpoint /, 'test/docs/page-trials.ts, on another path'],
   [/^kube-apiserver |^k3s /, 'not run: npm run kube runs a kube-apiserver; k3s is not at hand'],
+  [/^kubeadm |^systemctl start$/, 'docs/testing.md says what was run by hand'],
   [/^systemd-analyze /, 'test/e2e/deployment-files.test.ts'],
   [/^aws /, 'not run: AWS is not at hand'],
   [/^gcloud /, 'not run: Google Cloud is not at hand'],
@@ -34,7 +35,10 @@ const FOREIGN = new Set([
   ...['--endpoints', '--cacert', '--cert', '--key', '--prefix'],
   // kube-apiserver, k3s
   ...['--etcd-servers', '--etcd-cafile', '--etcd-certfile', '--etcd-keyfile', '--etcd-compaction-interval'],
-  ...['--etcd-healthcheck-timeout', '--etcd-prefix', '--encryption-provider-config'],
+  ...['--etcd-healthcheck-timeout', '--etcd-readycheck-timeout', '--etcd-prefix', '--watch-cache'],
+  '--encryption-provider-config',
+  // docker, buildah
+  ...['--stop-timeout', '--format', '--tmpfs'],
   ...['--datastore-endpoint', '--datastore-cafile', '--datastore-certfile', '--datastore-keyfile'],
   ...['--cluster-init', '--endpoint', '--wal-sync-upload'],
   // node

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import type { IncomingMessage } from 'node:http';
@@ -7,6 +8,7 @@ import { describe, it } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { makeCertificates } from '../support/certificates.ts';
 import { runNetsy, startNetsy, temporaryDirectory } from '../support/netsy.ts';
+import { freePort } from '../support/ports.ts';
 import { missingTools } from '../support/tools.ts';
 
 const OPERATIONS = fileURLToPath(new URL('../../../docs/operations/', import.meta.url));
@@ -97,6 +99,8 @@ describe('the files to deploy with', () => {
     const drain = defaultSeconds(help, '--drain-timeout');
     const unit = Number(/^TimeoutStopSec=(\d+)$/m.exec(read('netsy.service'))?.[1]);
     const pod = Number(/terminationGracePeriodSeconds: (\d+)$/m.exec(read('kubernetes.yaml'))?.[1]);
+    const container = Number(/--stop-timeout (\d+) /.exec(read('deploying.md'))?.[1]);
+    assert.ok(container > drain, `the container gives ${container} s, the server takes up to ${drain} s`);
     assert.ok(unit > drain, `the unit gives ${unit} s, the server takes up to ${drain} s`);
     assert.ok(pod > drain, `the pod gives ${pod} s, the server takes up to ${drain} s`);
   });
@@ -112,5 +116,60 @@ describe('the files to deploy with', () => {
       bin: { netsy: string };
     };
     assert.ok(read('Dockerfile').includes(`/netsy/${bin.netsy}`));
+  });
+
+  it('the image has a first process that SIGTERM reaches before netsy has a handler', () => {
+    assert.match(read('Dockerfile'), /install -y --no-install-recommends tini /);
+    assert.match(read('Dockerfile'), /^ENTRYPOINT \["tini", "--", "/m);
+  });
+
+  it("the image's check of health is answered by a server that talks TLS to its clients", {
+    skip: missingTools('openssl'),
+  }, async () => {
+    const dockerfile = read('Dockerfile');
+    const [, pages = ''] = /NETSY_LISTEN_METRICS_URLS=(\S+)/.exec(dockerfile) ?? [];
+    const command = JSON.parse(/^ +CMD (\[.*\])$/m.exec(dockerfile)?.[1] ?? '[]') as string[];
+    const [program, ...words] = command.map((word) => (word === 'node' ? process.execPath : word));
+    assert.ok(words.join(' ').includes(`${pages}/livez`), `it asks ${pages}`);
+    const made = makeCertificates();
+    const here = `http://127.0.0.1:${await freePort()}`;
+    const check = (): number | null =>
+      spawnSync(
+        program!,
+        words.map((word) => word.replace(pages, here)),
+      ).status;
+    assert.equal(check(), 1, 'nobody is there');
+    const { certFile, keyFile } = made.server;
+    const netsy = await startNetsy({
+      arguments: [
+        '--cert-file',
+        certFile,
+        '--key-file',
+        keyFile,
+        '--listen-client-urls',
+        'https://127.0.0.1:0',
+      ],
+      environment: { NETSY_LISTEN_METRICS_URLS: here },
+    });
+    try {
+      assert.equal(check(), 0);
+    } finally {
+      assert.equal(await netsy.stop(), 'exit code 0');
+      made.remove();
+    }
+  });
+
+  it('an image is made of nothing that a clone has beside its sources', () => {
+    const ignored = (file: string): string[] =>
+      readFileSync(`${OPERATIONS}../../${file}`, 'utf8')
+        .split('\n')
+        .filter((line) => line !== '' && !line.startsWith('#'))
+        .map((line) => line.replace(/\/$/, ''));
+    const left = new Set(ignored('.dockerignore'));
+    assert.deepEqual(
+      ignored('.gitignore').filter((line) => line !== 'netsy.cdx.json' && !left.has(line)),
+      [],
+    );
+    assert.ok(left.has('.git'));
   });
 });
