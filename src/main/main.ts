@@ -1,7 +1,7 @@
 import '../shared/base/base64.ts';
 import { sharedAbort } from '../shared/base/abort.ts';
 import { systemClock } from '../shared/base/clock.ts';
-import { errorMessage } from '../shared/base/errors.ts';
+import { errorCode, errorMessage } from '../shared/base/errors.ts';
 import { systemRandom } from '../shared/base/random.ts';
 import { type CommandOutput, FAILED, outputOf, UNREADABLE } from './command-output.ts';
 import type { DoctorOrder } from './config/command-doctor.ts';
@@ -126,7 +126,11 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
 });
 
 main().catch((error: unknown) => {
-  const [line = ''] = errorMessage(error).split('\n', 1);
+  const message = errorMessage(error);
+  // A package compiled for another Node: what to do comes in its last lines.
+  const [line = ''] = (
+    errorCode(error) === 'ERR_DLOPEN_FAILED' ? message.replaceAll('\n', ' ') : message
+  ).split('\n', 1);
   const argv = process.argv.slice(2);
   const command = commandNamed(argv);
   const json = asksForJson(argv, process.env);

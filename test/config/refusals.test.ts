@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { asksForJson } from '../../src/main/config/output-form.ts';
-import { MAIN, runNetsy } from '../support/netsy.ts';
+import { MAIN, runNetsy, serverArguments, temporaryDirectory } from '../support/netsy.ts';
 
 /** netsy's commands, as its help has them, and serving. */
 const COMMANDS = [
@@ -118,6 +120,21 @@ describe('what is refused', { timeout: 120_000 }, () => {
     assert.equal(asksForJson(['--log-format', 'json', '--log-format', 'console'], {}), false);
     assert.equal(asksForJson(['--log-format=console'], { NETSY_LOG_FORMAT: 'json' }), false);
     assert.equal(asksForJson(['status', '--json'], { NETSY_LOG_FORMAT: 'console' }), true);
+  });
+});
+
+describe('a package that was compiled for another Node', () => {
+  it('is told with what to do, in one line', () => {
+    const preload = join(temporaryDirectory(), 'preload.cjs');
+    const said = "The module 'x.node'\nwas compiled against a different version.\nPlease try `npm install`.";
+    const failure = `Object.assign(new Error(${JSON.stringify(said)}), { code: 'ERR_DLOPEN_FAILED' })`;
+    writeFileSync(preload, `process.dlopen = () => { throw ${failure}; };`);
+    const { code, stderr } = runNetsy(serverArguments({ dataDir: temporaryDirectory() }), {
+      NODE_OPTIONS: `--require ${preload}`,
+    });
+    assert.equal(code, 1);
+    const { msg } = JSON.parse(stderr.trimEnd().split('\n').at(-1)!) as { msg: string };
+    assert.equal(msg, said.replaceAll('\n', ' '));
   });
 });
 
