@@ -29,16 +29,20 @@ export function outputOf(command: string | undefined, json: boolean, clock: Cloc
   return {
     result: (text) => void process.stdout.write(`${text}\n`),
     note: (text, level = 'info', fields = {}) => {
-      // Whatever somebody typed may be in it: the URL of a store with a password.
       const msg = withoutUsers(text);
       const ts = new Date(clock.wallMs()).toISOString();
-      const more = Object.keys(fields).length > 0 ? ` ${JSON.stringify(fields)}` : '';
-      const line = json
-        ? JSON.stringify({ level, ts, command, ...fields, msg })
-        : `${program}: ${msg}${withoutUsers(more)}`;
+      const more = Object.keys(fields).length > 0 ? ` ${shownJson(fields)}` : '';
+      const line = json ? shownJson({ level, ts, command, ...fields, msg }) : `${program}: ${msg}${more}`;
       process.stderr.write(`${line}\n`);
     },
   };
+}
+
+/** Whatever somebody typed may be in it: the URL of a store with a password. */
+function shownJson(record: object): string {
+  return JSON.stringify(record, (_key, value: unknown) =>
+    typeof value === 'string' ? withoutUsers(value) : value,
+  );
 }
 
 /** A log whose lines are notes. */

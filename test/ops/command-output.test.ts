@@ -18,9 +18,11 @@ it('what a command logs has its fields: beside the message with --json, else beh
   for (const json of [true, false]) {
     const log = noteLog(outputOf('restore', json, new ManualClock()));
     log.info('loaded a snapshot', { records: 5 });
+    log.warn('no answer', { error: 'from http://me:secret@store' });
   }
-  const [asJson = '', asText = ''] = written;
+  const [asJson = '', , asText = ''] = written;
   const { ts: _ts, ...line } = JSON.parse(asJson) as Record<string, unknown>;
   assert.deepEqual(line, { level: 'info', command: 'restore', records: 5, msg: 'loaded a snapshot' });
   assert.equal(asText, 'netsy restore: loaded a snapshot {"records":5}\n');
+  assert.deepEqual([/secret/.test(written.join('')), written.length], [false, 4]);
 });
