@@ -82,13 +82,6 @@ export async function tlsFileVersions(files: TlsFiles): Promise<string> {
   return (await Promise.all(versions)).join(' ');
 }
 
-/** Why the server's certificate is not valid at this time (Unix, in milliseconds); undefined when it is. */
-export function validityTrouble({ cert }: TlsMaterial, nowMs: number): string | undefined {
-  const { validFrom, validTo } = new X509Certificate(cert);
-  if (Date.parse(validFrom) > nowMs) return `is valid only from ${validFrom} on`;
-  return Date.parse(validTo) < nowMs ? `has ended on ${validTo}` : undefined;
-}
-
 /** Who the server says it is, and until when: what an operator wants to see in the log. */
 export function describeCertificate({ cert }: TlsMaterial): Record<string, string> {
   const { subject, serialNumber, validTo } = new X509Certificate(cert);

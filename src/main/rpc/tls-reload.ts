@@ -1,4 +1,6 @@
+import { X509Certificate } from 'node:crypto';
 import { isDeepStrictEqual } from 'node:util';
+import { validityTrouble } from '../../shared/base/certificates.ts';
 import type { Clock, Timer } from '../../shared/base/clock.ts';
 import type { Log } from '../../shared/base/log.ts';
 import {
@@ -7,7 +9,6 @@ import {
   type TlsFiles,
   type TlsMaterial,
   tlsFileVersions,
-  validityTrouble,
 } from './tls-files.ts';
 
 /** etcd reads its certificate at every handshake; we look so often whether a file is another one. */
@@ -46,7 +47,7 @@ export class TlsReload {
   /** Begins, with reading once more: a change after the files' first reading is found too. */
   start(): void {
     const { files, material, clock, log } = this.#parts;
-    const trouble = validityTrouble(material, clock.wallMs());
+    const trouble = certificateTrouble(material, clock.wallMs());
     if (trouble !== undefined) log.warn(`--cert-file: ${files.certFile} ${trouble}`);
     this.#lookLater();
   }
@@ -84,8 +85,8 @@ export class TlsReload {
   #checkValidity(material: TlsMaterial): void {
     const { files, clock } = this.#parts;
     const now = clock.wallMs();
-    const trouble = validityTrouble(material, now);
-    if (trouble !== undefined && validityTrouble(this.#material, now) === undefined) {
+    const trouble = certificateTrouble(material, now);
+    if (trouble !== undefined && certificateTrouble(this.#material, now) === undefined) {
       throw new Error(`--cert-file: ${files.certFile} ${trouble}`);
     }
   }
@@ -106,4 +107,9 @@ export class TlsReload {
     }
     this.#failure = message;
   }
+}
+
+/** Why the server's certificate is not valid at this time (Unix, in milliseconds); undefined when it is. */
+function certificateTrouble({ cert }: TlsMaterial, nowMs: number): string | undefined {
+  return validityTrouble(new X509Certificate(cert), nowMs);
 }

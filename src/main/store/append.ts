@@ -76,7 +76,7 @@ export interface AppenderOptions {
   readonly hedgeAfterMs: number | 'auto' | 'p95' | 'off';
   /** For one request, in milliseconds. Its outcome is unknown when it takes longer. */
   readonly attemptTimeoutMs: number;
-  /** No new try begins later than this after the first, in milliseconds; undefined: tries go on until the signal. */
+  /** A failure later than this after the first try, in milliseconds, is not tried again; undefined: all are until the signal. */
   readonly retryForMs?: number;
   readonly clock: Clock;
   readonly random: Random;

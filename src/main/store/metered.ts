@@ -82,12 +82,7 @@ class Gauge {
       if (error instanceof StoreError) result = failureOf(error);
       throw error;
     } finally {
-      this.#meter.observe({
-        operation,
-        billed: true,
-        ...result,
-        latencyMs: this.#clock.monotonicMs() - begun,
-      });
+      this.#observe(operation, result, begun);
     }
   }
 
@@ -100,13 +95,13 @@ class Gauge {
       result = error instanceof StoreError ? failureOf(error) : { outcome: 'aborted', bytes: 0 };
       throw error;
     } finally {
-      this.#meter.observe({
-        operation: 'list',
-        billed: true,
-        ...result,
-        latencyMs: this.#clock.monotonicMs() - begun,
-      });
+      this.#observe('list', result, begun);
     }
+  }
+
+  #observe(operation: StoreOperation, result: Result, begun: number): void {
+    const latencyMs = this.#clock.monotonicMs() - begun;
+    this.#meter.observe({ operation, billed: true, ...result, latencyMs });
   }
 }
 

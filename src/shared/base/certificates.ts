@@ -14,6 +14,18 @@ export function certificatesTrouble(pem: string): string | undefined {
   return `is not a certificate in PEM form${which}`;
 }
 
+/** When a certificate begins and ends to be valid, as OpenSSL writes it. */
+export interface Validity {
+  readonly validFrom: string;
+  readonly validTo: string;
+}
+
+/** Why a certificate is not valid at this time (Unix, in milliseconds), to be said after its name; undefined when it is. */
+export function validityTrouble({ validFrom, validTo }: Validity, nowMs: number): string | undefined {
+  if (Date.parse(validFrom) > nowMs) return `is valid only from ${validFrom} on`;
+  return Date.parse(validTo) < nowMs ? `has ended on ${validTo}` : undefined;
+}
+
 function isCertificate(pem: string): boolean {
   try {
     new X509Certificate(pem);
