@@ -1,10 +1,10 @@
 import type { Dispatcher } from 'undici';
-import { StoreError } from './errors.ts';
 import type { S3Options, S3Target } from './s3-config.ts';
 import { type CredentialProvider, type Credentials, defaultCredentials } from './s3-credentials.ts';
 import { type Dialect, dialectOf } from './s3-dialect.ts';
 import { dispatcherFor, readTrust } from './s3-dispatcher.ts';
 import { connectionError, problemOf } from './s3-errors.ts';
+import { exchange, type S3Reply } from './s3-exchange.ts';
 import { encodeUri, payloadHash } from './s3-sign.ts';
 import { StoreTime } from './s3-time.ts';
 
@@ -23,13 +23,6 @@ export interface S3Request {
   readonly signal?: AbortSignal | undefined;
   /** Completes "cannot …" in errors. */
   readonly deed: string;
-}
-
-export interface S3Reply {
-  readonly status: number;
-  /** Undefined when absent; `name` in lower case. */
-  header(name: string): string | undefined;
-  readonly body: Uint8Array;
 }
 
 /** Once signed anew with another time, and once with other credentials. */
@@ -134,15 +127,17 @@ export class S3Client {
       credentials,
     );
     try {
-      const response = await this.#dispatcher.request({
-        origin: this.#target.origin,
-        method: request.method,
-        path: signed.path,
-        headers: signed.headers,
-        body: request.body ?? null,
-        signal: request.signal ?? null,
-      });
-      return await takeReply(response);
+      return await exchange(
+        this.#dispatcher,
+        {
+          origin: this.#target.origin,
+          method: request.method,
+          path: signed.path,
+          headers: signed.headers,
+          body: request.body ?? null,
+        },
+        request.signal,
+      );
     } catch (error) {
       request.signal?.throwIfAborted();
       throw connectionError(error, request.deed, this.#target.origin);
@@ -171,32 +166,4 @@ function queryString(query: Readonly<Record<string, string>> | undefined): strin
   return `?${Object.entries(query)
     .map(([name, value]) => `${encodeUri(name)}=${encodeUri(value)}`)
     .join('&')}`;
-}
-
-async function takeReply(response: Dispatcher.ResponseData): Promise<S3Reply> {
-  const { statusCode, headers } = response;
-  const header = (name: string): string | undefined => {
-    const value = headers[name];
-    return Array.isArray(value) ? value[0] : value;
-  };
-  return { status: statusCode, header, body: await takeBody(response, header('content-length')) };
-}
-
-/** Into one buffer of the announced length, so that large objects are not held twice. */
-async function takeBody(
-  response: Dispatcher.ResponseData,
-  announced: string | undefined,
-): Promise<Uint8Array> {
-  if (announced === undefined) return new Uint8Array(await response.body.arrayBuffer());
-  const bytes = new Uint8Array(Number(announced));
-  let filled = 0;
-  for await (const piece of response.body as AsyncIterable<Uint8Array>) {
-    if (filled + piece.length > bytes.length) break;
-    bytes.set(piece, filled);
-    filled += piece.length;
-  }
-  if (filled !== bytes.length) {
-    throw new StoreError('transient', `a reply of ${bytes.length} bytes broke off after ${filled}`);
-  }
-  return bytes;
 }

@@ -1,6 +1,12 @@
 import type { S3Options, S3Target } from './s3-config.ts';
 import type { Credentials } from './s3-credentials.ts';
-import { type SignedRequest, signGoogleRequest, signRequest, type UnsignedRequest } from './s3-sign.ts';
+import {
+  remembering,
+  type SignedRequest,
+  signGoogleRequest,
+  signRequest,
+  type UnsignedRequest,
+} from './s3-sign.ts';
 
 export type DialectName = 's3' | 'gcs';
 
@@ -41,18 +47,20 @@ function s3Dialect({ encryption, kmsKeyId, bucketKey, storageClass }: Written, i
     'x-amz-server-side-encryption-bucket-key-enabled': bucketKey?.toString(),
     'x-amz-storage-class': storageClass,
   });
-  // A global bucket of Tigris's is consistent, and checks conditions, only for requests that ask for it.
-  const consistent: Headers = isTigris ? { 'x-tigris-consistent': 'true' } : {};
   return {
     name: 's3',
     written,
     createOnly: { ...written, 'if-none-match': '*' },
-    sign: (request, credentials) =>
-      signRequest(
-        isTigris ? { ...request, headers: { ...request.headers, ...consistent } } : request,
-        credentials,
-      ),
+    sign: remembering(isTigris ? signForTigris : signRequest),
   };
+}
+
+/** A global bucket of Tigris's is consistent, and checks conditions, only for requests that ask for it. */
+function signForTigris(request: UnsignedRequest, credentials: Credentials): SignedRequest {
+  return signRequest(
+    { ...request, headers: { ...request.headers, 'x-tigris-consistent': 'true' } },
+    credentials,
+  );
 }
 
 /**
@@ -73,7 +81,7 @@ function googleDialect({ encryption, kmsKeyId, bucketKey, storageClass }: Writte
     name: 'gcs',
     written,
     createOnly: { ...written, 'x-goog-if-generation-match': '0' },
-    sign: signGoogleRequest,
+    sign: remembering(signGoogleRequest),
   };
 }
 

@@ -1,6 +1,6 @@
 import { errorCode, errorMessage } from '../../shared/base/errors.ts';
 import { StoreError, type StoreErrorKind } from './errors.ts';
-import type { S3Reply } from './s3-client.ts';
+import type { S3Reply } from './s3-exchange.ts';
 import { childText, parseXml, type XmlElement } from './s3-xml.ts';
 
 /** S3's code and message, as far as the reply has them. */

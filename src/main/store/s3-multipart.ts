@@ -1,6 +1,7 @@
 import { type RetryOptions, retryTransient } from './retry.ts';
-import type { S3Client, S3Reply, S3Request } from './s3-client.ts';
+import type { S3Client, S3Request } from './s3-client.ts';
 import { replyError, replyXml, saysFailure } from './s3-errors.ts';
+import type { S3Reply } from './s3-exchange.ts';
 import { childText, escapeXml } from './s3-xml.ts';
 
 /** S3 wants 5 MiB to 5 GiB of each part but the last, and at most 10,000 parts: so objects of up to 78 GiB. */

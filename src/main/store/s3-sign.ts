@@ -21,6 +21,7 @@ export interface UnsignedRequest {
   readonly host: string;
   /** Percent-encoded, with its query. */
   readonly path: string;
+  /** Not changed afterwards. */
   readonly headers: Readonly<Record<string, string>>;
   readonly region: string;
   readonly payloadHash: string;
@@ -31,7 +32,32 @@ export interface UnsignedRequest {
 export interface SignedRequest {
   /** As signed; it may be encoded otherwise than in the unsigned request. */
   readonly path: string;
-  readonly headers: Record<string, string>;
+  readonly headers: Readonly<Record<string, string>>;
+}
+
+type Signer = (request: UnsignedRequest, credentials: Credentials) => SignedRequest;
+
+/** Signs as `sign` does, but the same request in the same second only once: the two PUTs of a pair are alike. */
+export function remembering(sign: Signer): Signer {
+  let last: { request: UnsignedRequest; credentials: Credentials; signed: SignedRequest } | undefined;
+  return (request, credentials) => {
+    if (last === undefined || last.credentials !== credentials || !isSigned(request, last.request)) {
+      last = { request, credentials, signed: sign(request, credentials) };
+    }
+    return last.signed;
+  };
+}
+
+function isSigned(request: UnsignedRequest, signed: UnsignedRequest): boolean {
+  return (
+    request.path === signed.path &&
+    request.payloadHash === signed.payloadHash &&
+    request.headers === signed.headers &&
+    request.method === signed.method &&
+    request.host === signed.host &&
+    request.region === signed.region &&
+    Math.floor(request.wallMs / 1000) === Math.floor(signed.wallMs / 1000)
+  );
 }
 
 /** Signs with AWS Signature Version 4 in headers. */

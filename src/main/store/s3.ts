@@ -1,8 +1,9 @@
 import { asBuffer, NO_BYTES } from '../../shared/base/bytes.ts';
 import { checkKey } from './keys.ts';
-import { openS3Client, type S3Client, type S3Reply, type S3Request } from './s3-client.ts';
+import { openS3Client, type S3Client, type S3Request } from './s3-client.ts';
 import { type S3Options, type S3Target, s3Target } from './s3-config.ts';
 import { problemOf, replyError, saysFailure } from './s3-errors.ts';
+import type { S3Reply } from './s3-exchange.ts';
 import { listObjects } from './s3-list.ts';
 import { gatherParts, type MultipartUpload, uploadParts } from './s3-multipart.ts';
 import type { ObjectInfo, ObjectStore } from './store.ts';
