@@ -29,12 +29,14 @@ export interface VersityGateway {
 export interface VersityGatewayOptions {
   /** Buckets to begin with. */
   readonly buckets?: readonly string[];
+  /** Where its own directory is made; the system's for temporary files when left out. */
+  readonly parent?: string;
 }
 
 /** Starts versitygw over a new temporary directory on a free port of the loopback, and waits until it answers. */
 export async function startVersityGateway(options: VersityGatewayOptions = {}): Promise<VersityGateway> {
   const command = await requireTool('versitygw');
-  const root = await mkdtemp(join(tmpdir(), 'netsy-versitygw-'));
+  const root = await mkdtemp(join(options.parent ?? tmpdir(), 'netsy-versitygw-'));
   const directory = join(root, 'buckets');
   const createBucket = async (name: string): Promise<void> => {
     await mkdir(join(directory, name), { recursive: true });
