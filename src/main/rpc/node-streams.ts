@@ -96,9 +96,12 @@ export class NodeStreams {
     if (stream !== undefined) this.#forget(stream);
   }
 
-  /** Takes what node sends; returns what is to go to the client now. `lastStream` is the last that the client began. */
+  /**
+   * Takes what node sends, and changes it; returns what is to go to the client now. `lastStream` is the last that the
+   * client began.
+   */
   take(bytes: Buffer, lastStream: number): Buffer {
-    this.#cutter.push(Buffer.from(bytes));
+    this.#cutter.push(bytes);
     const out: Buffer[] = [];
     for (let frame = this.#cutter.next(); frame !== undefined; frame = this.#cutter.next()) {
       const sent = this.#frame(frame, lastStream);

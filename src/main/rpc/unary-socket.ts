@@ -59,6 +59,8 @@ export interface UnarySocketOptions {
   readonly room: AnswerRoom;
 }
 
+type Done = (error?: Error | null) => void;
+
 export class UnarySocket extends Duplex {
   readonly #socket: Socket;
   readonly #peer: Peer;
@@ -112,7 +114,16 @@ export class UnarySocket extends Duplex {
     if (!this.#socket.writableNeedDrain) this.#socket.resume();
   }
 
-  override _write(bytes: Buffer, _encoding: BufferEncoding, done: (error?: Error | null) => void): void {
+  override _write(bytes: Buffer, _encoding: BufferEncoding, done: Done): void {
+    this.#sendOfNode(Buffer.from(bytes), done);
+  }
+
+  /** node corks what it has at hand, frame by frame in two pieces: one write for each would cost as much as the frame. */
+  override _writev(pieces: readonly { readonly chunk: Buffer }[], done: Done): void {
+    this.#sendOfNode(Buffer.concat(pieces.map(({ chunk }) => chunk)), done);
+  }
+
+  #sendOfNode(bytes: Buffer, done: Done): void {
     const frames = this.#nodes.take(bytes, this.#lastStream);
     if (frames.length === 0 || this.#failed) done();
     else this.#socket.write(frames, done);
