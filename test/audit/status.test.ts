@@ -61,6 +61,16 @@ describe('netsy status', { timeout: 60_000 }, () => {
     assert.equal(found.cost.putsPerMonth, found.cost.putsLastHour * 730);
   });
 
+  it('tells the end of the log from what a replaced primary has left behind it', async (test) => {
+    test.diagnostic(`SEED=${SEED}`);
+    const made = await MadeStore.random(SEED, 10);
+    while (made.stragglers.every((sequence) => sequence < made.chunks.at(-1)!)) await made.claim();
+    const found = await status(made.store);
+    made.close();
+    assert.deepEqual([found.end?.sequence, found.epoch], [made.chunks.at(-1), made.epoch]);
+    assert.deepEqual(found.odd, []);
+  });
+
   it('reads of a large store only the list and a few objects', async () => {
     const made = await MadeStore.random(SEED, 80);
     let reads = 0;

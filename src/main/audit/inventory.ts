@@ -34,6 +34,7 @@ export interface Inventory {
   /** The objects that hold the log's beginning and its end: chunks, or packs of them. */
   readonly first: LogObject | undefined;
   readonly last: LogObject | undefined;
+  readonly lastPack: LogObject | undefined;
   /** The last ones that are no packs, the oldest of them first. */
   readonly lastChunks: readonly LogObject[];
   /** Chunks, packs and snapshots that were written since. */
@@ -78,7 +79,7 @@ export async function takeInventory(
   // Both are listed before the snapshots. What is condemned is only kept for forks, and no part of the log.
   const [elsewhere, condemned] = [new Set<number>(), new Set<number>()];
   const lastChunks: LogObject[] = [];
-  let [first, last, lastLease]: [LogObject?, LogObject?, ObjectInfo?] = [];
+  let [first, last, lastPack, lastLease]: [LogObject?, LogObject?, LogObject?, ObjectInfo?] = [];
   const ofLog = (object: LogObject): LogObject => {
     if (first === undefined || object.first < first.first) first = object;
     if (last === undefined || object.last > last.last) last = object;
@@ -101,7 +102,8 @@ export async function takeInventory(
       if (!condemned.has(snapshot)) stored.push({ ...object, sequence: snapshot });
     } else if (pack !== undefined) {
       kind = 'packs';
-      ofLog({ ...object, isPack: true, ...pack });
+      const stored = ofLog({ ...object, isPack: true, ...pack });
+      if (lastPack === undefined || stored.last > lastPack.last) lastPack = stored;
     } else if (parseLeaseKey(key) !== undefined) {
       kind = 'leases';
       lastLease = object;
@@ -117,7 +119,7 @@ export async function takeInventory(
     found[kind].objects++;
     found[kind].bytes += size;
   }
-  return { ...found, first, last, lastChunks, recent, lastLease, stored, pinned, unknown };
+  return { ...found, first, last, lastPack, lastChunks, recent, lastLease, stored, pinned, unknown };
 }
 
 function isOfLog(kind: string): boolean {

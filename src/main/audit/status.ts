@@ -5,7 +5,7 @@ import { decodeBody, decodeHeader } from '../../shared/format/decode.ts';
 import { chunkKey, parsePinKey, snapshotKey } from '../../shared/format/names.ts';
 import { originOfChunk } from '../../shared/format/origin.ts';
 import type { SnapshotHeader } from '../../shared/format/snapshot.ts';
-import { LEASE_RENEWALS_PER_TTL } from '../../shared/model/limits.ts';
+import { LEASE_RENEWALS_PER_TTL, PIPELINE_DEPTH_MAX } from '../../shared/model/limits.ts';
 import type { LoadedChunk } from '../../workers/contract/writer.ts';
 import { decodeLease, type LeaseRecord } from '../cluster/lease-record.ts';
 import type { TaskPool } from '../pool/pool.ts';
@@ -119,7 +119,7 @@ class StatusReader {
 
   async read(): Promise<StoreStatus> {
     const { store } = this.#parts;
-    const inventory = await takeInventory(store, this.#nowMs - HOUR_MS);
+    const inventory = await this.#withoutLeftovers(await takeInventory(store, this.#nowMs - HOUR_MS));
     this.#odd.push(...inventory.unknown.map((object) => ({ object, what: unknownText(object) })));
     const headers = await this.#headers(inventory.stored);
     const newest = [...headers.values()].filter((header) => header !== undefined).pop();
@@ -143,6 +143,29 @@ class StatusReader {
       cost: this.#cost(inventory, primary),
       odd: this.#odd,
     };
+  }
+
+  /**
+   * A primary that was replaced may have left chunks behind the one with which the next took over: nobody reads them, and
+   * until that one writes again they are the last by name. The log ends with the last chunk of the highest epoch.
+   */
+  async #withoutLeftovers(inventory: Inventory): Promise<Inventory> {
+    const { lastChunks, lastPack } = inventory;
+    const epochs = await Promise.all(lastChunks.map(({ key }) => this.#epochIn(key)));
+    const ofPack = lastPack && (lastChunks[0]?.last ?? 0) <= lastPack.last + PIPELINE_DEPTH_MAX;
+    const packed = ofPack ? await this.#chunk(lastPack.last) : undefined;
+    const packEpoch = packed && epochOf(packed.header);
+    const highest = Math.max(...[packEpoch, ...epochs].map((epoch) => epoch ?? 0));
+    // What can't be read is damage, and what has no epoch was written by a command.
+    const isLeft = (epoch: number | undefined): boolean => !!epoch && epoch < highest;
+    const end = epochs.findLastIndex((epoch) => !isLeft(epoch));
+    if (end === lastChunks.length - 1) return inventory;
+    return { ...inventory, last: lastChunks[end] ?? lastPack, lastChunks: lastChunks.slice(0, end + 1) };
+  }
+
+  async #epochIn(key: string): Promise<number | undefined> {
+    const bytes = await this.#parts.store.getRange(key, 0, HEADER_BYTES_MAX);
+    return bytes && epochOf(bytes);
   }
 
   async #headers(stored: readonly StoredSnapshot[]): Promise<Map<string, SnapshotHeader | undefined>> {
