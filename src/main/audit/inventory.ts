@@ -34,6 +34,7 @@ export interface Inventory {
   /** The objects that hold the log's beginning and its end: chunks, or packs of them. */
   readonly first: LogObject | undefined;
   readonly last: LogObject | undefined;
+  /** Of the packs alone. */
   readonly lastPack: LogObject | undefined;
   /** The last ones that are no packs, the oldest of them first. */
   readonly lastChunks: readonly LogObject[];

@@ -150,7 +150,9 @@ class StatusReader {
    * until that one writes again they are the last by name. The log ends with the last chunk of the highest epoch.
    */
   async #withoutLeftovers(inventory: Inventory): Promise<Inventory> {
-    const { lastChunks, lastPack } = inventory;
+    const { last, lastChunks, lastPack } = inventory;
+    // What is packed is part of the log.
+    if (last === undefined || last.isPack) return inventory;
     const epochs = await Promise.all(lastChunks.map(({ key }) => this.#epochIn(key)));
     const ofPack = lastPack && (lastChunks[0]?.last ?? 0) <= lastPack.last + PIPELINE_DEPTH_MAX;
     const packed = ofPack ? await this.#chunk(lastPack.last) : undefined;
@@ -158,11 +160,13 @@ class StatusReader {
     const highest = Math.max(...[packEpoch, ...epochs].map((epoch) => epoch ?? 0));
     // What can't be read is damage, and what has no epoch was written by a command.
     const isLeft = (epoch: number | undefined): boolean => !!epoch && epoch < highest;
-    const end = epochs.findLastIndex((epoch) => !isLeft(epoch));
-    if (end === lastChunks.length - 1) return inventory;
-    return { ...inventory, last: lastChunks[end] ?? lastPack, lastChunks: lastChunks.slice(0, end + 1) };
+    const kept = lastChunks.slice(0, epochs.findLastIndex((epoch) => !isLeft(epoch)) + 1);
+    const chunk = kept[kept.length - 1];
+    const isPacked = lastPack !== undefined && lastPack.last > (chunk?.last ?? 0);
+    return { ...inventory, last: isPacked ? lastPack : chunk, lastChunks: kept };
   }
 
+  /** Of a chunk; undefined if there is none, or it can't be read. */
   async #epochIn(key: string): Promise<number | undefined> {
     const bytes = await this.#parts.store.getRange(key, 0, HEADER_BYTES_MAX);
     return bytes && epochOf(bytes);
@@ -294,8 +298,7 @@ class StatusReader {
     // Sequences are contiguous up to the first epoch's chunk, and of those beyond none has epoch 0.
     while (low < high) {
       const middle = Math.floor((low + high) / 2);
-      const bytes = await this.#parts.store.getRange(chunkKey(middle), 0, HEADER_BYTES_MAX);
-      if (bytes !== undefined && epochOf(bytes) === 0) low = middle + 1;
+      if ((await this.#epochIn(chunkKey(middle))) === 0) low = middle + 1;
       else high = middle;
     }
     const key = chunkKey(low);
