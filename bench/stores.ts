@@ -1,7 +1,7 @@
-import { existsSync, statfsSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { memoryDirectory } from '../test/support/memory-directory.ts';
 import { startVersityGateway } from '../test/support/versitygw.ts';
 import type { BenchOptions } from './options.ts';
 import { firstLine, startChild } from './processes.ts';
@@ -25,7 +25,7 @@ const IN_MEMORY_BYTES_MIN = 8 * 1024 ** 3;
 
 const uncounted = { pids: [], stats: () => Promise.resolve(undefined), stop: () => Promise.resolve() };
 
-/** Starts a fresh store as the options say; `directory` is empty and goes when the round ends. */
+/** Starts a fresh store as the options say; `directory` is empty, and its files are emptied when the run ends. */
 export async function startStore(options: BenchOptions, directory: string): Promise<BenchStore> {
   switch (options.store) {
     case 'file': {
@@ -43,33 +43,25 @@ export async function startStore(options: BenchOptions, directory: string): Prom
 
 /** What is behind the delay: what slow-store-main's `--backend` gets, and who may talk to it. */
 interface Upstream {
+  /** Said in the bench's output; undefined: as the slow store names it. */
+  readonly name?: string;
   readonly backend: string;
   readonly pids: readonly number[];
   readonly credentials: Readonly<Record<string, string>>;
   stop(): Promise<void>;
 }
 
-/**
- * Linux's directory in memory, where it is large enough. The gateway does not sync its files, so that a disk adds nothing
- * but its file system's moods: ext4 without a journal makes files several times dearer after the last run's were removed.
- */
-function inMemoryDirectory(): string | undefined {
-  const path = '/dev/shm';
-  if (!existsSync(path)) return undefined;
-  const { bavail, bsize } = statfsSync(path);
-  return bavail * bsize >= IN_MEMORY_BYTES_MIN ? path : undefined;
-}
-
 async function startUpstream(backend: string): Promise<Upstream> {
   if (backend === 'versitygw') {
-    const gateway = await startVersityGateway({
-      buckets: ['bench'],
-      parent: inMemoryDirectory() ?? tmpdir(),
-    });
+    // It does not sync its files, so that a disk would add nothing but its file system's moods: ext4 without a journal makes
+    // files several times dearer after the last run's were removed.
+    const memory = memoryDirectory(IN_MEMORY_BYTES_MIN);
+    const gateway = await startVersityGateway({ buckets: ['bench'], parent: memory ?? tmpdir() });
     // Its keys go to our server; its endpoint goes to the slow store alone.
     const { AWS_ENDPOINT_URL_S3: _, ...credentials } = gateway.environment;
     const { endpoint, process } = gateway;
-    return { backend: endpoint, pids: [process.pid], credentials, stop: () => gateway.stop() };
+    const name = `versitygw on ${memory ?? 'disk'}`;
+    return { name, backend: endpoint, pids: [process.pid], credentials, stop: () => gateway.stop() };
   }
   // The memory backend takes any; a server that runs already takes those of our environment.
   const credentials = {
@@ -101,7 +93,7 @@ async function startSlowS3(options: BenchOptions): Promise<BenchStore> {
   };
   const { backend } = await stats(false);
   return {
-    description: `slow S3 (${options.backend === 'versitygw' ? `versitygw on ${inMemoryDirectory() ?? 'disk'}` : backend}): PUT median ${options.putMedianMs} ms, sigma ${options.sigma}, ${options.tailShare * 100} % at ${options.tailMinMs}-${options.tailMaxMs} ms, effect at the ${options.putEffect}, seed ${options.seed}`,
+    description: `slow S3 (${upstream.name ?? backend}): PUT median ${options.putMedianMs} ms, sigma ${options.sigma}, ${options.tailShare * 100} % at ${options.tailMinMs}-${options.tailMaxMs} ms, effect at the ${options.putEffect}, seed ${options.seed}`,
     url: 's3://bench/prefix',
     environment: {
       AWS_ENDPOINT_URL: `http://127.0.0.1:${port}`,

@@ -1,7 +1,8 @@
-import { mkdtempSync, rmSync, statSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import type { HashReply } from '../../src/workers/contract/reader.ts';
+import { memoryDirectory } from '../support/memory-directory.ts';
 import { checkHistory } from './check-history.ts';
 import { checkAll } from './checks.ts';
 import { SimClient } from './client.ts';
@@ -37,7 +38,7 @@ export interface SimulationOptions {
 
 /** Runs one seed, from the first process's start to the comparison of what is left. */
 export async function simulate(seed: number, options: SimulationOptions = {}): Promise<SimulationResult> {
-  const directory = mkdtempSync(path.join(temporaryRoot(), 'netsy-sim-'));
+  const directory = mkdtempSync(path.join(memoryDirectory() ?? tmpdir(), 'netsy-sim-'));
   const world = new World(seed, directory, options.variant, options.tell);
   const stray = (error: unknown): void => {
     const { name, message, stack } = error as Error;
@@ -63,16 +64,6 @@ export async function simulate(seed: number, options: SimulationOptions = {}): P
     operations: history.operations.length,
     virtualMs: scheduler.nowMs,
   };
-}
-
-/** Memory, where the system has such a directory. */
-function temporaryRoot(): string {
-  try {
-    if (statSync('/dev/shm').isDirectory()) return '/dev/shm';
-  } catch {
-    // Only some systems have it.
-  }
-  return tmpdir();
 }
 
 class Simulation {
