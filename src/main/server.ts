@@ -47,7 +47,14 @@ import type { OwnCallParts } from './rpc/own-calls.ts';
 import { electionHandlers, lockHandlers } from './rpc/recipes.ts';
 import { REFLECTION_SERVICES, reflectionHandlers } from './rpc/reflection.ts';
 import { RequestLog } from './rpc/request-log.ts';
-import { addService, duplexPaths, type ServiceHandlers, type UnaryMethod } from './rpc/service.ts';
+import {
+  addService,
+  duplexPaths,
+  type MethodsByPath,
+  type ServiceHandlers,
+  type StreamMethod,
+  type UnaryMethod,
+} from './rpc/service.ts';
 import { tlsExpiries } from './rpc/tls-expiry.ts';
 import { readTlsFiles, type TlsMaterial } from './rpc/tls-files.ts';
 import { TlsReload } from './rpc/tls-reload.ts';
@@ -90,7 +97,8 @@ export class Server {
   readonly #parts: ServerParts;
   readonly #grpc: GrpcServer;
   /** Of KV, Lease and Auth, by path: what a client sends in this order is begun in this order. */
-  readonly #unaryMethods = new Map<string, UnaryMethod>();
+  /** What is served without grpc-js. */
+  readonly #direct = { unary: new Map<string, UnaryMethod>(), streams: new Map<string, StreamMethod>() };
   readonly #listener: Listener;
   readonly #streams: OpenStreams;
   readonly #tlsReload: TlsReload | undefined;
@@ -301,16 +309,17 @@ export class Server {
     const add = (
       service: Parameters<typeof addService>[1],
       make: (engine: Engine) => ServiceHandlers,
-      unaryMethods?: Map<string, UnaryMethod>,
+      direct?: MethodsByPath,
     ): void => {
       const handlers = ready.then((engine) => ({ ...make(engine), leader: engine.leaderRequirement }));
-      addService(this.#grpc, service, handlers, meterOf, this.#streams, unaryMethods);
+      addService(this.#grpc, service, handlers, meterOf, this.#streams, direct);
     };
     const kv = (engine: Engine): ServiceHandlers => kvService(engine, settings);
-    add(KV, kv, this.#unaryMethods);
-    add(Watch, ({ hub, guard }) => watchHandlers(hub, guard));
+    const { unary, streams } = this.#direct;
+    add(KV, kv, { unary });
+    add(Watch, ({ hub, guard }) => watchHandlers(hub, guard), { streams });
     const lease = (engine: Engine): ServiceHandlers => leaseService(engine, random);
-    add(Lease, lease, this.#unaryMethods);
+    add(Lease, lease, { unary });
     const own = (engine: Engine): OwnCallParts => ({ kv: kv(engine), lease: lease(engine), hub: engine.hub });
     add(Lock, (engine) => lockHandlers(own(engine)));
     add(Election, (engine) => electionHandlers(own(engine)));
@@ -324,7 +333,7 @@ export class Server {
       primary: () => this.#primary(),
     };
     add(Cluster, (engine) => clusterService(engine, names));
-    add(Auth, (engine) => authService(engine, settings, log), this.#unaryMethods);
+    add(Auth, (engine) => authService(engine, settings, log), { unary });
     // These answer before recovery is over.
     addService(this.#grpc, Health, Promise.resolve(this.#health.handlers), meterOf, this.#streams);
     const reflection = Promise.resolve(reflectionHandlers());
@@ -362,7 +371,7 @@ export class Server {
       limits,
       grpc: this.#grpc,
       isDuplex: (path) => duplex.has(path),
-      unaryMethods: this.#unaryMethods,
+      directMethods: this.#direct,
       http: createFront({
         gateway: this.#gateway,
         pages,

@@ -51,7 +51,7 @@ const large: UnaryMethod = (request, _call, answer) =>
   answer(null, request.toString() === 'large' ? Buffer.alloc(LARGE_BYTES) : request);
 
 async function withStingy(body: (client: Stingy) => Promise<void>): Promise<void> {
-  const front = new Front(undefined, undefined, {}, new Map([[RANGE, large]]));
+  const front = new Front(undefined, undefined, {}, { unary: new Map([[RANGE, large]]), streams: new Map() });
   await front.listener.listen();
   const client = new Stingy(front.port);
   try {

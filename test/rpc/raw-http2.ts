@@ -54,8 +54,12 @@ export interface Outcome {
 
 const SETTLE_MS = 150;
 
-/** Sends `frames` on a new connection; the outcome when nothing has come for a while. */
-export function exchange(port: number, frames: readonly Buffer[]): Promise<Outcome> {
+/** Sends `frames` on a new connection; the outcome when nothing has come for `settleMs`. */
+export function exchange(
+  port: number,
+  frames: readonly Buffer[],
+  { settleMs = SETTLE_MS } = {},
+): Promise<Outcome> {
   const outcome: Outcome = { streams: {}, failed: false };
   const cutter = new FrameCutter();
   const decoder = new HeaderDecoder();
@@ -70,7 +74,7 @@ export function exchange(port: number, frames: readonly Buffer[]): Promise<Outco
       timer = setTimeout(() => {
         socket.destroy();
         resolve(outcome);
-      }, SETTLE_MS);
+      }, settleMs);
     };
     settle();
     socket.on('data', (bytes: Buffer) => {

@@ -12,6 +12,8 @@ import {
 import { data, headers, message } from './raw-http2.ts';
 
 const MANY_BYTES = 2 ** 30;
+/** Of a connection, at first. */
+const WINDOW_BYTES = 65_535;
 
 /** A client that gives the server no more of its connection's window than it says. */
 export class Stingy {
@@ -21,6 +23,7 @@ export class Stingy {
   /** Streams that the server has ended, in that order. */
   readonly ended: number[] = [];
   #bytes = 0;
+  #windowBytes = WINDOW_BYTES;
   #pings = 0;
 
   constructor(port: number) {
@@ -66,6 +69,20 @@ export class Stingy {
     this.#socket.write(data(stream, message(Buffer.from(text)), ends ? FLAG.endStream : 0));
   }
 
+  cancel(stream: number): void {
+    const cancelled = 8;
+    this.#socket.write(encodeIntegerFrame(FRAME_TYPE.resetStream, stream, cancelled));
+  }
+
+  end(stream: number): void {
+    this.#socket.write(data(stream, Buffer.alloc(0)));
+  }
+
+  /** How much more than the connection's window allowed has come; negative while there is room. */
+  get overdrawnBytes(): number {
+    return this.#bytes - this.#windowBytes;
+  }
+
   /** With padding, by which a call is no plain one. */
   sendPadded(stream: number, bytes: Uint8Array): void {
     const padded = Buffer.concat([Buffer.of(1), message(bytes), Buffer.alloc(1)]);
@@ -88,6 +105,7 @@ export class Stingy {
   async giveUntil(stepBytes: number, enough: () => boolean): Promise<void> {
     while (!enough()) {
       const used = this.#bytes + stepBytes;
+      this.#windowBytes += stepBytes;
       this.#socket.write(encodeIntegerFrame(FRAME_TYPE.windowUpdate, 0, stepBytes));
       while (this.#bytes < used && !enough()) await once(this.#socket, 'data');
     }

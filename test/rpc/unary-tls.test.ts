@@ -43,8 +43,8 @@ const answerDirect: UnaryMethod = (_request, call, answer) => {
   answer(null, whoMakes(call));
 };
 
-function newFront(tls: ListenerTls, unaryMethods?: ReadonlyMap<string, UnaryMethod>): Front {
-  const front = new Front(tls, undefined, {}, unaryMethods);
+function newFront(tls: ListenerTls, methods?: ReadonlyMap<string, UnaryMethod>): Front {
+  const front = new Front(tls, undefined, {}, methods && { unary: methods, streams: new Map() });
   front.grpc.unregister(RANGE);
   front.grpc.unregister(WATCH);
   const unary = (call: UnaryCall, reply: Reply): void => reply(null, whoMakes(call));

@@ -4,7 +4,7 @@ import type { ClientHttp2Session, ClientHttp2Stream } from 'node:http2';
 import * as grpc from '@grpc/grpc-js';
 import { grpcServerOptions } from '../../src/main/rpc/grpc-options.ts';
 import { Listener, type ListenerOptions, type ListenerTls } from '../../src/main/rpc/listener.ts';
-import type { UnaryMethod } from '../../src/main/rpc/service.ts';
+import type { DirectMethods } from '../../src/main/rpc/plain-request.ts';
 import { callFailure } from '../../src/main/rpc/status.ts';
 import type { TlsMaterial } from '../../src/main/rpc/tls-files.ts';
 import { type Clock, systemClock } from '../../src/shared/base/clock.ts';
@@ -12,6 +12,7 @@ import type { Log, LogFields } from '../../src/shared/base/log.ts';
 import { MalformedMessageError } from '../../src/shared/etcd/wire.ts';
 
 export const MAX_REQUEST_BYTES = 64 * 1024;
+export const STREAMS_MAX = 321;
 const KEEPALIVE_INTERVAL_MS = 100;
 export const RANGE = '/etcdserverpb.KV/Range';
 export const HOLD = '/etcdserverpb.Watch/Watch';
@@ -27,9 +28,14 @@ export const LIMITS: Limits = {
   waitingAnswerBytes: 64 * 1024 * 1024,
 };
 
-/** A service of two methods over bytes: Range echoes, Watch stays open until its client ends. */
+type Duplex = grpc.ServerDuplexStream<Buffer, Buffer>;
+
+/** How Watch fails when its client says `fail`, or has `refused` in its metadata. */
+const REFUSED = { code: grpc.status.ABORTED, details: `refused: ${'ü'.repeat(300)}` };
+
+/** A service of two methods over bytes: Range echoes, Watch says `open`, echoes and stays open until its client ends. */
 export class Front {
-  readonly calls: grpc.ServerDuplexStream<Buffer, Buffer>[] = [];
+  readonly calls: Duplex[] = [];
   readonly peers: string[] = [];
   /** The common name of each caller's certificate. */
   readonly names: (string | undefined)[] = [];
@@ -37,7 +43,7 @@ export class Front {
   readonly grpc = new grpc.Server(
     grpcServerOptions({
       maxRequestBytes: MAX_REQUEST_BYTES,
-      limits: { streamsPerConnection: 321 },
+      limits: { streamsPerConnection: STREAMS_MAX },
       grpcKeepaliveIntervalMs: KEEPALIVE_INTERVAL_MS,
       grpcKeepaliveTimeoutMs: 10_000,
     }),
@@ -51,7 +57,7 @@ export class Front {
     tls?: FrontTls,
     clock: Clock = systemClock,
     limits: Partial<Limits> = {},
-    unaryMethods?: ReadonlyMap<string, UnaryMethod>,
+    directMethods?: DirectMethods,
   ) {
     this.#clock = clock;
     this.grpc.register(
@@ -61,20 +67,14 @@ export class Front {
       asIs,
       'unary',
     );
-    this.grpc.register(
-      HOLD,
-      (call: grpc.ServerDuplexStream<Buffer, Buffer>) => this.#hold(call),
-      asIs,
-      asIs,
-      'bidi',
-    );
+    this.grpc.register(HOLD, (call: Duplex) => this.hold(call), asIs, asIs, 'bidi');
     const scheme = tls === undefined ? 'http' : 'https';
     this.listener = new Listener({
       urls: [`${scheme}://127.0.0.1:0`],
       ...(tls === undefined ? {} : { tls: 'material' in tls ? tls : { material: tls } }),
       limits: { ...LIMITS, ...limits },
       isDuplex: (path) => path === HOLD,
-      ...(unaryMethods && { unaryMethods }),
+      ...(directMethods && { directMethods }),
       grpc: this.grpc,
       http: (request, response) => {
         const { method, url, httpVersion } = request;
@@ -106,12 +106,19 @@ export class Front {
     else reply(null, call.request);
   }
 
-  #hold(call: grpc.ServerDuplexStream<Buffer, Buffer>): void {
+  hold(call: Duplex): void {
     this.calls.push(call);
-    call.write(Buffer.from('open'));
-    call.on('data', (bytes: Buffer) => call.write(bytes));
-    call.on('end', () => call.end());
     call.on('error', () => {});
+    if (call.metadata.get('refused').length > 0) return void call.emit('error', REFUSED);
+    if (call.metadata.get('quiet').length === 0) call.write(Buffer.from('open'));
+    let failed = false;
+    call.on('data', (bytes: Buffer) => {
+      if (failed) return;
+      failed = bytes.toString() === 'fail';
+      if (failed) call.emit('error', REFUSED);
+      else call.write(bytes);
+    });
+    call.on('end', () => call.end());
   }
 
   #log(): Log {

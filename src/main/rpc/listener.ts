@@ -23,14 +23,14 @@ import { AnswerRooms } from '../state/answer-rooms.ts';
 import { AnswerTurns } from './answer-turns.ts';
 import type { ClientLimits } from './client-limits.ts';
 import { type AllowedClients, clientRefusal } from './client-names.ts';
+import { DirectSocket } from './direct-socket.ts';
 import { tellProtocol } from './first-bytes.ts';
 import { inTurn } from './in-turn.ts';
 import { Opening } from './opening.ts';
 import { showSocket } from './peer.ts';
-import type { UnaryMethod } from './service.ts';
+import type { DirectMethods } from './plain-request.ts';
 import { SlowRequests } from './slow-requests.ts';
 import type { TlsMaterial, TlsRules } from './tls-files.ts';
-import { UnarySocket } from './unary-socket.ts';
 import { giveRoom } from './wanted.ts';
 import { CONNECTION_WINDOW_BYTES, STREAM_WINDOW_BYTES } from './windows.ts';
 
@@ -40,7 +40,7 @@ import { CONNECTION_WINDOW_BYTES, STREAM_WINDOW_BYTES } from './windows.ts';
  * Each listen URL is a `node:http` (or https) server, whose own connection listener is taken off and kept aside. A
  * new socket's first bytes are looked at: HTTP/1.1 goes to the listener that was kept, so node's time-outs and
  * bookkeeping hold as ever; HTTP/2 is looked at until its first request's headers (see `Opening`) and injected into
- * grpc-js; through a `UnarySocket`, which answers plain calls of KV, Lease and Auth itself, or, for a client that sends URLs
+ * grpc-js; through a `DirectSocket`, which serves plain calls of KV, Lease, Auth and Watch itself, or, for a client that sends URLs
  * as `:authority`, an `AuthoritySocket`. After that nothing of ours is in the way of a call.
  *
  * With TLS, ALPN prefers http/1.1: gRPC clients offer h2 alone, while browsers, curl and probes offer both, and
@@ -50,6 +50,8 @@ import { CONNECTION_WINDOW_BYTES, STREAM_WINDOW_BYTES } from './windows.ts';
 /** Of pages' URLs: a few scrapers, probes and people. No more than clients, where files are few. */
 const METRICS_CONNECTIONS_MAX = 256;
 const METRICS_CONNECTIONS_MIN = 16;
+/** grpc-js's. */
+const RECEIVE_BYTES_MAX_DEFAULT = 4 * 1024 * 1024;
 const REFUSED_LOG_EVERY_MS = 10_000;
 const HTTP_TIMEOUT_CHECK_MS = 5_000;
 /** TCP's own keepalive, for peers that vanish without a word. */
@@ -79,8 +81,8 @@ export interface ListenerOptions {
   readonly grpc: GrpcServer;
   /** Whether a gRPC method's path is one of a bidirectional stream. */
   readonly isDuplex: (path: string) => boolean;
-  /** Methods of `grpc`, by path, whose plain calls are answered without it; none unless given. */
-  readonly unaryMethods?: ReadonlyMap<string, UnaryMethod>;
+  /** Methods of `grpc` whose plain calls are served without it; none unless given. */
+  readonly directMethods?: DirectMethods;
   readonly http: HttpHandler;
   readonly log: Log;
   readonly clock?: Clock;
@@ -106,6 +108,7 @@ export class Listener {
   readonly #injector: ConnectionInjector;
   readonly #turns: AnswerTurns;
   readonly #rooms: AnswerRooms;
+  readonly #slowRequests: SlowRequests;
   readonly #endpoints: readonly Endpoint[];
   /** Every open socket; a TLS connection has two, the raw one and the one inside. */
   readonly #sockets = new Set<Socket>();
@@ -123,9 +126,12 @@ export class Listener {
     this.#options = options;
     this.#rooms = new AnswerRooms(options.limits.waitingAnswerBytes);
     this.#clock = options.clock ?? systemClock;
+    const { limits, isDuplex, log } = options;
+    const timeoutMs = limits.requestReadMs;
+    this.#slowRequests = new SlowRequests({ timeoutMs, isDuplex, clock: this.#clock, log });
     this.#injector = this.#createInjector();
     this.#turns = new AnswerTurns(this.#clock);
-    const { urls, metrics, limits, http } = options;
+    const { urls, metrics, http } = options;
     const clients = urls.map((url) =>
       this.#createEndpoint({
         url,
@@ -216,7 +222,7 @@ export class Listener {
    * keeps in a private map. A test watches that this still works with the grpc-js that is installed.
    */
   #createInjector(): ConnectionInjector {
-    const { grpc, limits, isDuplex, log } = this.#options;
+    const { grpc, limits } = this.#options;
     const { http2Servers } = grpc as unknown as { http2Servers: Map<Http2Server, unknown> };
     const before = new Set(http2Servers.keys());
     const injector = grpc.createConnectionInjector(ServerCredentials.createInsecure());
@@ -228,7 +234,7 @@ export class Listener {
       if (!this.#isOwn) giveRoom(session, this.#rooms.open());
       if (!session.destroyed) session.setLocalWindowSize(CONNECTION_WINDOW_BYTES);
     });
-    new SlowRequests({ timeoutMs: limits.requestReadMs, isDuplex, clock: this.#clock, log }).watch(server);
+    this.#slowRequests.watch(server);
     return injector;
   }
 
@@ -360,11 +366,11 @@ export class Listener {
     if (secure.alpnProtocol === false) secure.alpnProtocol = 'h2';
     const opening = new Opening(socket, {
       clock: this.#clock,
-      maxConcurrentStreams: maxConcurrentStreams(this.#options.grpc),
+      maxConcurrentStreams: grpcOption(this.#options.grpc, 'grpc.max_concurrent_streams'),
       timeoutMs: this.#options.limits.handshakeMs,
       handOver: (connection) => {
         this.#openings.delete(opening);
-        this.#give(this.#withUnaryMethods(connection), socket);
+        this.#give(this.#withDirectMethods(connection), socket);
       },
     });
     this.#openings.add(opening);
@@ -380,12 +386,13 @@ export class Listener {
   }
 
   /** The connection that grpc-js gets. What `Opening` has wrapped already is for old clients. */
-  #withUnaryMethods(connection: Duplex): Duplex {
-    const { unaryMethods: methods, grpc } = this.#options;
+  #withDirectMethods(connection: Duplex): Duplex {
+    const { directMethods: methods, grpc } = this.#options;
     if (methods === undefined || !(connection instanceof Socket)) return connection;
-    return new UnarySocket(connection, {
-      ...{ clock: this.#clock, turns: this.#turns, methods },
-      maxConcurrentStreams: maxConcurrentStreams(grpc),
+    return new DirectSocket(connection, {
+      ...{ clock: this.#clock, turns: this.#turns, slowRequests: this.#slowRequests, methods },
+      maxConcurrentStreams: grpcOption(grpc, 'grpc.max_concurrent_streams'),
+      messageBytesMax: grpcOption(grpc, 'grpc.max_receive_message_length') ?? RECEIVE_BYTES_MAX_DEFAULT,
       room: this.#rooms.open(),
     });
   }
@@ -401,10 +408,13 @@ function forbidRenegotiation(socket: TLSSocket): void {
   socket.once('error', () => socket.destroy());
 }
 
-/** The limit that the server was made with, from grpc-js's private options; undefined when it has none. */
-function maxConcurrentStreams(grpc: GrpcServer): number | undefined {
+/** What the server was made with, from grpc-js's private options; undefined when that was not said. */
+function grpcOption(
+  grpc: GrpcServer,
+  name: 'grpc.max_concurrent_streams' | 'grpc.max_receive_message_length',
+): number | undefined {
   const { options } = grpc as unknown as { options?: ServerOptions };
-  return options?.['grpc.max_concurrent_streams'];
+  return options?.[name];
 }
 
 function closed(socket: Socket): Promise<void> {

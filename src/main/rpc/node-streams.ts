@@ -6,8 +6,8 @@ import {
   type Frame,
   FrameCutter,
 } from './http2-frames.ts';
+import { dataFrame } from './plain-request.ts';
 import type { SendWindow } from './unary-answers.ts';
-import { dataFrame } from './unary-request.ts';
 
 /**
  * The streams of a connection that node's HTTP/2 serves, and the frames that it sends. node has ids of its own for

@@ -42,6 +42,12 @@ export type UnaryMethod = (
   answer: (failure: CallFailure | null, response?: Buffer) => void,
 ) => void;
 
+/** A bidirectional method beside its transport, which counts the messages. Of `call` handlers use what `StreamCall` has. */
+export interface StreamMethod {
+  serve(call: DuplexCall): void;
+  readonly meter: Pick<CallMeter, 'received' | 'sent'>;
+}
+
 /** Told of each call of a method, and of its messages. */
 export interface CallMeter {
   /** Answers when that was, for `handled`. */
@@ -56,6 +62,12 @@ export type MeterOfMethod = (
   method: string,
   type: 'unary' | 'server_stream' | 'bidi_stream',
 ) => CallMeter;
+
+/** Where methods are put that have a way beside grpc-js. */
+export interface MethodsByPath {
+  readonly unary?: Map<string, UnaryMethod>;
+  readonly streams?: Map<string, StreamMethod>;
+}
 
 /** Asked before each streaming call; the error refuses it. */
 interface StreamAdmission {
@@ -81,7 +93,7 @@ function countedBytes(count: (bytes: number) => void): (bytes: Buffer) => Buffer
 /**
  * Adds a service on raw bytes: main does not parse what it need not parse. Calls that come before `handlers` are
  * there (the port is bound before recovery) wait for them. Methods that have none answer UNIMPLEMENTED. Its unary
- * methods are put into `unaryMethods` by path, for a transport beside grpc-js.
+ * and bidirectional methods are put into `direct` by path, for a transport beside grpc-js.
  */
 export function addService(
   server: Server,
@@ -89,7 +101,7 @@ export function addService(
   handlers: Promise<ServiceHandlers>,
   meterOf: MeterOfMethod,
   streams: StreamAdmission = EVERY_STREAM,
-  unaryMethods = new Map<string, UnaryMethod>(),
+  direct: MethodsByPath = {},
 ): void {
   const late: LateHandlers = { now: undefined, ready: handlers };
   handlers.then(
@@ -114,13 +126,17 @@ export function addService(
     };
     if (kind === 'unary') {
       const answer = unaryMethod(service.typeName, name, late, meter);
-      unaryMethods.set(definition[name].path, counted(answer, meter));
+      direct.unary?.set(definition[name].path, counted(answer, meter));
       implementation[name] = (call: UnaryCall, callback: sendUnaryData<Buffer>) =>
         answer(call.request, call, (failure, response) => {
           if (response !== undefined) fillRoom(call, response.length);
           callback(failure, response);
         });
-    } else implementation[name] = streamingMethod(service.typeName, name, kind, { late, meter, streams });
+    } else {
+      const serve = streamingMethod(service.typeName, name, kind, { late, meter, streams });
+      implementation[name] = serve;
+      if (kind === 'duplex') direct.streams?.set(definition[name].path, { serve, meter });
+    }
   }
   server.addService(definition, implementation);
 }
@@ -182,7 +198,7 @@ function streamingMethod(
   name: string,
   kind: Exclude<Kind, 'unary'>,
   { late, meter, streams }: { late: LateHandlers; meter: CallMeter; streams: StreamAdmission },
-): UntypedServiceImplementation[string] {
+): StreamMethod['serve'] {
   const missing = notImplemented(service, name);
   return (call: DuplexCall): void => {
     const startedMs = meter.started();

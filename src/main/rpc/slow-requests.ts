@@ -24,6 +24,18 @@ interface Waiting {
   readonly sinceMs: number;
 }
 
+/** A bidirectional stream, node's or one beside it. */
+export interface FollowedStream {
+  isPaused(): boolean;
+  close(code: number): void;
+}
+
+/** Told of a followed stream's bytes, all of them, and of its end. */
+export interface Follower {
+  push(bytes: Buffer): void;
+  ended(): void;
+}
+
 export interface SlowRequestsParts {
   readonly timeoutMs: number;
   /** Whether a path is one of a bidirectional stream. */
@@ -38,7 +50,7 @@ export class SlowRequests {
   #young: ServerHttp2Stream[] = [];
   readonly #waiting = new Map<ServerHttp2Stream, Waiting>();
   /** Bidirectional streams with a message that is not whole. */
-  readonly #partial = new Map<ServerHttp2Stream, Waiting>();
+  readonly #partial = new Map<FollowedStream, Waiting>();
   #timer: Timer | undefined;
 
   constructor(parts: SlowRequestsParts) {
@@ -64,16 +76,25 @@ export class SlowRequests {
   };
 
   #followMessages(stream: ServerHttp2Stream): void {
-    const reader = new MessageEnds();
-    stream.on('data', (bytes: Buffer) => {
-      reader.push(bytes);
-      if (!reader.partial) this.#partial.delete(stream);
-      else if (!this.#partial.has(stream)) this.#remember(this.#partial, stream);
-    });
-    stream.once('close', () => this.#partial.delete(stream));
+    const follower = this.follow(stream);
+    stream.on('data', (bytes: Buffer) => follower.push(bytes));
+    stream.once('close', () => follower.ended());
   }
 
-  #remember(where: Map<ServerHttp2Stream, Waiting>, stream: ServerHttp2Stream): void {
+  /** Closes a bidirectional stream when a message of its client does not arrive whole in time. */
+  follow(stream: FollowedStream): Follower {
+    const reader = new MessageEnds();
+    return {
+      push: (bytes) => {
+        reader.push(bytes);
+        if (!reader.partial) this.#partial.delete(stream);
+        else if (!this.#partial.has(stream)) this.#remember(this.#partial, stream);
+      },
+      ended: () => void this.#partial.delete(stream),
+    };
+  }
+
+  #remember<S>(where: Map<S, Waiting>, stream: S): void {
     const { clock, timeoutMs } = this.#parts;
     where.set(stream, { sinceMs: clock.monotonicMs() });
     this.#timer ??= clock.after(timeoutMs / LOOKS_PER_TIMEOUT, this.#look);
@@ -84,24 +105,29 @@ export class SlowRequests {
     this.#timer = undefined;
     const now = clock.monotonicMs();
     const late = now - timeoutMs;
-    let closed = 0;
-    for (const where of [this.#waiting, this.#partial]) {
-      for (const [stream, { sinceMs }] of where) {
-        if (where === this.#waiting && isWhole(stream)) where.delete(stream);
-        // We let it wait, not its client.
-        else if (where === this.#partial && stream.isPaused()) this.#partial.set(stream, { sinceMs: now });
-        else if (sinceMs <= late) {
-          where.delete(stream);
-          stream.close(constants.NGHTTP2_ENHANCE_YOUR_CALM);
-          closed++;
-        }
-      }
+    for (const stream of this.#waiting.keys()) if (isWhole(stream)) this.#waiting.delete(stream);
+    for (const stream of this.#partial.keys()) {
+      // We let it wait, not its client.
+      if (stream.isPaused()) this.#partial.set(stream, { sinceMs: now });
     }
+    const closed = closeLate(this.#waiting, late) + closeLate(this.#partial, late);
     if (closed > 0) log.warn('requests closed that did not arrive in time', { count: closed, timeoutMs });
     if (this.#waiting.size + this.#partial.size > 0) {
       this.#timer = clock.after(timeoutMs / LOOKS_PER_TIMEOUT, this.#look);
     }
   };
+}
+
+/** Closes the streams that wait since `lateMs` or longer; answers how many. */
+function closeLate(where: Map<FollowedStream, Waiting>, lateMs: number): number {
+  let closed = 0;
+  for (const [stream, { sinceMs }] of where) {
+    if (sinceMs > lateMs) continue;
+    where.delete(stream);
+    stream.close(constants.NGHTTP2_ENHANCE_YOUR_CALM);
+    closed++;
+  }
+  return closed;
 }
 
 /**

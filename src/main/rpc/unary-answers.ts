@@ -1,67 +1,22 @@
 import type { Socket } from 'node:net';
-import { encodeInteger, encodeString } from '../../shared/base/hpack.ts';
 import { freeMemory } from '../../shared/base/own-memory.ts';
-import { GrpcCode } from '../../shared/etcd/errors.ts';
-import type { AnswerTurns, TurnTaker } from './answer-turns.ts';
 import {
-  encodeFrame,
-  FLAG,
-  FRAME_HEADER_BYTES,
-  FRAME_PAYLOAD_BYTES_MAX,
-  FRAME_TYPE,
-} from './http2-frames.ts';
+  type AnswerBlocks,
+  dataHead,
+  onStream,
+  TRAILERS,
+  writeDataHead,
+  writeOnStream,
+} from './answer-frames.ts';
+import { FRAME_HEADER_BYTES, FRAME_PAYLOAD_BYTES_MAX } from './http2-frames.ts';
 import { PREFIX_BYTES, type SocketCall } from './unary-call.ts';
 
-/**
- * Frames of answers. Their header blocks hold literals that enter no table, so HPACK's table of this direction is
- * node's alone. The fields are grpc-js's.
- */
-
-const STATUS_200 = Buffer.of(0x88);
-
-function literal(name: string, value: string): Buffer {
-  return Buffer.concat([Buffer.of(0), encodeString(name), encodeString(value)]);
-}
-
-const CONTENT_TYPE = literal('content-type', 'application/grpc+proto');
-const FIELDS = Buffer.concat([
-  STATUS_200,
-  CONTENT_TYPE,
-  literal('grpc-accept-encoding', 'identity,deflate,gzip'),
-  literal('grpc-encoding', 'identity'),
-]);
-const HEADERS = encodeFrame(FRAME_TYPE.headers, FLAG.endHeaders, 0, FIELDS);
-/** A dynamic table size update (RFC 7541, section 6.3). */
-const TABLE_SIZE = { prefixBits: 5, pattern: 0x20 } as const;
-const ENDS = FLAG.endHeaders | FLAG.endStream;
-const OK = Buffer.concat([literal('grpc-status', '0'), literal('grpc-message', 'OK')]);
-const TRAILERS = encodeFrame(FRAME_TYPE.headers, ENDS, 0, OK);
 /** Of a small answer, beside its headers and the message. */
 const FRAMES_BYTES = FRAME_HEADER_BYTES + PREFIX_BYTES + TRAILERS.length;
 /** One write of small answers is about so large. */
 const WRITE_BYTES = 256 * 1024;
 /** How much of one answer goes out before the next on its connection has its turn. */
 const RUN_BYTES = 2 * FRAME_PAYLOAD_BYTES_MAX;
-
-/** A failed call's only frames. */
-function failureFrames({ stream, failure }: SocketCall, tableSize: Buffer): Buffer {
-  const { code, details } = failure ?? { code: GrpcCode.Unknown, details: '' };
-  const fields = Buffer.concat([
-    tableSize,
-    STATUS_200,
-    literal('grpc-status', String(code)),
-    literal('grpc-message', encodeURI(details)),
-    CONTENT_TYPE,
-  ]);
-  const frames: Buffer[] = [];
-  for (let at = 0; at === 0 || at < fields.length; at += FRAME_PAYLOAD_BYTES_MAX) {
-    const last = at + FRAME_PAYLOAD_BYTES_MAX >= fields.length;
-    const flags = (at === 0 ? FLAG.endStream : 0) | (last ? FLAG.endHeaders : 0);
-    const type = at === 0 ? FRAME_TYPE.headers : FRAME_TYPE.continuation;
-    frames.push(encodeFrame(type, flags, stream, fields.subarray(at, at + FRAME_PAYLOAD_BYTES_MAX)));
-  }
-  return frames.length === 1 ? frames[0]! : Buffer.concat(frames);
-}
 
 /** The client's window of the whole connection, which node's streams and ours share. */
 export interface SendWindow {
@@ -70,48 +25,38 @@ export interface SendWindow {
   owedBytes: number;
 }
 
-export interface AnswersEvents {
-  /** Whether a frame may be sent: not while a header block of another's is open. */
-  maySend(): boolean;
+export interface AnswersParts {
+  readonly socket: Socket;
+  readonly window: SendWindow;
+  readonly blocks: AnswerBlocks;
   /** A call's answer is with the socket. */
   sent(call: SocketCall): void;
 }
 
 /**
  * Sends answers: small ones many in one write, and at once; large ones when it is the connection's turn, as far as the
- * windows and the socket take them, a run of each after the other. A response is held once, until its last byte is handed
+ * windows take them, a run of each after the other. A response is held once, until its last byte is handed
  * to the socket.
  */
-export class UnaryAnswers implements TurnTaker {
+export class UnaryAnswers {
   readonly #socket: Socket;
   readonly #window: SendWindow;
-  readonly #turns: AnswerTurns;
-  readonly #on: AnswersEvents;
-  #headers: Buffer = HEADERS;
-  #tableSize: Buffer = Buffer.alloc(0);
+  readonly #blocks: AnswerBlocks;
+  readonly #sent: (call: SocketCall) => void;
   #ready: SocketCall[] = [];
   /** Those that can't be sent at once. */
   readonly #waiting = new Set<SocketCall>();
 
-  constructor(socket: Socket, window: SendWindow, turns: AnswerTurns, on: AnswersEvents) {
+  constructor({ socket, window, blocks, sent }: AnswersParts) {
     this.#socket = socket;
     this.#window = window;
-    this.#turns = turns;
-    this.#on = on;
+    this.#blocks = blocks;
+    this.#sent = sent;
   }
 
-  /**
-   * The client has made HPACK's table smaller before anything was sent: the first block that comes after must say so,
-   * whether it is node's or one from here, and it does no harm to say it in each.
-   */
-  shrinkTable(bytes: number): void {
-    this.#tableSize = encodeInteger(bytes, TABLE_SIZE.prefixBits, TABLE_SIZE.pattern);
-    this.#headers = encodeFrame(
-      FRAME_TYPE.headers,
-      FLAG.endHeaders,
-      0,
-      Buffer.concat([this.#tableSize, FIELDS]),
-    );
+  /** Some answers are too large to be sent at once. */
+  get waiting(): boolean {
+    return this.#waiting.size > 0;
   }
 
   add(call: SocketCall): void {
@@ -124,17 +69,15 @@ export class UnaryAnswers implements TurnTaker {
     this.#waiting.delete(call);
   }
 
-  /** Sends the small answers that can be sent now. Not to be called while `maySend` says no. */
-  flush(): void {
+  /** Sends the small answers that can be sent now. The rest is `waiting`. */
+  sendSmall(): void {
     const socket = this.#socket;
-    if (socket.destroyed || socket.writableNeedDrain) return;
-    while (this.#ready.length > 0 && !socket.writableNeedDrain) this.#flushReady();
-    if (this.#waiting.size > 0) this.#turns.add(this);
+    while (this.#ready.length > 0 && !socket.writableNeedDrain) this.#sendReady();
   }
 
-  takeTurn(bytesMax: number): number {
+  /** Sends about so many bytes at most of those that are waiting, whatever the socket holds; answers how many. */
+  sendWaiting(bytesMax: number): number {
     const socket = this.#socket;
-    if (!this.#on.maySend() || socket.destroyed || socket.writableNeedDrain) return 0;
     let left = bytesMax;
     socket.cork();
     for (const call of this.#waiting) {
@@ -149,7 +92,8 @@ export class UnaryAnswers implements TurnTaker {
     return bytesMax - left;
   }
 
-  #flushReady(): void {
+  #sendReady(): void {
+    const { headers } = this.#blocks;
     const whole: SocketCall[] = [];
     let bytes = 0;
     let taken = 0;
@@ -162,12 +106,13 @@ export class UnaryAnswers implements TurnTaker {
         continue;
       }
       whole.push(call);
-      if (call.failure !== undefined) call.response = failureFrames(call, this.#tableSize);
-      bytes += call.response.length + (call.failure === undefined ? this.#headers.length + FRAMES_BYTES : 0);
+      const { failure } = call;
+      if (failure !== undefined) call.response = this.#blocks.status(call.stream, failure, false);
+      bytes += call.response.length + (failure === undefined ? headers.length + FRAMES_BYTES : 0);
     }
     this.#ready = taken === this.#ready.length ? [] : this.#ready.slice(taken);
-    if (whole.length > 0) this.#socket.write(encodeWhole(whole, bytes, this.#headers));
-    for (const call of whole) this.#on.sent(call);
+    if (whole.length > 0) this.#socket.write(encodeWhole(whole, bytes, headers));
+    for (const call of whole) this.#sent(call);
   }
 
   /** Takes all that a small response needs, if it is there. */
@@ -193,11 +138,9 @@ export class UnaryAnswers implements TurnTaker {
     const start = call.sentBytes;
     while (call.sentBytes < end) {
       const bytes = Math.min(end - call.sentBytes, FRAME_PAYLOAD_BYTES_MAX);
-      if (call.sentBytes === 0) this.#socket.write(onStream(this.#headers, stream));
+      if (call.sentBytes === 0) this.#socket.write(onStream(this.#blocks.headers, stream));
       this.#spend(call, bytes);
-      const head = Buffer.allocUnsafe(FRAME_HEADER_BYTES);
-      writeFrameHeader(head, 0, bytes, stream);
-      this.#socket.write(head);
+      this.#socket.write(dataHead(bytes, stream));
       this.#socket.write(slice(response, call.sentBytes, call.sentBytes + bytes));
       call.sentBytes += bytes;
     }
@@ -207,7 +150,7 @@ export class UnaryAnswers implements TurnTaker {
         if (!error) freeMemory(response);
       });
       this.#waiting.delete(call);
-      this.#on.sent(call);
+      this.#sent(call);
     }
     return call.sentBytes - start;
   }
@@ -218,38 +161,17 @@ function encodeWhole(calls: readonly SocketCall[], bytes: number, headers: Buffe
   let at = 0;
   for (const { stream, response, failure } of calls) {
     if (failure === undefined) {
-      out.set(headers, at);
-      out.writeUInt32BE(stream, at + STREAM_AT);
-      at += headers.length;
-      at = writeFrameHeader(out, at, PREFIX_BYTES + response.length, stream);
+      at = writeOnStream(out, at, headers, stream);
+      at = writeDataHead(out, at, PREFIX_BYTES + response.length, stream);
       out[at] = 0;
       out.writeUInt32BE(response.length, at + 1);
       at += PREFIX_BYTES;
     }
     out.set(response, at);
     at += response.length;
-    if (failure !== undefined) continue;
-    out.set(TRAILERS, at);
-    out.writeUInt32BE(stream, at + STREAM_AT);
-    at += TRAILERS.length;
+    if (failure === undefined) at = writeOnStream(out, at, TRAILERS, stream);
   }
   return out;
-}
-
-const STREAM_AT = 5;
-
-/** Of DATA; returns where its payload begins. */
-function writeFrameHeader(out: Buffer, at: number, payloadBytes: number, stream: number): number {
-  out.writeUIntBE(payloadBytes, at, 3);
-  out[at + 3] = FRAME_TYPE.data;
-  out[at + 4] = 0;
-  return out.writeUInt32BE(stream, at + STREAM_AT);
-}
-
-function onStream(frame: Buffer, stream: number): Buffer {
-  const copy = Buffer.from(frame);
-  copy.writeUInt32BE(stream, STREAM_AT);
-  return copy;
 }
 
 /** Bytes of the prefixed response; a view where it has none of the prefix. */

@@ -1,20 +1,28 @@
-import { Metadata } from '@grpc/grpc-js';
+import type { Metadata } from '@grpc/grpc-js';
 import type { Timer } from '../../shared/base/clock.ts';
 import type { AnswerRoom, Wanted } from '../state/answer-rooms.ts';
 import type { Peer } from './peer.ts';
-import type { UnaryCall } from './service.ts';
+import { metadataOf, type PlainHead } from './plain-request.ts';
+import type { UnaryCall, UnaryMethod } from './service.ts';
 import type { CallFailure } from './status.ts';
-import type { UnaryHead } from './unary-request.ts';
 
 /** Not compressed, and four bytes of length. */
 export const PREFIX_BYTES = 5;
 
 const NOTHING: Buffer = Buffer.alloc(0);
 
-/** One call that `UnarySocket` answers: its stream's state, and to its handler the caller. */
+export interface SocketCallParts {
+  readonly head: PlainHead;
+  readonly method: UnaryMethod;
+  readonly peer: Peer;
+  readonly room: AnswerRoom;
+}
+
+/** One call that `UnaryCalls` answers: its stream's state, and to its handler the caller. */
 export class SocketCall implements Wanted {
   readonly stream: number;
-  readonly head: UnaryHead;
+  readonly head: PlainHead;
+  readonly method: UnaryMethod;
   /** The request's message, when it is whole. */
   request: Buffer = NOTHING;
   /** What the client lets us send on this stream. */
@@ -44,16 +52,12 @@ export class SocketCall implements Wanted {
   readonly room: AnswerRoom;
   readonly #peer: Peer;
 
-  constructor(
-    stream: number,
-    head: UnaryHead,
-    windowBytes: number,
-    { peer, room }: { peer: Peer; room: AnswerRoom },
-  ) {
+  constructor(stream: number, windowBytes: number, { head, method, peer, room }: SocketCallParts) {
     this.stream = stream;
     this.room = room;
     this.#peer = peer;
     this.head = head;
+    this.method = method;
     this.windowBytes = windowBytes;
   }
 
@@ -63,10 +67,7 @@ export class SocketCall implements Wanted {
 
   /** As from grpc-js. Made when asked for: only auth and a missing leader do. */
   get metadata(): Metadata {
-    if (this.#metadata !== undefined) return this.#metadata;
-    const headers: Record<string, string> = {};
-    for (const { name, value } of this.head.fields) if (!HIDDEN.has(name)) headers[name] = value;
-    this.#metadata = Metadata.fromHttp2Headers(headers);
+    this.#metadata ??= metadataOf(this.head);
     return this.#metadata;
   }
 
@@ -87,13 +88,3 @@ export class SocketCall implements Wanted {
     return bytes.subarray(PREFIX_BYTES);
   }
 }
-
-/** What grpc-js keeps from its handlers. */
-const HIDDEN = new Set([
-  'grpc-timeout',
-  'grpc-encoding',
-  'grpc-accept-encoding',
-  'accept-encoding',
-  'te',
-  'content-type',
-]);

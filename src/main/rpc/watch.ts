@@ -38,14 +38,14 @@ function take(stream: WatchStream, message: Buffer, requests: WatchRequests): vo
 }
 
 /**
- * Counts the bytes that grpc-js holds for one call, and keeps what comes while it has some. Its own writableLength counts
- * messages, and its write callback comes when HTTP/2's flow control let the message go.
+ * Counts the bytes that the transport, grpc-js or `StreamCall`, holds for one call, and keeps what comes while it has
+ * some. Its write callback comes when HTTP/2's flow control let the message go.
  */
 class CallSink implements WatchSink {
   readonly #call: WatchCall;
   readonly #flushed: () => void;
   readonly #backlog = new Backlog();
-  /** What grpc-js has. */
+  /** What the transport has. */
   #messages = 0;
   #bytes = 0;
   #events = 0;

@@ -4,3 +4,5 @@
  */
 export const STREAM_WINDOW_BYTES = 1024 * 1024;
 export const CONNECTION_WINDOW_BYTES = 8 * 1024 * 1024;
+/** The most that HTTP/2 allows a window to be. */
+export const WINDOW_BYTES_MAX = 2 ** 31 - 1;

@@ -1,13 +1,20 @@
+import { Metadata } from '@grpc/grpc-js';
 import { encodeString } from '../../shared/base/hpack.ts';
 import { HeaderDecoder, type HeaderField } from '../../shared/base/hpack-decoder.ts';
+import { ConnectionError, HTTP2_ERROR } from './direct-input.ts';
 import { encodeFrame, encodeHeaders, FLAG, FRAME_TYPE } from './http2-frames.ts';
-import type { UnaryMethod } from './service.ts';
-import { ConnectionError, HTTP2_ERROR } from './unary-input.ts';
+import type { StreamMethod, UnaryMethod } from './service.ts';
 
-/** Which requests `UnarySocket` answers itself. What is in any way odd is grpc-js's, which has the rules for it. */
+/** Which requests `DirectSocket` serves itself. What is in any way odd is grpc-js's, which has the rules for it. */
 
-export interface UnaryHead {
-  readonly method: UnaryMethod;
+/** Methods that have a way beside grpc-js, by path. */
+export interface DirectMethods {
+  readonly unary: ReadonlyMap<string, UnaryMethod>;
+  readonly streams: ReadonlyMap<string, StreamMethod>;
+}
+
+export interface PlainHead {
+  readonly method: { readonly unary: UnaryMethod } | { readonly stream: StreamMethod };
   /** `grpc-timeout`; undefined is none. */
   readonly timeoutMs: number | undefined;
   readonly fields: readonly HeaderField[];
@@ -41,11 +48,8 @@ const UNIT_MS: Record<string, number> = { H: 3_600_000, M: 60_000, S: 1_000, m: 
 /** node's longest timer. */
 const TIMEOUT_MS_MAX = 2 ** 31 - 1;
 
-/** The head of a plain unary call of one of `methods`; undefined for everything else. */
-function unaryHead(
-  fields: readonly HeaderField[],
-  methods: ReadonlyMap<string, UnaryMethod>,
-): UnaryHead | undefined {
+/** The head of a plain call of one of `methods`; undefined for everything else. */
+function plainHead(fields: readonly HeaderField[], methods: DirectMethods): PlainHead | undefined {
   const seen = new Map<string, string>();
   let bytes = 0;
   for (const [index, { name, value }] of fields.entries()) {
@@ -56,12 +60,19 @@ function unaryHead(
     if (!pseudo && (!NAME.test(name) || name.endsWith('-bin') || ODD_NAMES.has(name))) return undefined;
     seen.set(name, value);
   }
-  const method = methods.get(seen.get(':path') ?? '');
+  const method = methodAt(seen.get(':path') ?? '', methods);
   if (method === undefined || !isPlain(seen)) return undefined;
   const timeout = seen.get('grpc-timeout');
   const timeoutMs = timeout === undefined ? undefined : parseTimeout(timeout);
   if (timeout !== undefined && timeoutMs === undefined) return undefined;
   return { method, timeoutMs, fields };
+}
+
+function methodAt(path: string, { unary, streams }: DirectMethods): PlainHead['method'] | undefined {
+  const ofOne = unary.get(path);
+  if (ofOne !== undefined) return { unary: ofOne };
+  const stream = streams.get(path);
+  return stream && { stream };
 }
 
 function isPlain(seen: ReadonlyMap<string, string>): boolean {
@@ -80,22 +91,22 @@ function isPlain(seen: ReadonlyMap<string, string>): boolean {
 /** A request's header block. */
 export interface RequestBlock {
   readonly fields: readonly HeaderField[];
-  /** Undefined unless it is that of a plain unary call. */
-  readonly head: UnaryHead | undefined;
+  /** Undefined unless it is that of a plain call. */
+  readonly head: PlainHead | undefined;
 }
 
 /** How many blocks are remembered while they mean the same. */
 const REMEMBERED_MAX = 100;
 
 /** Reads the header blocks of one connection, all of them and in order. */
-export class UnaryRequests {
-  readonly #methods: ReadonlyMap<string, UnaryMethod>;
+export class DirectRequests {
+  readonly #methods: DirectMethods;
   readonly #decoder = new HeaderDecoder();
   /** By the block's bytes: a client's calls are often the same to the last bit. */
   readonly #known = new Map<string, RequestBlock>();
   #version = 0;
 
-  constructor(methods: ReadonlyMap<string, UnaryMethod>) {
+  constructor(methods: DirectMethods) {
     this.#methods = methods;
   }
 
@@ -105,7 +116,7 @@ export class UnaryRequests {
     const known = this.#known.get(key);
     if (known !== undefined) return known;
     const fields = this.#decode(block);
-    const request = { fields, head: unaryHead(fields, this.#methods) };
+    const request = { fields, head: plainHead(fields, this.#methods) };
     if (this.#version !== this.#decoder.version || this.#known.size >= REMEMBERED_MAX) {
       this.#version = this.#decoder.version;
       this.#known.clear();
@@ -144,3 +155,20 @@ function parseTimeout(text: string): number | undefined {
   const timeoutMs = Math.floor(Number(amount) * (UNIT_MS[unit] ?? Number.NaN));
   return timeoutMs <= TIMEOUT_MS_MAX ? timeoutMs : undefined;
 }
+
+/** As from grpc-js. */
+export function metadataOf({ fields }: PlainHead): Metadata {
+  const headers: Record<string, string> = {};
+  for (const { name, value } of fields) if (!HIDDEN.has(name)) headers[name] = value;
+  return Metadata.fromHttp2Headers(headers);
+}
+
+/** What grpc-js keeps from its handlers. */
+const HIDDEN = new Set([
+  'grpc-timeout',
+  'grpc-encoding',
+  'grpc-accept-encoding',
+  'accept-encoding',
+  'te',
+  'content-type',
+]);

@@ -25,8 +25,8 @@ const echo: UnaryMethod = (request, _call, answer) => {
   else answer(null, request);
 };
 
-function newFront(unaryMethods?: ReadonlyMap<string, UnaryMethod>): Front {
-  return new Front(undefined, undefined, {}, unaryMethods);
+function newFront(unary?: ReadonlyMap<string, UnaryMethod>): Front {
+  return new Front(undefined, undefined, {}, unary && { unary, streams: new Map() });
 }
 
 async function withFronts(body: (fast: Front, plainly: Front) => Promise<void>): Promise<void> {

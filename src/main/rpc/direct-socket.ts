@@ -1,24 +1,34 @@
 import type { Socket } from 'node:net';
 import { Duplex } from 'node:stream';
+import { InvariantError } from '../../shared/base/assert.ts';
 import type { Clock } from '../../shared/base/clock.ts';
-import { GrpcCode } from '../../shared/etcd/errors.ts';
 import type { AnswerRoom } from '../state/answer-rooms.ts';
-import type { AnswerTurns } from './answer-turns.ts';
+import { AnswerBlocks } from './answer-frames.ts';
+import type { AnswerTurns, TurnTaker } from './answer-turns.ts';
+import { ConnectionError, DirectInput, HTTP2_ERROR } from './direct-input.ts';
 import { encodeFrame, encodeIntegerFrame, FLAG, FRAME_TYPE, type Frame, PREFACE } from './http2-frames.ts';
 import { connectionCredit, NodeStreams } from './node-streams.ts';
 import { Peer } from './peer.ts';
-import type { UnaryCall, UnaryMethod } from './service.ts';
-import { type SendWindow, UnaryAnswers } from './unary-answers.ts';
-import { SocketCall } from './unary-call.ts';
-import { ConnectionError, HTTP2_ERROR, UnaryInput } from './unary-input.ts';
-import { dataFrame, literalHeaders, type RequestBlock, UnaryRequests } from './unary-request.ts';
+import {
+  type DirectMethods,
+  DirectRequests,
+  dataFrame,
+  literalHeaders,
+  type RequestBlock,
+} from './plain-request.ts';
+import type { SlowRequests } from './slow-requests.ts';
+import { StreamCalls } from './stream-calls.ts';
+import type { SendWindow } from './unary-answers.ts';
+import { UnaryCalls } from './unary-calls.ts';
+import { WINDOW_BYTES_MAX } from './windows.ts';
 
 /**
- * A socket between a client and node's HTTP/2 that answers the client's plain unary calls itself, for node's streams
- * and grpc-js's calls cost the main thread more than everything else of such a call (docs/decisions/unary-fast-path.md).
+ * A socket between a client and node's HTTP/2 that serves the client's plain calls itself, for node's streams and
+ * grpc-js's calls cost the main thread more than everything else of such a call (docs/decisions/beside-grpc-js.md).
  *
  * node has the connection: it sends and acknowledges SETTINGS, answers pings, keeps alive, says GOAWAY, and it serves
- * every stream that is not plain. Of the connection only this is shared, and kept right here:
+ * every stream that is not plain. The plain ones are with `UnaryCalls` and `StreamCalls`. Of the connection only this is
+ * shared, and kept right here:
  * - HPACK's table of requests is read here, and node gets each header block as literals that need no table. The table
  *   of responses is node's: answers from here are literals that enter no table;
  * - the client's window for us (`SendWindow`): see `NodeStreams`; node gets the client's updates less what it does not
@@ -28,14 +38,8 @@ import { dataFrame, literalHeaders, type RequestBlock, UnaryRequests } from './u
  * A frame that is malformed in what is shared ends the connection here; node judges the rest.
  */
 
-/** Requests that are larger are node's, which has windows for them; less than a stream's window. */
-const REQUEST_BYTES_MAX = 32 * 1024;
 /** So much of the client's DATA is read before the client is told that it may send more. */
 const CREDIT_BYTES = 16 * 1024;
-/** Calls that clients have taken back and handlers still work on; beyond, node sees the next, with its own limit. */
-const ABANDONED_MAX = 1_000;
-/** A request that is not whole after one or two of these is node's, where `SlowRequests` has a limit for it. */
-const LATE_MS = 1_000;
 /** How long calls may take to end after node has ended its part of the connection. */
 const ENDING_MS_MAX = 5_000;
 /**
@@ -44,33 +48,50 @@ const ENDING_MS_MAX = 5_000;
  */
 const UNREAD_BYTES_MAX = 10 * 1024 * 1024;
 const STREAM_WINDOW_BYTES = 65_535;
-const WINDOW_BYTES_MAX = 2 ** 31 - 1;
 const SETTING = { headerTableSize: 1, initialWindowSize: 4 } as const;
 const HEADER_TABLE_BYTES = 4096;
 
-export interface UnarySocketOptions {
+export interface DirectSocketOptions {
   readonly clock: Clock;
-  /** What is answered here, by path. */
-  readonly methods: ReadonlyMap<string, UnaryMethod>;
+  /** What is served here, by path. */
+  readonly methods: DirectMethods;
   readonly maxConcurrentStreams: number | undefined;
+  readonly messageBytesMax: number;
   /** One for all connections. */
   readonly turns: AnswerTurns;
+  readonly slowRequests: SlowRequests;
   /** This connection's. */
   readonly room: AnswerRoom;
 }
 
+/** What the calls that are served here need of their connection. */
+export interface DirectConnection {
+  readonly clock: Clock;
+  readonly peer: Peer;
+  /** Sends a frame that is no part of an answer, in its turn. */
+  send(frame: Buffer): void;
+  /** So many bytes of DATA need the connection's window no more. */
+  read(bytes: number): void;
+  /** There is something to send. */
+  flushSoon(): void;
+  /** There is something for node or for handlers. */
+  deliverSoon(): void;
+  /** A call is over. */
+  streamClosed(): void;
+}
+
 type Done = (error?: Error | null) => void;
 
-export class UnarySocket extends Duplex {
+export class DirectSocket extends Duplex implements TurnTaker {
   readonly #socket: Socket;
-  readonly #peer: Peer;
-  readonly #options: UnarySocketOptions;
+  readonly #options: DirectSocketOptions;
   readonly #window: SendWindow = { bytes: STREAM_WINDOW_BYTES, owedBytes: 0 };
-  readonly #calls = new Map<number, SocketCall>();
-  readonly #input: UnaryInput;
-  readonly #requests: UnaryRequests;
+  readonly #input: DirectInput;
+  readonly #requests: DirectRequests;
   readonly #nodes: NodeStreams;
-  readonly #answers: UnaryAnswers;
+  readonly #blocks = new AnswerBlocks();
+  readonly #unary: UnaryCalls;
+  readonly #streams: StreamCalls;
   /** For node, at the end of the bytes at hand. */
   #forNode: Buffer[] = [];
   #streamWindowBytes = STREAM_WINDOW_BYTES;
@@ -78,7 +99,6 @@ export class UnarySocket extends Duplex {
   #lastStream = 0;
   /** DATA read here that the client has no credit for yet. */
   #readBytes = 0;
-  #abandoned = 0;
   /** Every new stream is node's. */
   #allForNode = false;
   /** The connection was malformed. */
@@ -87,27 +107,40 @@ export class UnarySocket extends Duplex {
   /** node has sent its SETTINGS, which must be a server's first frame. */
   #begun = false;
   #flushing = false;
-  #looking = false;
+  #delivering = false;
 
   /** The socket's next bytes must be HTTP/2's preface. */
-  constructor(socket: Socket, options: UnarySocketOptions) {
+  constructor(socket: Socket, options: DirectSocketOptions) {
     super({ allowHalfOpen: false, readableHighWaterMark: UNREAD_BYTES_MAX });
     this.#socket = socket;
-    this.#peer = new Peer(socket);
     this.#options = options;
-    this.#requests = new UnaryRequests(options.methods);
-    this.#input = new UnaryInput((frame) => this.#frame(frame));
+    this.#requests = new DirectRequests(options.methods);
+    this.#input = new DirectInput((frame) => this.#frame(frame));
     this.#nodes = new NodeStreams(this.#window, (bytes) => this.#tellNode(connectionCredit(bytes)));
-    this.#answers = new UnaryAnswers(socket, this.#window, options.turns, {
-      maySend: () => this.#maySend,
-      sent: (call) => this.#close(call),
-    });
+    const connection = this.#connection(new Peer(socket));
+    const parts = { ...{ socket, connection }, window: this.#window, blocks: this.#blocks };
+    const { room, slowRequests, messageBytesMax } = options;
+    this.#unary = new UnaryCalls({ ...parts, room, handOver: (...call) => this.#handOver(...call) });
+    this.#streams = new StreamCalls({ ...parts, slowRequests, messageBytesMax });
     this.push(PREFACE);
     socket.on('data', (bytes: Buffer) => this.#take(bytes));
     socket.on('drain', () => this.#onDrain());
     // In HTTP/2 a client that has ended is gone; see `AuthoritySocket`.
     socket.on('end', () => socket.destroy());
     socket.on('close', () => this.#onClose());
+  }
+
+  #connection(peer: Peer): DirectConnection {
+    return {
+      ...{ clock: this.#options.clock, peer },
+      send: (frame) => this.#send(frame),
+      read: (bytes) => {
+        this.#readBytes += bytes;
+      },
+      flushSoon: () => this.#flushSoon(),
+      deliverSoon: () => this.#deliverSoon(),
+      streamClosed: () => this.#endIfIdle(),
+    };
   }
 
   override _read(): void {
@@ -152,13 +185,18 @@ export class UnarySocket extends Duplex {
   }
 
   #endIfIdle(): void {
-    if (this.#nodeGone && this.#calls.size === 0) this.#socket.end();
+    if (this.#nodeGone && this.#unary.count + this.#streams.count === 0) this.#socket.end();
   }
 
   #onClose(): void {
-    for (const call of this.#calls.values()) this.#abandon(call);
+    this.#cancelAll();
     this.#options.room.close();
     this.destroy();
+  }
+
+  #cancelAll(): void {
+    this.#unary.cancelAll();
+    this.#streams.cancelAll();
   }
 
   #onDrain(): void {
@@ -171,12 +209,9 @@ export class UnarySocket extends Duplex {
     try {
       this.#input.push(bytes);
     } catch (error) {
+      if (error instanceof InvariantError) throw error;
       this.#fail(error instanceof ConnectionError ? error.code : HTTP2_ERROR.protocol);
       return;
-    }
-    if (this.#readBytes >= CREDIT_BYTES) {
-      this.#send(encodeIntegerFrame(FRAME_TYPE.windowUpdate, 0, this.#readBytes));
-      this.#readBytes = 0;
     }
     this.#deliver();
     // As node: who does not read is not read from.
@@ -189,8 +224,7 @@ export class UnarySocket extends Duplex {
     payload.writeUInt32BE(this.#lastStream, 0);
     payload.writeUInt32BE(code, 4);
     this.#socket.end(encodeFrame(FRAME_TYPE.goAway, 0, 0, payload));
-    for (const call of this.#calls.values()) this.#abandon(call);
-    this.#calls.clear();
+    this.#cancelAll();
     this.destroy();
   }
 
@@ -198,8 +232,22 @@ export class UnarySocket extends Duplex {
     this.#forNode.push(frame);
   }
 
-  /** Hands node what has come for it. */
+  #deliverSoon(): void {
+    if (this.#delivering) return;
+    this.#delivering = true;
+    this.#options.clock.soon(() => {
+      this.#delivering = false;
+      this.#deliver();
+    });
+  }
+
+  /** Hands on what has come: to node, to handlers; and lets the client send more. */
   #deliver(): void {
+    this.#streams.deliver();
+    if (this.#readBytes >= CREDIT_BYTES) {
+      this.#send(encodeIntegerFrame(FRAME_TYPE.windowUpdate, 0, this.#readBytes));
+      this.#readBytes = 0;
+    }
     if (this.#forNode.length === 0) return;
     const frames = this.#forNode;
     this.#forNode = [];
@@ -243,7 +291,8 @@ export class UnarySocket extends Duplex {
       if (setting === SETTING.initialWindowSize) {
         if (value > WINDOW_BYTES_MAX)
           throw new ConnectionError(HTTP2_ERROR.flowControl, 'a window is too large');
-        for (const call of this.#calls.values()) call.windowBytes += value - this.#streamWindowBytes;
+        this.#unary.windowsChanged(value - this.#streamWindowBytes);
+        this.#streams.windowsChanged(value - this.#streamWindowBytes);
         this.#streamWindowBytes = value;
       }
     }
@@ -253,7 +302,7 @@ export class UnarySocket extends Duplex {
   /** Of the table that answers are not in. Once node may have used it, only node can say how it changes. */
   #headerTable(bytes: number): void {
     if (bytes === this.#headerTableBytes) return;
-    if (this.#lastStream === 0 && bytes < this.#headerTableBytes) this.#answers.shrinkTable(bytes);
+    if (this.#lastStream === 0 && bytes < this.#headerTableBytes) this.#blocks.shrinkTable(bytes);
     else if (Math.min(bytes, this.#headerTableBytes) < HEADER_TABLE_BYTES) this.#allForNode = true;
     this.#headerTableBytes = bytes;
   }
@@ -263,11 +312,9 @@ export class UnarySocket extends Duplex {
     const bytes = payload.length === 4 ? payload.readUInt32BE(0) & WINDOW_BYTES_MAX : 0;
     if (bytes === 0) throw new ConnectionError(HTTP2_ERROR.protocol, 'WINDOW_UPDATE is malformed');
     if (stream === 0) return this.#connectionWindow(bytes);
-    const call = this.#calls.get(stream);
-    if (call === undefined) return this.#passToNode(frame);
-    call.windowBytes += bytes;
-    if (call.windowBytes > WINDOW_BYTES_MAX) this.#reset(call, HTTP2_ERROR.flowControl);
-    else this.#flushSoon();
+    if (this.#unary.has(stream)) this.#unary.windowUpdate(stream, bytes);
+    else if (this.#streams.has(stream)) this.#streams.windowUpdate(stream, bytes);
+    else this.#passToNode(frame);
   }
 
   #connectionWindow(bytes: number): void {
@@ -282,17 +329,12 @@ export class UnarySocket extends Duplex {
   }
 
   #resetStream(frame: Frame): void {
-    const call = this.#calls.get(frame.stream);
-    if (frame.payload.length !== 4)
-      throw new ConnectionError(HTTP2_ERROR.protocol, 'RST_STREAM is malformed');
-    if (call === undefined) {
-      this.#passToNode(frame);
-      this.#nodes.reset(frame.stream);
-      return;
-    }
-    if (!call.handed) this.#readBytes += call.pieceBytes;
-    this.#abandon(call);
-    this.#close(call);
+    const { stream, payload } = frame;
+    if (payload.length !== 4) throw new ConnectionError(HTTP2_ERROR.protocol, 'RST_STREAM is malformed');
+    if (this.#unary.has(stream)) return this.#unary.cancel(stream);
+    if (this.#streams.has(stream)) return this.#streams.cancel(stream);
+    this.#passToNode(frame);
+    this.#nodes.reset(stream);
   }
 
   /** A frame of a stream that is node's, or of one that was closed, which is dropped. */
@@ -312,24 +354,21 @@ export class UnarySocket extends Duplex {
     if (stream % 2 === 0)
       throw new ConnectionError(HTTP2_ERROR.protocol, 'a client has opened a stream of a server');
     this.#lastStream = stream;
-    const open = this.#calls.size + this.#nodes.count;
-    const full = open >= (this.#options.maxConcurrentStreams ?? Number.POSITIVE_INFINITY);
-    if (full || this.#nodeGone || this.#nodes.goingAway) {
+    if (this.#isFull || this.#nodeGone || this.#nodes.goingAway) {
       this.#send(encodeIntegerFrame(FRAME_TYPE.resetStream, stream, HTTP2_ERROR.refusedStream));
       return;
     }
-    const head = this.#allForNode || this.#abandoned > ABANDONED_MAX ? undefined : request.head;
-    if (head === undefined || ends) return this.#open(stream, ends, request);
-    const call = new SocketCall(stream, head, this.#streamWindowBytes, {
-      peer: this.#peer,
-      room: this.#options.room,
-    });
-    this.#calls.set(stream, call);
-    this.#lookLater();
-    const { timeoutMs } = head;
-    if (timeoutMs !== undefined) {
-      call.timer = this.#options.clock.after(timeoutMs, () => this.#deadline(call));
-    }
+    const head = this.#allForNode || ends ? undefined : request.head;
+    if (head === undefined) this.#open(stream, ends, request);
+    else if ('stream' in head.method) {
+      this.#streams.open(stream, head, head.method.stream, this.#streamWindowBytes);
+    } else if (this.#unary.tooManyAbandoned) this.#open(stream, ends, request);
+    else this.#unary.open(stream, head, head.method.unary, this.#streamWindowBytes);
+  }
+
+  get #isFull(): boolean {
+    const open = this.#unary.count + this.#streams.count + this.#nodes.count;
+    return open >= (this.#options.maxConcurrentStreams ?? Number.POSITIVE_INFINITY);
   }
 
   /** Opens a stream on node. */
@@ -340,8 +379,8 @@ export class UnarySocket extends Duplex {
   }
 
   #trailers(stream: number, ends: boolean, { fields }: Pick<RequestBlock, 'fields'>): void {
-    const call = this.#calls.get(stream);
-    if (call !== undefined && !call.handed && !call.answered) this.#handOver(call);
+    if (this.#streams.has(stream)) return this.#streams.trailers(stream, ends);
+    this.#unary.trailers(stream);
     const id = this.#nodes.idOf(stream);
     if (id === undefined) return;
     this.#tellNode(literalHeaders(id, ends, fields));
@@ -350,134 +389,26 @@ export class UnarySocket extends Duplex {
 
   #data(frame: Frame): void {
     const { stream, flags, payload } = frame;
-    const ends = (flags & FLAG.endStream) !== 0;
-    const call = this.#calls.get(stream);
-    if (call === undefined) {
-      if (this.#nodes.idOf(stream) === undefined) this.#readBytes += payload.length;
-      this.#passToNode(frame);
-      if (ends) this.#nodes.clientEnds(stream);
-      return;
-    }
-    if (call.answered && !call.handed) {
-      this.#readBytes += payload.length;
-      call.handed = ends;
-      return;
-    }
-    if (call.handed)
-      throw new ConnectionError(HTTP2_ERROR.protocol, 'DATA on a stream that the client has ended');
-    if ((flags & FLAG.padded) !== 0 || call.pieceBytes + payload.length > REQUEST_BYTES_MAX) {
-      this.#handOver(call);
-      this.#data(frame);
-      return;
-    }
-    call.pieceBytes += payload.length;
-    call.pieces.push(payload);
-    if (ends) this.#handle(call);
+    if (this.#unary.data(frame)) return;
+    if (this.#streams.has(stream)) return this.#streams.data(frame);
+    if (this.#nodes.idOf(stream) === undefined) this.#readBytes += payload.length;
+    this.#passToNode(frame);
+    if ((flags & FLAG.endStream) !== 0) this.#nodes.clientEnds(stream);
   }
 
-  /** The client has ended its request. */
-  #handle(call: SocketCall): void {
-    const message = call.message();
-    if (message === undefined) {
-      this.#handOver(call, true);
-      return;
-    }
-    this.#readBytes += call.pieceBytes;
-    call.handed = true;
-    call.request = message;
-    call.pieces = [];
-    const { room } = call;
-    if (!room.isFull(false)) this.#call(call);
-    else room.wait({ wanted: call, go: () => this.#call(call), drop: () => this.#settled(call) }, false);
-  }
-
-  #call(call: SocketCall): void {
-    call.head.method(call.request, call as unknown as UnaryCall, (failure, response) => {
-      this.#settled(call);
-      if (call.gone) return;
-      if (failure !== null) call.failure = failure;
-      else if (response !== undefined) call.response = response;
-      call.filledBytes = call.response.length;
-      call.room.fill(call.filledBytes);
-      this.#answer(call);
-    });
-  }
-
-  /** The handler has done with a call, or will never see it. */
-  #settled(call: SocketCall): void {
-    if (call.abandoned) this.#abandoned--;
-  }
-
-  /** Gives node a request that is not plain after all, with what has come of it. */
-  #handOver(call: SocketCall, ends = false): void {
-    call.over = true;
-    call.timer?.cancel();
-    this.#calls.delete(call.stream);
-    this.#open(call.stream, false, call.head);
-    const id = this.#nodes.idOf(call.stream) ?? 0;
-    const last = call.pieces.length - 1;
-    call.pieces.forEach((piece, index) => {
+  #handOver(
+    stream: number,
+    head: Pick<RequestBlock, 'fields'>,
+    pieces: readonly Buffer[],
+    ends: boolean,
+  ): void {
+    this.#open(stream, false, head);
+    const id = this.#nodes.idOf(stream) ?? 0;
+    const last = pieces.length - 1;
+    pieces.forEach((piece, index) => {
       this.#tellNode(dataFrame(id, ends && index === last, piece));
     });
-    if (ends) this.#nodes.clientEnds(call.stream);
-  }
-
-  #lookLater(): void {
-    if (this.#looking) return;
-    this.#looking = true;
-    this.#options.clock.after(LATE_MS, () => {
-      this.#looking = false;
-      let waits = false;
-      for (const call of this.#calls.values()) {
-        if (call.handed || call.answered) continue;
-        if (call.late) this.#handOver(call);
-        else call.late = waits = true;
-      }
-      this.#deliver();
-      if (waits) this.#lookLater();
-    });
-  }
-
-  #deadline(call: SocketCall): void {
-    if (call.over || call.answered) return;
-    call.failure = { code: GrpcCode.DeadlineExceeded, details: 'Deadline exceeded' };
-    if (!call.handed) this.#readBytes += call.pieceBytes;
-    this.#answer(call);
-  }
-
-  #answer(call: SocketCall): void {
-    call.timer?.cancel();
-    call.answered = true;
-    this.#answers.add(call);
-    this.#flushSoon();
-  }
-
-  /** Nobody waits for the answer any more. */
-  #abandon(call: SocketCall): void {
-    if (call.handed && !call.answered) {
-      call.abandoned = true;
-      this.#abandoned++;
-    }
-    this.#answers.remove(call);
-  }
-
-  #reset(call: SocketCall, error: number): void {
-    this.#abandon(call);
-    this.#send(encodeIntegerFrame(FRAME_TYPE.resetStream, call.stream, error));
-    this.#close(call);
-  }
-
-  /** The stream is closed. */
-  #close(call: SocketCall): void {
-    call.timer?.cancel();
-    call.over = true;
-    if (call.filledBytes !== undefined) call.room.empty(call.filledBytes);
-    this.#calls.delete(call.stream);
-    // A client that has not ended its request need not (RFC 9113, section 8.1).
-    if (!call.handed && call.answered && !this.#failed) {
-      this.#send(encodeIntegerFrame(FRAME_TYPE.resetStream, call.stream, HTTP2_ERROR.none));
-    }
-    this.#endIfIdle();
+    if (ends) this.#nodes.clientEnds(stream);
   }
 
   /** Many answers go out in one write. */
@@ -494,6 +425,16 @@ export class UnarySocket extends Duplex {
     if (!this.#maySend || !this.#socket.writable) return;
     const released = this.#nodes.release();
     if (released.length > 0) this.#socket.write(released);
-    if (!this.#nodes.blockOpen) this.#answers.flush();
+    if (this.#nodes.blockOpen || this.#socket.writableNeedDrain) return;
+    this.#unary.answers.sendSmall();
+    if (this.#unary.answers.waiting) this.#options.turns.add(this);
+    else this.#streams.send();
+  }
+
+  /** Large answers and streams have equal shares. */
+  takeTurn(bytesMax: number): number {
+    const socket = this.#socket;
+    if (!this.#maySend || !socket.writable || socket.writableNeedDrain) return 0;
+    return this.#unary.answers.sendWaiting(bytesMax) + this.#streams.sendSome(bytesMax);
   }
 }

@@ -22,7 +22,7 @@ export class ConnectionError extends Error {
 }
 
 /** A client's bytes as frames; each header block is one HEADERS frame whose payload is the block alone. */
-export class UnaryInput {
+export class DirectInput {
   readonly #take: (frame: Frame) => void;
   readonly #cutter = new FrameCutter();
   readonly #joiner = new BlockJoiner();
