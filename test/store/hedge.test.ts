@@ -135,20 +135,28 @@ describe('an upload that many writes share', () => {
     assert.equal(story(attempts), 'hedge created, put exists');
   });
 
-  it('is paid for by the writes of those before it too: an eighth of a PUT each', async () => {
+  it('is sent three times where twelve share it, and no more often where a hundred do', async () => {
+    for (const writes of [12, 100]) {
+      const { appender, settle, attempts } = bench(() => ({ delayBeforeMs: 5 }), auto);
+      assert.equal(await settle(appender.append(KEY, OURS, writes)), 'durable');
+      assert.deepEqual(attempts.map(({ request }) => request).sort(), ['hedge', 'hedge', 'put']);
+    }
+  });
+
+  it('is paid for by the writes of those before it too: a sixth of a PUT each', async () => {
     const { appender, settle, attempts } = bench(() => ({ delayBeforeMs: 5 }), auto);
     for (let chunk = 0; chunk < 30; chunk++) {
       await settle(appender.append(`chunks/${chunk}`, OURS, [3, 1, 12][chunk % 3]!));
     }
     const hedges = attempts.filter(({ request }) => request === 'hedge').length;
     // One may be saved yet.
-    assert.ok(hedges >= 19 && hedges <= 20, `${hedges} second PUTs for 160 writes`);
+    assert.ok(hedges >= 25 && hedges <= 26, `${hedges} more PUTs for 160 writes`);
   });
 
   it('is sent once when the writes are few, the object is large, or the flag says so', async () => {
     const large = new Uint8Array(256 * 1024 + 1);
     for (const [body, writes, options] of [
-      [OURS, 7, auto],
+      [OURS, 5, auto],
       [large, 8, auto],
       [OURS, 8, { hedgeAfterMs: 'p95' }],
       [OURS, 8, { hedgeAfterMs: 'off' }],

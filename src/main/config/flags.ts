@@ -199,7 +199,7 @@ export const FLAGS = {
     'hedge-after',
     '<delay>',
     hedgeAfter,
-    'when an upload is sent again: p95 (of recent uploads), a duration, off, or auto (at once where there are eight writes for each such PUT, else p95; off on a directory)',
+    'when an upload is sent again: p95 (of recent uploads), a duration, off, or auto (up to twice more at once where there are six writes for each such PUT, else p95; off on a directory)',
     'auto',
   ),
   putBudget: flag(

@@ -44,11 +44,11 @@ const HEDGES_PER_UPLOAD = 0.05;
 const HEDGES_SAVED_MAX = 8;
 
 /**
- * Two PUTs at once cut the latency more than anything later can, and cost little where many writes share
+ * Several PUTs at once cut the latency more than anything later can, and cost little where many writes share
  * them: see docs/decisions/batch-window-and-hedge.md for the figures.
  */
-const COPIES_MAX = 2;
-const COPIES_PER_WRITE = 1 / 8;
+const COPIES_MAX = 3;
+const COPIES_PER_WRITE = 1 / 6;
 const COPIES_SAVED_MAX = 16;
 /** Sending a large object again takes from the others the bandwidth that it would win for itself. */
 const COPIED_BYTES_MAX = 256 * 1024;
@@ -70,8 +70,8 @@ type Writable<T> = { -readonly [Name in keyof T]: T[Name] };
 
 export interface AppenderOptions {
   /**
-   * When another PUT is sent: after so many milliseconds, after the recent p95, or never. 'auto': a second one at
-   * once for small objects, as long as there are eight writes for each; else after the p95.
+   * When another PUT is sent: after so many milliseconds, after the recent p95, or never. 'auto': up to two more at
+   * once for small objects, as long as there are six writes for each; else after the p95.
    */
   readonly hedgeAfterMs: number | 'auto' | 'p95' | 'off';
   /** For one request, in milliseconds. Its outcome is unknown when it takes longer. */

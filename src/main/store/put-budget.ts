@@ -103,7 +103,7 @@ export class PutBudget {
     return this.saved >= 2;
   }
 
-  /** Whether an upload may be sent twice at once: a loaded server, whose batches wait, has no use for that. */
+  /** Whether an upload may be sent more than once at once: a loaded server, whose batches wait, has no use for that. */
   hasPlenty(): boolean {
     return this.saved >= Math.max(2, (this.#savedMax + 1) / 2);
   }

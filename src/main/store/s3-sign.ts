@@ -37,7 +37,7 @@ export interface SignedRequest {
 
 type Signer = (request: UnsignedRequest, credentials: Credentials) => SignedRequest;
 
-/** Signs as `sign` does, but the same request in the same second only once: the two PUTs of a pair are alike. */
+/** Signs as `sign` does, but the same request in the same second only once: the PUTs of one upload are alike. */
 export function remembering(sign: Signer): Signer {
   let last: { request: UnsignedRequest; credentials: Credentials; signed: SignedRequest } | undefined;
   return (request, credentials) => {
