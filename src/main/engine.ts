@@ -268,6 +268,7 @@ export class Engine {
       random,
       putBudget,
       meter,
+      evaluateAhead: (requests, createdAtMs) => writer.evaluateAhead(requests, createdAtMs),
       evaluate: (message) => writer.evaluate(message),
       compress: (object, headerLength) => pool.compressObject(object, headerLength),
       append: (key, object, writes, attempts) =>
@@ -290,14 +291,15 @@ export class Engine {
     this.counts.durable(evaluated);
     if (evaluated.sequence === 0) return;
     this.gate.durableTo(evaluated.sequence);
-    this.#parts.writer.apply(evaluated.sequence);
-    this.#parts.wrote(evaluated);
     this.lessor.change(evaluated.leases);
     this.system.change(evaluated.system);
   }
 
   #publish(evaluated: EvaluatedMessage): void {
     if (evaluated.sequence === 0) return;
+    // After the replies: waking other threads takes this one as long as some of them.
+    this.#parts.writer.apply(evaluated.sequence);
+    this.#parts.wrote(evaluated);
     this.hub.publish({ lastRevision: evaluated.revision, events: readEvents(evaluated.events) });
     this.hub.compactedTo(Math.max(0, evaluated.compactRevision));
   }

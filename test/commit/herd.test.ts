@@ -49,6 +49,42 @@ describe('clients that wait for their answer before they write again', () => {
     assert.deepEqual(sizes(held, 20), Array(20).fill(40));
   });
 
+  it('are evaluated while the others are on their way', async () => {
+    const held = await closedLoop({ clients: 40, thinkMs: 1, putMs: PUT_MS, forMs: 2_000 });
+    assert.deepEqual(held.told.at(-1), [16, 16, 8]);
+    const few = await closedLoop({ clients: 12, thinkMs: 1, putMs: PUT_MS, forMs: 2_000 });
+    assert.ok(
+      few.told.every((parts) => parts.length === 1),
+      'too few to be worth a message',
+    );
+  });
+
+  it('and give up once the writer was told happen, and do not before', async () => {
+    const held = new HeldPipeline({ batchRequestsMax: 1000, batchBytesMax: 1_000_000 });
+    held.putMs = PUT_MS;
+    for (let sequence = 1; sequence <= 60; sequence++) {
+      for (let client = 0; client < 40; client++) held.submit(`c${client}`);
+      await held.advance();
+      await held.advance(PUT_MS);
+      await held.finish(sequence);
+    }
+    const before = held.batches.length;
+    const writes = Array.from({ length: 20 }, (_, at) => held.submit(`w${at}`)!);
+    for (const at of [3, 17]) writes[at]!.callback = undefined;
+    await held.advance(PUT_MS);
+    const names = Array.from({ length: 20 }, (_, at) => `w${at}`).filter((name) => name !== 'w17');
+    assert.deepEqual(held.batches.slice(before), [names]);
+    assert.deepEqual(held.told.at(-1), [16, 3]);
+    held.events.length = 0;
+    await held.finish(held.uploads[0]!.sequence);
+    const replies = names.filter((name) => name !== 'w3').map((name) => `reply ${name}`);
+    assert.deepEqual(
+      held.events.filter((event) => event.startsWith('reply')),
+      replies,
+    );
+    assert.equal(held.pipeline.pendingRequests, 0);
+  });
+
   it('are not held back where they are few or many', async () => {
     for (const [clients, putMs] of [
       [4, PUT_MS],

@@ -1,3 +1,4 @@
+import type { PendingWrite } from '../../src/main/commit/batch.ts';
 import { type CommitOptions, type CommitParts, CommitPipeline } from '../../src/main/commit/pipeline.ts';
 import type { PutBudget } from '../../src/main/store/put-budget.ts';
 import { FrameReader, FrameWriter } from '../../src/shared/base/frames.ts';
@@ -21,6 +22,10 @@ export class HeldPipeline {
   /** How long batches waited for the budget. */
   readonly held: number[] = [];
   readonly uploads: Upload[] = [];
+  /** How many requests of each batch the writer got at a time; the last ones when it closed. */
+  readonly told: number[][] = [];
+  /** What the next batch begins with. */
+  #ahead: Uint8Array[] = [];
   /** Requests of each batch that closed, as text. */
   readonly batches: string[][] = [];
   /** What happened, in order: `durable 1`, `reply a`, `publish 1`, `fenced 2`. */
@@ -60,6 +65,7 @@ export class HeldPipeline {
       {
         clock: this.clock,
         random: { fraction: () => 0, bytes: (length) => new Uint8Array(length) },
+        evaluateAhead: (requests) => this.#ahead.push(requests),
         evaluate: ({ batch, requests }) => this.#evaluate(batch, requests),
         compress: async (body) => body,
         append: (key) => this.#append(key),
@@ -79,8 +85,8 @@ export class HeldPipeline {
   }
 
   /** Submits a request; its answer becomes an event: `reply NAME` or `NAME: ERROR`. */
-  submit(name: string): void {
-    this.pipeline.submit(WriteKind.Put, Buffer.from(name), (error, response) => {
+  submit(name: string): PendingWrite | undefined {
+    return this.pipeline.submit(WriteKind.Put, Buffer.from(name), (error, response) => {
       const label = name.slice(0, 8);
       this.events.push(
         error === undefined ? `reply ${text(response).slice(0, 8)}` : `${label}: ${error.message}`,
@@ -109,10 +115,16 @@ export class HeldPipeline {
   #evaluate(batch: number, requests: Uint8Array): void {
     const replies = new FrameWriter();
     const names: string[] = [];
-    for (const frames = new FrameReader(requests); frames.next(); ) {
-      names.push(text(frames.payload).slice(0, 8));
-      replies.add(0, frames.payload);
+    const told: number[] = [];
+    for (const part of [...this.#ahead.splice(0), requests]) {
+      const before = names.length;
+      for (const frames = new FrameReader(part); frames.next(); ) {
+        names.push(text(frames.payload).slice(0, 8));
+        replies.add(0, frames.payload);
+      }
+      told.push(names.length - before);
     }
+    this.told.push(told);
     this.batches.push(names);
     const readsOnly = names.every((name) => name.startsWith('no-op'));
     const message: EvaluatedMessage = {

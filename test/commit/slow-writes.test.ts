@@ -240,6 +240,7 @@ describe('the log of slow writes', () => {
       stage: 'done',
       requests: Array.from({ length: writes }, () => request),
       bytes: 0,
+      ahead: 0,
       stageSinceMs: now,
       evaluated: { sequence, evaluateMs: 0, sealMs: 0 } as Batch['evaluated'],
       times: {

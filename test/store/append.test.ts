@@ -197,6 +197,15 @@ describe('an append', () => {
       assert.ok(clock.waiting <= ('delayBeforeMs' in fault ? 1 : 0), 'only the injected delay is left');
     }
   });
+
+  it('sends nothing when it was given up before, whether or not it may be hedged', async () => {
+    for (const hedgeAfterMs of [500, 'off'] as const) {
+      const { appender, attempts } = bench(scripted({}), { hedgeAfterMs });
+      const reason = new Error('shutting down');
+      await assert.rejects(appender.append(KEY, OURS, 1, AbortSignal.abort(reason)), reason);
+      assert.deepEqual(attempts, []);
+    }
+  });
 });
 
 describe('an answer that comes late', () => {

@@ -127,6 +127,31 @@ describe('the quota in the writer', () => {
     }
   });
 
+  it('is not passed by a batch that is evaluated in parts, and is looked at anew for the next one', () => {
+    const writer = opened(4 * MIB);
+    for (let part = 0; part < 3; part++) writer.evaluateAhead([put(MIB)]);
+    assert.deepEqual(
+      writer.evaluate([put(MIB), put(MIB)]).map(({ tag }) => tag),
+      [0, 0, 0, NO_SPACE, NO_SPACE],
+    );
+    assert.deepEqual(raised(writer), [NOSPACE_ENTRY]);
+    const roomy = opened(4 * MIB);
+    for (let batch = 1; batch <= 6; batch++) {
+      roomy.evaluateAhead([put(MIB)]);
+      assert.deepEqual(
+        roomy
+          .evaluate([write(WriteKind.DeleteRange, DeleteRangeRequestSchema, { key: bytes('k') })])
+          .map(({ tag }) => tag),
+        [0, 0],
+      );
+      const revision = BigInt(2 * batch + 1);
+      roomy.evaluate([write(WriteKind.Compact, CompactionRequestSchema, { revision })]);
+      roomy.apply(2 * batch);
+      roomy.idle();
+    }
+    for (const each of [writer, roomy]) each.close();
+  });
+
   it('an alarm that is disarmed while the quota is still used up is raised again', () => {
     const writer = opened(1);
     const tags = writer.evaluate([put(0), DISARM]).map(({ tag }) => tag);

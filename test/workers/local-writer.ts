@@ -85,15 +85,19 @@ export class LocalWriter {
     this.#state.handle({ type: 'begin' });
   }
 
-  /** One batch; answers each request's tag (0: no error) and response. */
+  /** What the next batch begins with, while it gathers. */
+  evaluateAhead(writes: readonly Write[]): void {
+    const createdAtMs = createdAtMsOf(this.#batch + 1);
+    this.#state.handle({ type: 'evaluateAhead', requests: packed(writes), createdAtMs });
+  }
+
+  /** One batch, or its rest; answers each request's tag (0: no error) and response. */
   evaluate(writes: readonly Write[]): { tag: number; response: Uint8Array }[] {
-    const frames = new FrameWriter();
-    for (const { kind, request } of writes) frames.add(kind, request);
     this.#state.handle({
       type: 'evaluate',
       batch: ++this.#batch,
-      requests: frames.finish(),
-      createdAtMs: 1_700_000_000_000 + this.#batch,
+      requests: packed(writes),
+      createdAtMs: createdAtMsOf(this.#batch),
       nonce: BigInt(this.#batch),
       compressBytesMin: Number.POSITIVE_INFINITY,
     });
@@ -120,6 +124,12 @@ export class LocalWriter {
   /** The packed events of the last batch. */
   get events(): Uint8Array {
     return this.#evaluated!.events;
+  }
+
+  /** All that the writer said of the last batch but how long it took. */
+  get said(): Omit<EvaluatedMessage, 'evaluateMs' | 'sealMs'> {
+    const { evaluateMs: _, sealMs: __, ...said } = this.#evaluated!;
+    return said;
   }
 
   /** Everything up to `sequence` is durable; when it is applied is up to the writer. */
@@ -178,6 +188,16 @@ export class LocalWriter {
       this.leaseChanges.push(...reply.leases);
     }
   }
+}
+
+function packed(writes: readonly Write[]): Uint8Array {
+  const frames = new FrameWriter();
+  for (const { kind, request } of writes) frames.add(kind, request);
+  return frames.finish();
+}
+
+function createdAtMsOf(batch: number): number {
+  return 1_700_000_000_000 + batch;
 }
 
 /** As the pool hands chunks to recovery; commands that look at a log hand on their bytes. */

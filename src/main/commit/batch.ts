@@ -27,6 +27,8 @@ export interface Batch {
   requests: PendingWrite[];
   /** Of the requests, in bytes. */
   bytes: number;
+  /** How many of them the writer had been given while the batch gathered. */
+  ahead: number;
   /** When the current stage began, on the monotonic clock. */
   stageSinceMs: number;
   evaluated: EvaluatedMessage | undefined;

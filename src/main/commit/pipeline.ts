@@ -33,7 +33,9 @@ export interface CommitOptions {
 export interface CommitParts {
   clock: Clock;
   random: Random;
-  /** The SQLite writer; its answers come back through `evaluated`. */
+  /** The SQLite writer, for what the next batch begins with. */
+  evaluateAhead(requests: Uint8Array, createdAtMs: number): void;
+  /** The same, for the rest of a batch; its answers come back through `evaluated`. */
   evaluate(message: {
     batch: number;
     requests: Uint8Array;
@@ -78,6 +80,12 @@ export interface CommitMeter {
   /** A batch closes that could have so many milliseconds before, but for the budget of PUTs. */
   held?(ms: number): void;
 }
+
+/**
+ * So many writes of a herd are evaluated while the others are on their way: enough to be worth a message, and so few that
+ * little is left to do when the last one is here.
+ */
+const AHEAD_WRITES = 16;
 
 /**
  * The one place that orders a write: gather → evaluate → upload → wait turn → reply and publish. Many batches
@@ -250,6 +258,7 @@ export class CommitPipeline {
       stage: 'gather',
       requests: [],
       bytes: 0,
+      ahead: 0,
       stageSinceMs,
       evaluated: undefined,
       times: newTimes(),
@@ -269,7 +278,20 @@ export class CommitPipeline {
       this.#closeIfAllowed();
     } else if (this.#inFlight.length === 0 && this.#herdDueMs() === undefined) {
       this.#closeSoon();
-    } else this.#gather();
+    } else {
+      this.#gather();
+      if (this.#inFlight.length === 0) this.#evaluateAhead();
+    }
+  }
+
+  /**
+   * A batch that gathers while nothing is in flight waits for the rest of a herd, and the writer has nothing else to do. What
+   * is evaluated can't be taken back, so whoever gives up from here on may find that it happened.
+   */
+  #evaluateAhead(): void {
+    const batch = this.#open;
+    if (this.#herd === undefined || batch.requests.length - batch.ahead < AHEAD_WRITES) return;
+    this.#parts.evaluateAhead(this.#pack(batch), this.#parts.clock.wallMs());
   }
 
   /** Closes the open batch when it is due, which writes that come meanwhile may put off. */
@@ -338,9 +360,9 @@ export class CommitPipeline {
     const gathered = batch.requests;
     batch.requests = [];
     batch.bytes = 0;
-    for (const write of gathered) {
-      // Whoever gave up before the batch closed never happens.
-      if (write.callback === undefined) this.#forget(write);
+    for (const [index, write] of gathered.entries()) {
+      // Whoever gave up before the writer was told never happens.
+      if (write.callback === undefined && index >= batch.ahead) this.#forget(write);
       else addTo(this.#open.requests.length > 0 || this.#isFullFor(batch, write) ? this.#open : batch, write);
     }
     if (this.#open.requests.length === 0) return;
@@ -354,12 +376,22 @@ export class CommitPipeline {
     return batch.requests.length >= requests || batch.bytes + write.request.length > bytes;
   }
 
+  /** What the writer was not given yet. */
+  #pack(batch: Batch): Uint8Array {
+    const { requests, ahead } = batch;
+    for (let index = ahead; index < requests.length; index++) {
+      const { kind, request } = requests[index]!;
+      this.#frames.add(kind, request);
+    }
+    batch.ahead = requests.length;
+    return this.#frames.finish();
+  }
+
   #evaluate(batch: Batch): void {
-    for (const { kind, request } of batch.requests) this.#frames.add(kind, request);
     this.#parts.meter.batch(batch.requests.length, batch.bytes);
     this.#parts.evaluate({
       batch: batch.id,
-      requests: this.#frames.finish(),
+      requests: this.#pack(batch),
       createdAtMs: this.#parts.clock.wallMs(),
       nonce: asBuffer(this.#parts.random.bytes(8)).readBigUInt64LE(),
       compressBytesMin: this.#compression.bytesMin(),

@@ -102,6 +102,11 @@ export class WriterClient {
     return this.#await('begun');
   }
 
+  /** Evaluates what the next batch begins with. Gives the packed requests away. */
+  evaluateAhead(requests: Uint8Array, createdAtMs: number): void {
+    this.#post({ type: 'evaluateAhead', requests, createdAtMs }, [requests.buffer as ArrayBuffer]);
+  }
+
   /** Evaluates a batch; the answer comes as `evaluated`. Gives the packed requests away. */
   evaluate(message: Omit<Extract<WriterRequest, { type: 'evaluate' }>, 'type'>): void {
     this.#post({ type: 'evaluate', ...message }, [message.requests.buffer as ArrayBuffer]);

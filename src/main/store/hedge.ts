@@ -15,9 +15,9 @@ export interface HedgedPut {
   /** Asked when the time has come. */
   mayHedge(): boolean;
   /** Sends one conditional PUT. Must settle soon after `signal` is aborted. */
-  put(request: 'put' | 'hedge', signal: AbortSignal): Promise<'created' | 'exists'>;
+  put(request: 'put' | 'hedge', signal: AbortSignal | undefined): Promise<'created' | 'exists'>;
   /** Reads what is stored under the name, undefined for nothing. Must settle soon after `signal` is aborted. */
-  readBack(signal: AbortSignal): Promise<Uint8Array | undefined>;
+  readBack(signal: AbortSignal | undefined): Promise<Uint8Array | undefined>;
 }
 
 /** 'created': one of the PUTs made the object. Otherwise another request had, and this is what is stored. */
@@ -30,6 +30,7 @@ export type PutOutcome = 'created' | { readonly stored: Uint8Array | undefined }
  * the other PUT. Rejects, with the first failure, only when nothing is left that could still decide.
  */
 export function hedgedPut(work: HedgedPut, signal: AbortSignal | undefined): Promise<PutOutcome> {
+  if (work.copies === 1 && work.hedgeAfterMs === undefined) return lonePut(work, signal);
   return new Promise((resolve, reject) => {
     if (signal?.aborted) {
       reject(signal.reason);
@@ -37,6 +38,13 @@ export function hedgedPut(work: HedgedPut, signal: AbortSignal | undefined): Pro
     }
     new Race(work, signal, resolve, reject).start();
   });
+}
+
+/** One PUT that no other will follow. */
+async function lonePut(work: HedgedPut, signal: AbortSignal | undefined): Promise<PutOutcome> {
+  signal?.throwIfAborted();
+  const answer = await work.put('put', signal);
+  return answer === 'created' ? answer : { stored: await work.readBack(signal) };
 }
 
 class Race {

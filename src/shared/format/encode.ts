@@ -29,8 +29,8 @@ import type { FileFooter, FileHeader, PackFrame, SnapshotState } from './file.ts
 
 /** The largest tag and 64-bit varint. */
 const CRC_FIELD_BYTES_MAX = 11;
-/** A guess at what a record takes besides key and value, and a file besides its records. */
-const FRAME_BYTES = 192;
+/** A buffer of more than this is not kept for the next file. */
+const KEPT_BYTES_MAX = 4 * 1024 * 1024;
 const NOTHING = new Uint8Array(0);
 
 /** The header of a file whose records are all at hand. */
@@ -53,14 +53,33 @@ export interface EncodedFile {
  * as it is, or one zstd frame that the caller makes.
  */
 export function encodeFile(header: NewFileHeader, records: readonly LogRecord[]): EncodedFile {
-  let bytesExpected = FRAME_BYTES;
-  for (const record of records) bytesExpected += record.key.length + record.value.length + FRAME_BYTES;
-  const encoder = new FileEncoder({ ...header, recordsCount: records.length }, bytesExpected);
-  const headerLength = encoder.pendingBytes;
-  for (const record of records) encoder.add(record);
-  const { crc } = encoder.end();
-  const bytes = encoder.take();
-  return { bytes, header: bytes.subarray(0, headerLength), body: bytes.subarray(headerLength), crc };
+  const builder = new FileBuilder();
+  for (const record of records) builder.add(record);
+  return builder.finish(header);
+}
+
+/** Encodes files whose records are at hand before what their headers say, one file after the other. */
+export class FileBuilder {
+  readonly #head = new Messages();
+  readonly #body = new Messages();
+
+  /** Appends one record to the next file. One that no reader would accept is a broken invariant. */
+  add(record: LogRecord): void {
+    this.#body.record(record);
+  }
+
+  /** The file of the records since the last one. */
+  finish(header: NewFileHeader): EncodedFile {
+    const headerCrc = this.#head.header({ ...header, recordsCount: this.#body.records });
+    const { crc } = this.#body.footer(headerCrc);
+    const headerLength = this.#head.out.length;
+    const bytes = new Uint8Array(headerLength + this.#body.out.length);
+    bytes.set(this.#head.out.view());
+    bytes.set(this.#body.out.view(), headerLength);
+    this.#head.reset();
+    this.#body.reset();
+    return { bytes, header: bytes.subarray(0, headerLength), body: bytes.subarray(headerLength), crc };
+  }
 }
 
 /**
@@ -70,65 +89,32 @@ export function encodeFile(header: NewFileHeader, records: readonly LogRecord[])
 export class FileEncoder {
   readonly #header: FileHeader;
   readonly #headerCrc: bigint;
-  readonly #crc = new Crc64();
-  readonly #recordsCrc = new Crc64();
-  readonly #scratch = new Writer();
-  readonly #crcField = new Uint8Array(CRC_FIELD_BYTES_MAX);
-  #out: Writer;
-  #count = 0;
-  #firstRevision = Number.POSITIVE_INFINITY;
-  #lastRevision = 0;
+  readonly #messages = new Messages();
   #ended = false;
 
-  /** `bytesExpected` saves the growing of the buffer, if it is known. */
-  constructor(header: FileHeader, bytesExpected = 0) {
+  constructor(header: FileHeader) {
     this.#header = header;
-    this.#out = new Writer(bytesExpected);
-    writeHeader(this.#scratch, header);
-    this.#seal(HeaderTag.crc, NOTHING, this.#scratch.view());
-    this.#headerCrc = this.#crc.digest();
+    this.#headerCrc = this.#messages.header(header);
   }
 
   /** Bytes that the next `take` will give. */
   get pendingBytes(): number {
-    return this.#out.length;
+    return this.#messages.out.length;
   }
 
   /** Appends one record. One that no reader would accept is a broken invariant. */
   add(record: LogRecord): void {
-    const revisionMin = record.operation === Operation.KeyValue ? 1 : 0;
-    assert(
-      Number.isSafeInteger(record.revision) && record.revision >= revisionMin,
-      'a record without revision',
-    );
-    assert(record.operation !== Operation.Epoch || record.epoch !== undefined, 'an epoch without a claim');
-    assert(!this.#ended && this.#count < this.#header.recordsCount, 'more records than the header says');
-    writeRecord(this.#scratch, record);
-    const length = this.#scratch.length;
-    assert(length + CRC_FIELD_BYTES_MAX <= RECORD_BYTES_MAX, 'a record larger than readers accept');
-    this.#seal(RecordTag.crc, NOTHING, this.#scratch.view());
-    this.#recordsCrc.append(this.#crc, length);
-    this.#count++;
-    if (record.revision === 0) return;
-    this.#firstRevision = Math.min(this.#firstRevision, record.revision);
-    this.#lastRevision = Math.max(this.#lastRevision, record.revision);
+    const isExpected = !this.#ended && this.#messages.records < this.#header.recordsCount;
+    assert(isExpected, 'more records than the header says');
+    this.#messages.record(record);
   }
 
   /** Appends the footer. */
   end(): FileFooter {
-    assert(!this.#ended && this.#count === this.#header.recordsCount, 'fewer records than the header says');
+    const isWhole = !this.#ended && this.#messages.records === this.#header.recordsCount;
+    assert(isWhole, 'fewer records than the header says');
     this.#ended = true;
-    const recordsCrc = this.#recordsCrc.digest();
-    const firstRevision = this.#lastRevision === 0 ? 0 : this.#firstRevision;
-    const lastRevision = this.#lastRevision;
-    writeBigint(this.#scratch, FooterTag.recordsCrc, recordsCrc);
-    writeInteger(this.#scratch, FooterTag.firstRevision, firstRevision);
-    writeInteger(this.#scratch, FooterTag.lastRevision, lastRevision);
-    const afterCrc = new Writer();
-    writeBigint(afterCrc, FooterTag.headerCrc, this.#headerCrc);
-    this.#seal(FooterTag.crc, this.#scratch.view(), afterCrc.view());
-    const crc = this.#crc.digest();
-    return { recordsCrc, firstRevision, lastRevision, crc, headerCrc: this.#headerCrc };
+    return this.#messages.footer(this.#headerCrc);
   }
 
   /**
@@ -136,9 +122,76 @@ export class FileEncoder {
    * it and is longer.
    */
   take(): Uint8Array<ArrayBuffer> {
-    const bytes = this.#out.view();
-    this.#out = new Writer();
+    const bytes = this.#messages.out.view();
+    this.#messages.out = new Writer();
     return bytes;
+  }
+}
+
+/** A file's messages, encoded one behind the other. */
+class Messages {
+  out = new Writer();
+  readonly #crc = new Crc64();
+  readonly #recordsCrc = new Crc64();
+  readonly #scratch = new Writer();
+  readonly #crcField = new Uint8Array(CRC_FIELD_BYTES_MAX);
+  #records = 0;
+  #firstRevision = Number.POSITIVE_INFINITY;
+  #lastRevision = 0;
+
+  /** Records so far. */
+  get records(): number {
+    return this.#records;
+  }
+
+  /** Appends a header; answers its CRC. */
+  header(header: FileHeader): bigint {
+    writeHeader(this.#scratch, header);
+    this.#seal(HeaderTag.crc, NOTHING, this.#scratch.view());
+    return this.#crc.digest();
+  }
+
+  record(record: LogRecord): void {
+    const revisionMin = record.operation === Operation.KeyValue ? 1 : 0;
+    assert(
+      Number.isSafeInteger(record.revision) && record.revision >= revisionMin,
+      'a record without revision',
+    );
+    assert(record.operation !== Operation.Epoch || record.epoch !== undefined, 'an epoch without a claim');
+    writeRecord(this.#scratch, record);
+    const length = this.#scratch.length;
+    assert(length + CRC_FIELD_BYTES_MAX <= RECORD_BYTES_MAX, 'a record larger than readers accept');
+    this.#seal(RecordTag.crc, NOTHING, this.#scratch.view());
+    this.#recordsCrc.append(this.#crc, length);
+    this.#records++;
+    if (record.revision === 0) return;
+    this.#firstRevision = Math.min(this.#firstRevision, record.revision);
+    this.#lastRevision = Math.max(this.#lastRevision, record.revision);
+  }
+
+  /** Appends the footer of the records so far, in a file whose header has this CRC. */
+  footer(headerCrc: bigint): FileFooter {
+    const recordsCrc = this.#recordsCrc.digest();
+    const firstRevision = this.#lastRevision === 0 ? 0 : this.#firstRevision;
+    const lastRevision = this.#lastRevision;
+    writeBigint(this.#scratch, FooterTag.recordsCrc, recordsCrc);
+    writeInteger(this.#scratch, FooterTag.firstRevision, firstRevision);
+    writeInteger(this.#scratch, FooterTag.lastRevision, lastRevision);
+    const afterCrc = new Writer();
+    writeBigint(afterCrc, FooterTag.headerCrc, headerCrc);
+    this.#seal(FooterTag.crc, this.#scratch.view(), afterCrc.view());
+    return { recordsCrc, firstRevision, lastRevision, crc: this.#crc.digest(), headerCrc };
+  }
+
+  /** For the next file. */
+  reset(): void {
+    if (this.out.length > KEPT_BYTES_MAX) this.out = new Writer();
+    this.out.reset();
+    this.#recordsCrc.reset();
+    this.#scratch.reset();
+    this.#records = 0;
+    this.#firstRevision = Number.POSITIVE_INFINITY;
+    this.#lastRevision = 0;
   }
 
   /** Appends a message with its length, and leaves its CRC in `#crc`. Its CRC field goes between the two. */
@@ -147,10 +200,10 @@ export class FileEncoder {
     if (before.length > 0) this.#crc.update(before);
     if (after.length > 0) this.#crc.update(after);
     const field = this.#crcField.subarray(0, fillCrcField(this.#crcField, crcTag, this.#crc));
-    this.#out.varint(before.length + field.length + after.length);
-    this.#out.raw(before);
-    this.#out.raw(field);
-    this.#out.raw(after);
+    this.out.varint(before.length + field.length + after.length);
+    this.out.raw(before);
+    this.out.raw(field);
+    this.out.raw(after);
     this.#scratch.reset();
   }
 }

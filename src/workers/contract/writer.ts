@@ -70,7 +70,12 @@ export interface FilledPosition extends LogPosition {
 }
 
 export type WriterRequest =
-  /** Evaluates requests one after the other; answers `evaluated`. */
+  /**
+   * Evaluates requests that the next batch begins with, while it still gathers: its `evaluate`, which may have none left,
+   * answers them, too.
+   */
+  | { type: 'evaluateAhead'; requests: Uint8Array; createdAtMs: number }
+  /** Evaluates a batch's requests one after the other and ends it; answers `evaluated`. */
   | {
       type: 'evaluate';
       batch: number;
@@ -162,7 +167,10 @@ export interface EvaluatedMessage {
   compactRevision: number;
   records: number;
   operations: OperationCounts;
-  /** What it took the writer to evaluate the batch, and to encode its chunk, without the time that it waited. */
+  /**
+   * What it took the writer to evaluate the batch, and to encode its chunk, without the time that it waited, nor what was
+   * done ahead.
+   */
   evaluateMs: number;
   sealMs: number;
 }

@@ -1,4 +1,4 @@
-import { compareBytes } from '../../shared/base/bytes.ts';
+import { compareBytes, NO_BYTES } from '../../shared/base/bytes.ts';
 import type { Compare } from '../../shared/etcd/requests.ts';
 import { decodeKeyValue } from '../../shared/etcd/responses.ts';
 import type { KeyState } from '../../shared/model/key-state.ts';
@@ -10,7 +10,9 @@ const Result = { Equal: 0, Greater: 1, Less: 2, NotEqual: 3 } as const;
 /** The field numbers of Compare's target_union. */
 const Union = { Version: 4, Create: 5, Mod: 6, Value: 7, Lease: 8 } as const;
 
-const NO_STATE: Omit<KeyState, 'key'> = {
+/** How a key that is not there compares. */
+const NO_STATE: KeyState = {
+  key: NO_BYTES,
   modRevision: 0,
   createRevision: 0,
   version: 0,
@@ -29,7 +31,7 @@ function holds(view: KeyView, compare: Compare): boolean {
   const states = statesOf(view, compare);
   if (states.length === 0) {
     if (compare.target === Target.Value) return false;
-    return matches(compare.result, order(view, { ...NO_STATE, key: compare.key }, compare));
+    return matches(compare.result, order(view, NO_STATE, compare));
   }
   return states.every((state) => matches(compare.result, order(view, state, compare)));
 }

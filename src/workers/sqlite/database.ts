@@ -1,5 +1,5 @@
 import { existsSync, rmSync } from 'node:fs';
-import Database from 'better-sqlite3';
+import Database, { type Statement } from 'better-sqlite3';
 import { bytesInt64, int64Bytes } from '../../shared/base/bytes.ts';
 import { syncPath } from '../../shared/base/directory.ts';
 import { beginUnsynced, isUnsynced, mayBeTorn } from '../../shared/base/unsynced.ts';
@@ -65,6 +65,23 @@ CREATE INDEX current_by_lease ON current (lease, key) WHERE lease IS NOT NULL;
 `;
 
 export type Connection = Database.Database;
+
+/** What SQLite's database takes. */
+export class DatabaseSize {
+  readonly #pages: Statement;
+  readonly #free: Statement;
+
+  constructor(connection: Connection) {
+    this.#pages = connection.prepare('PRAGMA page_count').pluck();
+    this.#free = connection.prepare('PRAGMA freelist_count').pluck();
+  }
+
+  /** As of this connection's last transaction; `freeBytes` are those of unused pages. */
+  read(): { databaseBytes: number; freeBytes: number } {
+    const [pages, free] = [this.#pages.get() as number, this.#free.get() as number];
+    return { databaseBytes: pages * PAGE_BYTES, freeBytes: free * PAGE_BYTES };
+  }
+}
 
 /**
  * What a quota is held against when the cache has so many bytes in use: as if it had begun at the size of an empty etcd.

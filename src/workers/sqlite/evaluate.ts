@@ -97,6 +97,8 @@ export class Evaluator {
   readonly #leaseKeys = (id: bigint): Uint8Array[] =>
     this.leases.has(id) ? this.#view.leaseKeys(id, int64Bytes(id)) : [];
   #createdAtMs = 0;
+  /** Of the batch that is not finished. */
+  #isBegun = false;
   #changes: LoggedChange[] = [];
   #leaseChanges: LeaseChange[] = [];
   #systemChanges: SystemChange[] = [];
@@ -122,17 +124,23 @@ export class Evaluator {
     this.#downgrades = new Downgrades(system, change);
   }
 
-  /** Evaluates requests one after the other; a request that fails changes nothing and answers its error. */
-  evaluate(requests: Uint8Array, createdAtMs: number): EvaluatedBatch {
+  /**
+   * Evaluates requests of a batch one after the other; a request that fails changes nothing and answers its error.
+   * Answers what they changed, in log order.
+   */
+  evaluate(requests: Uint8Array, createdAtMs: number): readonly LoggedChange[] {
     this.#createdAtMs = createdAtMs;
-    this.#changes = [];
-    this.#leaseChanges = [];
-    this.#systemChanges = [];
-    this.#operations = noOperations();
-    this.#alarms.begin();
+    if (!this.#isBegun) this.#alarms.begin();
+    this.#isBegun = true;
+    const before = this.#changes.length;
     const frames = new FrameReader(requests);
     while (frames.next()) this.#answer(frames.tag as WriteKind, frames.payload);
-    return {
+    return before === 0 ? this.#changes : this.#changes.slice(before);
+  }
+
+  /** Ends the batch: what its requests gave, all together. */
+  finish(): EvaluatedBatch {
+    const batch = {
       changes: this.#changes,
       replies: this.#replies.finish(),
       events: this.#events.finish(),
@@ -140,6 +148,12 @@ export class Evaluator {
       system: this.#systemChanges,
       operations: this.#operations,
     };
+    this.#isBegun = false;
+    this.#changes = [];
+    this.#leaseChanges = [];
+    this.#systemChanges = [];
+    this.#operations = noOperations();
+    return batch;
   }
 
   /** Logs a change of the server's own state, which the next request sees. */

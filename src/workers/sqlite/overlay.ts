@@ -26,6 +26,11 @@ export class OverlayView implements KeyView {
   readonly #rows: RowView;
   /** By key: its changes, oldest first. */
   readonly #changes = new Map<string, PendingChange[]>();
+  /**
+   * The row that was looked up last: a transaction's guard asks for a key, and then its put does. Rows change by what
+   * leaves here, and by nothing else.
+   */
+  #seen: { readonly name: string; readonly state: KeyState | undefined } | undefined;
 
   constructor(rows: RowView) {
     this.#rows = rows;
@@ -48,6 +53,7 @@ export class OverlayView implements KeyView {
 
   /** Forgets a change that SQLite now has. */
   remove(record: LogRecord): void {
+    this.#seen = undefined;
     const key = bytesKey(record.key);
     const changes = this.#changes.get(key);
     assert(changes?.[0]?.record === record, 'changes leave the overlay in the order they came');
@@ -67,9 +73,11 @@ export class OverlayView implements KeyView {
   }
 
   get(key: Uint8Array): KeyState | undefined {
-    const changes = this.#changes.get(bytesKey(key));
-    if (changes === undefined) return this.#rows.get(key);
-    return stateOf(changes[changes.length - 1]!);
+    const name = bytesKey(key);
+    const changes = this.#changes.get(name);
+    if (changes !== undefined) return stateOf(changes[changes.length - 1]!);
+    if (this.#seen?.name !== name) this.#seen = { name, state: this.#rows.get(key) };
+    return this.#seen.state;
   }
 
   list(range: KeyRange, revision: number, limit: number): KeyState[] {

@@ -1,11 +1,11 @@
 import type { Statement } from 'better-sqlite3';
 import { assert } from '../../shared/base/assert.ts';
-import { bytesInt64, NO_BYTES } from '../../shared/base/bytes.ts';
+import { NO_BYTES } from '../../shared/base/bytes.ts';
 import { systemClock } from '../../shared/base/clock.ts';
 import { HeaderEncoder } from '../../shared/etcd/responses.ts';
 import { checkChain } from '../../shared/format/chain.ts';
 import { decodeBody, decodeHeader } from '../../shared/format/decode.ts';
-import { encodeFile } from '../../shared/format/encode.ts';
+import { FileBuilder } from '../../shared/format/encode.ts';
 import { FileCompression, FileKind, SCHEMA_VERSION } from '../../shared/format/file.ts';
 import { chunkKey } from '../../shared/format/names.ts';
 import { RECORD_BYTES_MAX } from '../../shared/model/limits.ts';
@@ -14,7 +14,6 @@ import { unpackChunkRows } from '../contract/chunk-rows.ts';
 import type {
   EvaluatedMessage,
   Held,
-  LeaseChange,
   LoadedChunk,
   LogPosition,
   WriterData,
@@ -22,13 +21,14 @@ import type {
   WriterRequest,
 } from '../contract/writer.ts';
 import { Applier, type DurableChunk } from './apply.ts';
+import { readBegunState } from './begun-state.ts';
 import { Compactor } from './compact.ts';
 import {
   type Connection,
+  DatabaseSize,
   discardCache,
   isDiskTrouble,
   openToWrite,
-  PAGE_BYTES,
   quotaBytesOf,
   truncateLog,
 } from './database.ts';
@@ -65,10 +65,11 @@ export class WriterState {
   #applier!: Applier;
   #compactor!: Compactor;
   #rows!: RowView;
-  #pageCount!: Statement;
+  #size!: DatabaseSize;
   #overlay!: OverlayView;
   #evaluator: Evaluator | undefined;
-  #freePages!: Statement;
+  /** The chunk of the batch that is being evaluated. */
+  readonly #chunk = new FileBuilder();
   #beginReading!: Statement;
   #endReading!: Statement;
   #defragmenting = false;
@@ -110,6 +111,9 @@ export class WriterState {
 
   handle(request: WriterRequest): void {
     switch (request.type) {
+      case 'evaluateAhead':
+        this.#take(request);
+        return;
       case 'evaluate':
         return this.#evaluate(request);
       case 'apply':
@@ -245,8 +249,7 @@ export class WriterState {
     this.#compactor = new Compactor(connection, this.#applier);
     this.#rows = new RowView(connection);
     this.#rows.refresh();
-    this.#pageCount = connection.prepare('PRAGMA page_count').pluck();
-    this.#freePages = connection.prepare('PRAGMA freelist_count').pluck();
+    this.#size = new DatabaseSize(connection);
     this.#beginReading = connection.prepare('BEGIN');
     this.#endReading = connection.prepare('COMMIT');
   }
@@ -264,13 +267,12 @@ export class WriterState {
     this.#overlay = new OverlayView(this.#rows);
     this.#nextSequence = position.nextSequence;
     this.#lastCrc = position.chunkCrc;
-    const leases = this.#readLeases();
-    const system = this.#readSystem();
+    const { leases, system } = readBegunState(this.#connection);
     const header = new HeaderEncoder(position.clusterId, this.#data.memberId);
     this.#evaluator = new Evaluator(
       this.#overlay,
       new Map(leases.map(({ id, ttlSeconds }) => [id, ttlSeconds])),
-      new Map(system.map(({ name, value }) => [name, value])),
+      new Map(system.map(({ name, value }) => [name, value!])),
       header,
       { ...this.#data, raftTerm: position.epoch, usedBytes: () => this.#usedBytes() },
     );
@@ -278,25 +280,23 @@ export class WriterState {
     this.#replyApplied();
   }
 
-  #readLeases(): LeaseChange[] {
-    const rows = this.#connection.prepare('SELECT id, ttl_seconds FROM leases').all();
-    return (rows as { id: Buffer; ttl_seconds: number }[]).map((row) => ({
-      id: bytesInt64(row.id),
-      ttlSeconds: row.ttl_seconds,
-    }));
-  }
-
-  #readSystem(): { name: string; value: Buffer }[] {
-    const rows = this.#connection.prepare('SELECT name, value FROM system ORDER BY name').all();
-    return rows as { name: string; value: Buffer }[];
+  /** Evaluates requests and puts what they changed into the chunk; answers the evaluator, and when it had evaluated them. */
+  #take({ requests, createdAtMs }: { requests: Uint8Array; createdAtMs: number }): {
+    evaluator: Evaluator;
+    evaluatedMs: number;
+  } {
+    const evaluator = this.#evaluator;
+    assert(evaluator !== undefined, 'evaluate before begin');
+    const changes = this.#reading(() => evaluator.evaluate(requests, createdAtMs));
+    const evaluatedMs = systemClock.monotonicMs();
+    for (const { record } of changes) this.#chunk.add(record);
+    return { evaluator, evaluatedMs };
   }
 
   #evaluate(request: Extract<WriterRequest, { type: 'evaluate' }>): void {
-    const evaluator = this.#evaluator;
-    assert(evaluator !== undefined, 'evaluate before begin');
     const begunMs = systemClock.monotonicMs();
-    const evaluated = this.#reading(() => evaluator.evaluate(request.requests, request.createdAtMs));
-    const evaluatedMs = systemClock.monotonicMs();
+    const { evaluator, evaluatedMs } = this.#take(request);
+    const evaluated = evaluator.finish();
     const reply: EvaluatedMessage = {
       type: 'evaluated',
       batch: request.batch,
@@ -334,7 +334,7 @@ export class WriterState {
     }
   }
 
-  /** Gives the records the next sequence and encodes the chunk. */
+  /** Gives the chunk the next sequence and ends it. */
   #seal(
     request: Extract<WriterRequest, { type: 'evaluate' }>,
     changes: DurableChunk['changes'],
@@ -345,20 +345,17 @@ export class WriterState {
     // Readers refuse to inflate more than this, and a deleted range may be that many records.
     const inflatable = bytes + changes.length * RECORD_FRAME_BYTES_MAX < RECORD_BYTES_MAX / 2;
     const compress = bytes >= request.compressBytesMin && inflatable;
-    const file = encodeFile(
-      {
-        schemaVersion: SCHEMA_VERSION,
-        kind: FileKind.Chunk,
-        compression: compress ? FileCompression.Zstd : FileCompression.None,
-        leaderId: this.#data.nodeId,
-        createdAtMs: request.createdAtMs,
-        sequence,
-        epoch: this.#applier.position.epoch,
-        previousChunkCrc: this.#lastCrc,
-        nonce: request.nonce,
-      },
-      changes.map(({ record }) => record),
-    );
+    const file = this.#chunk.finish({
+      schemaVersion: SCHEMA_VERSION,
+      kind: FileKind.Chunk,
+      compression: compress ? FileCompression.Zstd : FileCompression.None,
+      leaderId: this.#data.nodeId,
+      createdAtMs: request.createdAtMs,
+      sequence,
+      epoch: this.#applier.position.epoch,
+      previousChunkCrc: this.#lastCrc,
+      nonce: request.nonce,
+    });
     this.#pendingBytes += bytes;
     this.#nextSequence = sequence + 1;
     this.#lastCrc = file.crc;
@@ -405,7 +402,7 @@ export class WriterState {
 
   #vacuumSlice(): void {
     this.#connection.pragma(`incremental_vacuum(${VACUUM_PAGES})`);
-    if ((this.#freePages.get() as number) > 0) return;
+    if (this.#size.read().freeBytes > 0) return;
     this.#defragmenting = false;
     this.#replyApplied();
     this.#reply({ type: 'defragmented' }, []);
@@ -413,21 +410,16 @@ export class WriterState {
 
   /** What the quota is held against. */
   #usedBytes(): number {
-    const { databaseBytes, freeBytes } = this.#databaseBytes();
+    const { databaseBytes, freeBytes } = this.#size.read();
     return quotaBytesOf(databaseBytes - freeBytes) + this.#pendingBytes;
-  }
-
-  #databaseBytes(): { databaseBytes: number; freeBytes: number } {
-    const [pages, free] = [this.#pageCount.get() as number, this.#freePages.get() as number];
-    return { databaseBytes: pages * PAGE_BYTES, freeBytes: free * PAGE_BYTES };
   }
 
   #replyApplied(commitMs = 0): void {
     this.#inTrouble = false;
     const { sequence, revision } = this.#applier.position;
-    const { databaseBytes, freeBytes } = this.#databaseBytes();
+    const size = this.#size.read();
     const { removedRows } = this.#compactor;
-    this.#reply({ type: 'applied', sequence, revision, databaseBytes, freeBytes, commitMs, removedRows }, []);
+    this.#reply({ type: 'applied', sequence, revision, ...size, commitMs, removedRows }, []);
   }
 
   /** Recovery: applies chunks that the store holds, after checking them and the chain that joins them. */
