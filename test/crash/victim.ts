@@ -10,7 +10,7 @@ import { openStore } from '../../src/main/store/open.ts';
 import type { ObjectStore } from '../../src/main/store/store.ts';
 import { systemClock } from '../../src/shared/base/clock.ts';
 import { systemRandom } from '../../src/shared/base/random.ts';
-import { CHUNKS_PREFIX, PACKS_PREFIX } from '../../src/shared/format/names.ts';
+import { CHUNKS_PREFIX, PACKS_PREFIX, parseChunkKey } from '../../src/shared/format/names.ts';
 import { CRASH_POINT, type CrashPoint, type UpkeepCrashPoint } from './crash-point.ts';
 
 /** The server as `main.ts` builds it, which kills its own process, as `kill -9` does, at a chosen point. */
@@ -40,6 +40,13 @@ class ChunkCount {
     const number = this.#numbers.get(key) ?? this.#numbers.size + 1;
     this.#numbers.set(key, number);
     return number;
+  }
+
+  /** Whether one was put before a chunk that comes before it in the log, as while that is compressed. */
+  get hasHole(): boolean {
+    // The first is the epoch's, behind which the log goes on elsewhere.
+    const [, ...sequences] = [...this.#numbers.keys()].map((key) => parseChunkKey(key)!);
+    return Math.max(...sequences) - Math.min(...sequences) >= sequences.length;
   }
 }
 
@@ -80,7 +87,7 @@ function dyingStore(store: ObjectStore, point: CrashPoint): ObjectStore {
       case 'on the way':
         mkdirSync(point.directory, { recursive: true });
         writeFileSync(join(point.directory, basename(key)), body);
-        if (number < point.count + point.later) return never;
+        if (number < point.count + point.later || chunks.hasHole) return never;
         await Promise.allSettled(earlier);
         return die();
     }
