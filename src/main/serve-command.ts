@@ -1,6 +1,5 @@
 import { systemClock } from '../shared/base/clock.ts';
 import type { Log } from '../shared/base/log.ts';
-import { markInOneGo } from '../shared/base/marking.ts';
 import { openFilesMax } from '../shared/base/open-files.ts';
 import { recordPauses } from '../shared/base/pauses.ts';
 import { systemRandom } from '../shared/base/random.ts';
@@ -41,7 +40,6 @@ export async function runServe(settings: Settings, warnings: readonly string[]):
     slowWrites.flush();
   };
   stopOnSignals(stop, settings.drainTimeoutMs, log);
-  markInOneGo(systemClock);
   recordPauses(metrics.pauses.add('main'), systemClock);
   const store = await openProbed(settings, metrics, settings.store, log);
   const server = new Server({
