@@ -1,6 +1,5 @@
 import assert from 'node:assert/strict';
 import { it } from 'node:test';
-import { create, toBinary } from '@bufbuild/protobuf';
 import fc from 'fast-check';
 import {
   CompactionRequestSchema,
@@ -11,46 +10,37 @@ import {
 import { WriteKind } from '../../src/workers/contract/writer.ts';
 import { bytes } from '../support/etcd-client.ts';
 import { createRequest, putRequest } from '../support/writes.ts';
-import { LocalWriter, type Write } from './local-writer.ts';
+import { LocalWriter, type Write, write } from './local-writer.ts';
 
 const key = fc.constantFrom('a', 'b', 'c', 'd', 'e');
 const id = fc.constantFrom(1n, 2n);
 
-function write(kind: WriteKind, request: Uint8Array): Write {
-  return { kind, request };
-}
-
 const someWrite: fc.Arbitrary<Write> = fc.oneof(
-  { weight: 6, arbitrary: key.map((name) => write(WriteKind.Put, putRequest(name, name.repeat(40)))) },
-  { weight: 6, arbitrary: key.map((name) => write(WriteKind.Txn, createRequest(name, 'made'))) },
+  {
+    weight: 6,
+    arbitrary: key.map((name) => ({ kind: WriteKind.Put, request: putRequest(name, name.repeat(40)) })),
+  },
+  {
+    weight: 6,
+    arbitrary: key.map((name) => ({ kind: WriteKind.Txn, request: createRequest(name, 'made') })),
+  },
   {
     weight: 3,
-    arbitrary: key.map((name) => {
-      const message = create(DeleteRangeRequestSchema, { key: bytes(name), prevKv: true });
-      return write(WriteKind.DeleteRange, toBinary(DeleteRangeRequestSchema, message));
-    }),
+    arbitrary: key.map((name) =>
+      write(WriteKind.DeleteRange, DeleteRangeRequestSchema, { key: bytes(name), prevKv: true }),
+    ),
   },
   {
     weight: 1,
-    arbitrary: fc.integer({ min: 1, max: 9 }).map((revision) => {
-      const message = create(CompactionRequestSchema, { revision: BigInt(revision) });
-      return write(WriteKind.Compact, toBinary(CompactionRequestSchema, message));
-    }),
+    arbitrary: fc
+      .integer({ min: 1, max: 9 })
+      .map((revision) => write(WriteKind.Compact, CompactionRequestSchema, { revision: BigInt(revision) })),
   },
   {
     weight: 1,
-    arbitrary: id.map((ID) => {
-      const message = create(LeaseGrantRequestSchema, { ID, TTL: 60n });
-      return write(WriteKind.LeaseGrant, toBinary(LeaseGrantRequestSchema, message));
-    }),
+    arbitrary: id.map((ID) => write(WriteKind.LeaseGrant, LeaseGrantRequestSchema, { ID, TTL: 60n })),
   },
-  {
-    weight: 1,
-    arbitrary: id.map((ID) => {
-      const message = create(LeaseRevokeRequestSchema, { ID });
-      return write(WriteKind.LeaseRevoke, toBinary(LeaseRevokeRequestSchema, message));
-    }),
-  },
+  { weight: 1, arbitrary: id.map((ID) => write(WriteKind.LeaseRevoke, LeaseRevokeRequestSchema, { ID })) },
 );
 
 /** A batch, in the parts that the writer is given; whether what was evaluated before is applied between them. */

@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
-import { create, type DescMessage, type MessageInitShape, toBinary } from '@bufbuild/protobuf';
 import { EtcdError } from '../../src/shared/etcd/errors.ts';
 import {
   AlarmRequest_AlarmAction,
@@ -17,7 +16,7 @@ import { WriteKind } from '../../src/workers/contract/writer.ts';
 import { EMPTY_CACHE_BYTES, openToWrite, PAGE_BYTES } from '../../src/workers/sqlite/database.ts';
 import { bytes } from '../support/etcd-client.ts';
 import { temporaryDirectory } from '../support/netsy.ts';
-import { LocalWriter, type Write } from './local-writer.ts';
+import { LocalWriter, type Write, write } from './local-writer.ts';
 
 const NO_SPACE = new EtcdError('NoSpace').id;
 /** Of the member that `LocalWriter` is. */
@@ -25,10 +24,6 @@ const NOSPACE_ENTRY = 'alarm/1/0000000000000002';
 const MIB = 1024 * 1024;
 /** That of etcd's own tests. */
 const SMALL_QUOTA = 13 * 4096;
-
-function write<S extends DescMessage>(kind: WriteKind, schema: S, request: MessageInitShape<S>): Write {
-  return { kind, request: toBinary(schema, create(schema, request)) };
-}
 
 function put(size: number): Write {
   return write(WriteKind.Put, PutRequestSchema, { key: bytes('k'), value: new Uint8Array(size) });

@@ -1,6 +1,5 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { create, type DescMessage, type MessageInitShape, toBinary } from '@bufbuild/protobuf';
 import { etcdErrorId } from '../../src/shared/etcd/errors.ts';
 import {
   AuthRoleAddRequestSchema,
@@ -12,11 +11,7 @@ import {
 import { encodeCalledWrite } from '../../src/workers/contract/caller.ts';
 import { WriteKind } from '../../src/workers/contract/writer.ts';
 import { bytes } from '../support/etcd-client.ts';
-import { LocalWriter, type Write } from './local-writer.ts';
-
-function write<S extends DescMessage>(kind: WriteKind, schema: S, fields: MessageInitShape<S>): Write {
-  return { kind, request: toBinary(schema, create(schema, fields)) };
-}
+import { LocalWriter, type Write, write } from './local-writer.ts';
 
 function as(username: string, revision: number, { kind, request }: Write): Write {
   return { kind: WriteKind.As, request: encodeCalledWrite({ kind, info: { username, revision }, request }) };

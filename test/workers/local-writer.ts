@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import { create, type DescMessage, type MessageInitShape, toBinary } from '@bufbuild/protobuf';
 import { NO_BYTES } from '../../src/shared/base/bytes.ts';
 import { FrameReader, FrameWriter } from '../../src/shared/base/frames.ts';
 import { decodeBody, decodeHeader } from '../../src/shared/format/decode.ts';
@@ -20,6 +21,15 @@ import { temporaryDirectory } from '../support/netsy.ts';
 export interface Write {
   readonly kind: WriteKind;
   readonly request: Uint8Array;
+}
+
+/** A request of that kind, encoded. */
+export function write<S extends DescMessage>(
+  kind: WriteKind,
+  schema: S,
+  request: MessageInitShape<S>,
+): Write {
+  return { kind, request: toBinary(schema, create(schema, request)) };
 }
 
 const TABLES = ['log_position', 'history', 'current', 'key_blocks', 'leases', 'system'];

@@ -27,7 +27,7 @@ export interface Batch {
   requests: PendingWrite[];
   /** Of the requests, in bytes. */
   bytes: number;
-  /** How many of them the writer had been given while the batch gathered. */
+  /** How many of them the writer was given; some may be while the batch gathers. */
   ahead: number;
   /** When the current stage began, on the monotonic clock. */
   stageSinceMs: number;

@@ -290,7 +290,7 @@ export class CommitPipeline {
    */
   #evaluateAhead(): void {
     const batch = this.#open;
-    if (this.#herd === undefined || batch.requests.length - batch.ahead < AHEAD_WRITES) return;
+    if (batch.requests.length - batch.ahead < AHEAD_WRITES) return;
     this.#parts.evaluateAhead(this.#pack(batch), this.#parts.clock.wallMs());
   }
 

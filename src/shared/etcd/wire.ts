@@ -246,7 +246,7 @@ export function delimitedSize(length: number): number {
 
 const WRITER_BYTES_MIN = 64;
 /** A buffer no larger than this is kept by `finish` for what is written next. */
-const KEPT_BYTES_MAX = 4 * 1024 * 1024;
+export const KEPT_BYTES_MAX = 4 * 1024 * 1024;
 const NO_BUFFER = new Uint8Array(0);
 
 /**

@@ -1,5 +1,5 @@
 import { assert } from '../base/assert.ts';
-import { Writer } from '../etcd/wire.ts';
+import { KEPT_BYTES_MAX, Writer } from '../etcd/wire.ts';
 import { RECORD_BYTES_MAX } from '../model/limits.ts';
 import { type EpochClaim, type ImportEnd, type LogRecord, Operation } from '../model/record.ts';
 import { Crc64 } from './crc64.ts';
@@ -29,8 +29,6 @@ import type { FileFooter, FileHeader, PackFrame, SnapshotState } from './file.ts
 
 /** The largest tag and 64-bit varint. */
 const CRC_FIELD_BYTES_MAX = 11;
-/** A buffer of more than this is not kept for the next file. */
-const KEPT_BYTES_MAX = 4 * 1024 * 1024;
 const NOTHING = new Uint8Array(0);
 
 /** The header of a file whose records are all at hand. */
@@ -188,7 +186,6 @@ class Messages {
     if (this.out.length > KEPT_BYTES_MAX) this.out = new Writer();
     this.out.reset();
     this.#recordsCrc.reset();
-    this.#scratch.reset();
     this.#records = 0;
     this.#firstRevision = Number.POSITIVE_INFINITY;
     this.#lastRevision = 0;

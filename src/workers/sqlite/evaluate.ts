@@ -97,8 +97,6 @@ export class Evaluator {
   readonly #leaseKeys = (id: bigint): Uint8Array[] =>
     this.leases.has(id) ? this.#view.leaseKeys(id, int64Bytes(id)) : [];
   #createdAtMs = 0;
-  /** Of the batch that is not finished. */
-  #isBegun = false;
   #changes: LoggedChange[] = [];
   #leaseChanges: LeaseChange[] = [];
   #systemChanges: SystemChange[] = [];
@@ -130,12 +128,11 @@ export class Evaluator {
    */
   evaluate(requests: Uint8Array, createdAtMs: number): readonly LoggedChange[] {
     this.#createdAtMs = createdAtMs;
-    if (!this.#isBegun) this.#alarms.begin();
-    this.#isBegun = true;
+    if (this.#replies.count === 0) this.#alarms.begin();
     const before = this.#changes.length;
     const frames = new FrameReader(requests);
     while (frames.next()) this.#answer(frames.tag as WriteKind, frames.payload);
-    return before === 0 ? this.#changes : this.#changes.slice(before);
+    return this.#changes.slice(before);
   }
 
   /** Ends the batch: what its requests gave, all together. */
@@ -148,7 +145,6 @@ export class Evaluator {
       system: this.#systemChanges,
       operations: this.#operations,
     };
-    this.#isBegun = false;
     this.#changes = [];
     this.#leaseChanges = [];
     this.#systemChanges = [];

@@ -272,7 +272,7 @@ export class WriterState {
     this.#evaluator = new Evaluator(
       this.#overlay,
       new Map(leases.map(({ id, ttlSeconds }) => [id, ttlSeconds])),
-      new Map(system.map(({ name, value }) => [name, value!])),
+      new Map(system.map(({ name, value }) => [name, value])),
       header,
       { ...this.#data, raftTerm: position.epoch, usedBytes: () => this.#usedBytes() },
     );
